@@ -8,11 +8,15 @@
 package env
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"time"
 )
+
+// ErrLocked answers FS.Lock when somebody else holds the lock.
+var ErrLocked = errors.New("locked by another process")
 
 // FS is a file system. Names are slash-separated paths as the os package takes
 // them. Errors wrap those of io/fs and syscall (fs.ErrNotExist, syscall.ENOSPC,
