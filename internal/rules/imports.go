@@ -1,0 +1,47 @@
+// Package rules holds the laws of the source tree as tests: which package may import
+// which, how large a file may grow, and what pure packages may touch. Think hard
+// before changing a line here; the layering is the architecture.
+package rules
+
+// layer is what one package may import of this module, by path below the module;
+// "pure" packages in addition never import os, net, sync or time-keeping packages.
+type layer struct {
+	pure    bool
+	imports []string
+}
+
+// layers is the table of docs/architecture.md. A package that is not in it fails the
+// test: it has to be thought about first.
+var layers = map[string]layer{
+	// foundation
+	"internal/env":    {},
+	"internal/config": {},
+	"internal/record": {pure: true},
+	"internal/schema": {pure: true},
+	"internal/wire":   {pure: true},
+	// disk
+	"internal/log/journal": {imports: []string{"internal/env"}},
+	"internal/log":         {imports: []string{"internal/env", "internal/record", "internal/log/journal"}},
+	// state
+	"internal/machine":  {imports: []string{"internal/env"}},
+	"internal/metadata": {pure: true, imports: []string{"internal/config", "internal/schema", "internal/machine"}},
+	"internal/group":    {pure: true, imports: []string{"internal/metadata", "internal/schema", "internal/machine"}},
+	"internal/quorum":   {imports: []string{"internal/env", "internal/machine"}},
+	"internal/replica":  {imports: []string{"internal/env", "internal/config", "internal/record", "internal/log", "internal/metadata"}},
+	// requests
+	"internal/api": {imports: []string{
+		"internal/env", "internal/config", "internal/record", "internal/wire", "internal/machine",
+		"internal/metadata", "internal/group", "internal/replica",
+	}},
+	"internal/broker": {imports: []string{
+		"internal/env", "internal/config", "internal/record", "internal/log", "internal/machine", "internal/metadata",
+		"internal/group", "internal/quorum", "internal/replica", "internal/api",
+	}},
+	"internal/server": {imports: []string{"internal/env", "internal/config", "internal/broker"}},
+	// public
+	"":         {imports: []string{"internal/config", "internal/server"}},
+	"leattest": {imports: []string{""}},
+	// edge
+	"internal/cli": {imports: []string{"internal/config", "internal/server", "internal/env"}},
+	"cmd/leat":     {imports: []string{"internal/cli", "internal/server"}},
+}
