@@ -1,0 +1,280 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/leat-stream/leat/conformance/raw"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Kind names a broker program.
+type Kind string
+
+// The two brokers.
+const (
+	Leat  Kind = "leat"
+	Kafka Kind = "kafka"
+)
+
+// Chosen is the broker that the client programs run against: LEAT_BROKER, or
+// leat. With LEAT_BROKER=kafka the programs themselves are put to the test.
+func Chosen() (Kind, error) {
+	switch k := Kind(os.Getenv("LEAT_BROKER")); k {
+	case "":
+		return Leat, nil
+	case Leat, Kafka:
+		return k, nil
+	default:
+		return "", fmt.Errorf("LEAT_BROKER=%s: want leat or kafka", k)
+	}
+}
+
+// Options say how a broker runs.
+type Options struct {
+	// Dir holds the broker's configuration, data and output. It must exist.
+	Dir string
+	// Set holds settings in Kafka's names, beyond those that every start has.
+	Set map[string]string
+	// Wrap is put before the command: taskset, strace.
+	Wrap []string
+	// Env is added to the environment.
+	Env []string
+	// KeepKafkaDelay leaves group.initial.rebalance.delay.ms at each broker's default.
+	KeepKafkaDelay bool
+}
+
+// Broker is one broker process and what is needed to start it again.
+type Broker struct {
+	Kind Kind
+	// Addr is the Kafka listener, host and port.
+	Addr string
+	// HTTP is Leat's HTTP listener; empty for Kafka.
+	HTTP string
+	// Data is the folder given as log.dirs.
+	Data string
+
+	opts  Options
+	ports []int
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	dead chan struct{} // closed when cmd has been waited for
+}
+
+// Start chooses ports, prepares the data folder and starts a broker. It returns
+// once the broker answers and knows itself, or fails with the end of its output.
+func Start(ctx context.Context, kind Kind, opts Options) (*Broker, error) {
+	b, err := Prepare(kind, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.Launch(); err != nil {
+		return nil, err
+	}
+	if err := b.AwaitReady(ctx); err != nil {
+		return nil, errors.Join(err, b.Kill())
+	}
+	return b, nil
+}
+
+// Prepare does everything that comes before the broker's own start: it chooses
+// ports and, for Kafka, writes the configuration and formats the data folder.
+func Prepare(kind Kind, opts Options) (*Broker, error) {
+	ports, err := FreePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		Kind: kind, opts: opts, ports: ports,
+		Addr: fmt.Sprintf("127.0.0.1:%d", ports[0]),
+		Data: filepath.Join(opts.Dir, "data"),
+	}
+	if kind == Kafka {
+		return b, b.formatKafka()
+	}
+	b.HTTP = fmt.Sprintf("127.0.0.1:%d", ports[1])
+	_, err = LeatBinary()
+	return b, err
+}
+
+// Launch starts the process and does not wait for it.
+func (b *Broker) Launch() error {
+	argv, err := b.command()
+	if err != nil {
+		return err
+	}
+	argv = append(append([]string{}, b.opts.Wrap...), argv...)
+	out, err := os.OpenFile(b.Output(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = b.opts.Dir
+	cmd.Env = append(os.Environ(), b.opts.Env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = attributes()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	dead := make(chan struct{})
+	b.mu.Lock()
+	b.cmd, b.dead = cmd, dead
+	b.mu.Unlock()
+	go func() {
+		_ = cmd.Wait() // the exit status is read from ProcessState
+		close(dead)
+	}()
+	return nil
+}
+
+// command is what starts the broker.
+func (b *Broker) command() ([]string, error) {
+	if b.Kind == Kafka {
+		return b.kafkaCommand("kafka.Kafka", b.properties())
+	}
+	bin, err := LeatBinary()
+	if err != nil {
+		return nil, err
+	}
+	set := map[string]string{
+		"listeners":   "PLAINTEXT://" + b.Addr,
+		"log.dirs":    b.Data,
+		"http.listen": b.HTTP,
+		"node.id":     "1",
+	}
+	maps.Copy(set, b.opts.Set)
+	argv := []string{bin, "serve"}
+	for k, v := range set {
+		argv = append(argv, "--set", k+"="+v)
+	}
+	return argv, nil
+}
+
+// Output is the file that holds the broker's standard output and error.
+func (b *Broker) Output() string { return filepath.Join(b.opts.Dir, string(b.Kind)+".log") }
+
+// PID is the process's id, or 0 when none runs.
+func (b *Broker) PID() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cmd == nil {
+		return 0
+	}
+	return b.cmd.Process.Pid
+}
+
+// Dead is closed once the process has ended.
+func (b *Broker) Dead() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.dead
+}
+
+// AwaitReady waits until the broker answers a metadata request that names
+// itself as the controller's home.
+func (b *Broker) AwaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	for {
+		err := b.probe()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-b.Dead():
+			text, _ := os.ReadFile(b.Output())
+			return fmt.Errorf("%s ended at its start: %v\n%s", b.Kind, b.cmd.ProcessState, tail(text, 4000))
+		case <-ctx.Done():
+			text, _ := os.ReadFile(b.Output())
+			return fmt.Errorf("%s is not ready: %w\n%s", b.Kind, err, tail(text, 4000))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// probe asks for the brokers once.
+func (b *Broker) probe() error {
+	c, err := raw.Dial(b.Addr, "harness")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 12
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	resp, err := c.Exchange(req, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	if m := resp.(*kmsg.MetadataResponse); len(m.Brokers) != 1 || m.ControllerID < 0 {
+		return fmt.Errorf("it knows %d brokers, controller %d", len(m.Brokers), m.ControllerID)
+	}
+	return nil
+}
+
+// Kill ends the process by SIGKILL and waits for its end.
+func (b *Broker) Kill() error { return b.end(syscall.SIGKILL, 30*time.Second) }
+
+// Stop ends the process by SIGTERM and waits for its end; one that has not
+// ended within limit is killed and is an error.
+func (b *Broker) Stop(limit time.Duration) error { return b.end(syscall.SIGTERM, limit) }
+
+func (b *Broker) end(sig syscall.Signal, limit time.Duration) error {
+	b.mu.Lock()
+	cmd, dead := b.cmd, b.dead
+	b.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
+	if err := cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-dead:
+		return nil
+	case <-time.After(limit):
+		_ = cmd.Process.Kill()
+		<-dead
+		return fmt.Errorf("%s did not end within %v of %v", b.Kind, limit, sig)
+	}
+}
+
+// Restart starts the broker again on its data and its ports.
+func (b *Broker) Restart(ctx context.Context) error {
+	if err := b.Launch(); err != nil {
+		return err
+	}
+	return b.AwaitReady(ctx)
+}
+
+var leatBinary = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("LEAT_BIN"); bin != "" {
+		return filepath.Abs(bin)
+	}
+	dir, err := Cache("bin")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "leat")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./cmd/leat")
+	cmd.Dir = Root()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build ./cmd/leat: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	return bin, nil
+})
+
+// LeatBinary is LEAT_BIN, or the binary built from this tree, once.
+func LeatBinary() (string, error) { return leatBinary() }
