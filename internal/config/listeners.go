@@ -1,0 +1,304 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Listener is a place where the broker listens.
+type Listener struct {
+	Name     string // as configured, e.g. PLAINTEXT
+	Protocol string // PLAINTEXT; the others are not built yet
+	Host     string // never empty: an empty host in the settings is localhost
+	Port     int    // 0 asks the system for a free one
+	// Controller listeners serve the metadata quorum, not clients.
+	Controller bool
+}
+
+// String is the listener as Kafka writes it.
+func (l Listener) String() string {
+	return l.Name + "://" + net.JoinHostPort(l.Host, strconv.Itoa(l.Port))
+}
+
+// Addresses are the addresses to bind, host:port. The first must succeed; a
+// further one (::1 beside 127.0.0.1) may be missing on the machine, and takes the
+// first one's port when the port is 0.
+func (l Listener) Addresses() []string { return bindAddresses(l.Host, l.Port) }
+
+// Loopback tells whether only this machine can reach the listener.
+func (l Listener) Loopback() bool { return isLoopback(l.Host) }
+
+// Endpoint is a host and a port that clients are told.
+type Endpoint struct {
+	Host string
+	Port int
+}
+
+// Voter is one member of the metadata quorum, of controller.quorum.voters.
+type Voter struct {
+	ID int32
+	Endpoint
+}
+
+// Listeners are all listeners, in the order of the settings.
+func (c *Config) Listeners() []Listener { return slices.Clone(c.listens) }
+
+// Advertised is what clients of a listener are told. ok is false when nothing was
+// configured: they are then told the address that they connected to. Port 0
+// stands for the port that the listener got.
+func (c *Config) Advertised(listener string) (e Endpoint, ok bool) {
+	e, ok = c.adverts[listener]
+	return e, ok
+}
+
+// InterBrokerListener is the name of the listener that other brokers use.
+func (c *Config) InterBrokerListener() string { return c.inter }
+
+// Voters are the members of controller.quorum.voters; empty when it is not given.
+func (c *Config) Voters() []Voter { return slices.Clone(c.voters) }
+
+// HTTPAddresses are the addresses of the HTTP door to bind, by the rules of
+// Listener.Addresses; none when http.listen is empty.
+func (c *Config) HTTPAddresses() []string {
+	host, port, err := splitHostPort(c.String(HttpListen))
+	if err != nil || c.String(HttpListen) == "" {
+		return nil
+	}
+	return bindAddresses(host, port)
+}
+
+func bindAddresses(host string, port int) []string {
+	p := strconv.Itoa(port)
+	if strings.EqualFold(host, "localhost") {
+		return []string{net.JoinHostPort("127.0.0.1", p), net.JoinHostPort("::1", p)}
+	}
+	return []string{net.JoinHostPort(host, p)}
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// isWildcard tells of an address that means every interface.
+func isWildcard(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsUnspecified()
+}
+
+// splitHostPort takes "host:port" apart; an empty host is localhost. An IPv6
+// address stands in brackets.
+func splitHostPort(s string) (host string, port int, err error) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return "", 0, fmt.Errorf("no port in %q", s)
+	}
+	host = s[:i]
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
+			return "", 0, fmt.Errorf("%q is no IPv6 address", host)
+		}
+	} else if !hostName(host) {
+		return "", 0, fmt.Errorf("%q is no host (an IPv6 address stands in brackets)", host)
+	}
+	p, err := strconv.ParseUint(s[i+1:], 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is no port, which is 0 to 65535", s[i+1:])
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	return host, int(p), nil
+}
+
+func hostName(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("-._%", r)
+	}) < 0
+}
+
+// where names the place a setting was given, for messages.
+func (c *Config) where(name string) string { return c.static[name].where }
+
+func (c *Config) refuse(name, value, reason, allowed string) error {
+	return &Error{Name: name, Value: value, Where: c.where(name), Reason: reason, Allowed: allowed}
+}
+
+// parseListeners fills in everything that the settings about addresses say.
+func (c *Config) parseListeners() ([]Warning, error) {
+	protocols, err := c.protocolMap()
+	if err != nil {
+		return nil, err
+	}
+	controllers := c.List(ControllerListenerNames)
+	for _, text := range c.List(Listeners) {
+		l, err := c.parseListener(string(Listeners), text, protocols)
+		if err != nil {
+			return nil, err
+		}
+		l.Controller = slices.Contains(controllers, l.Name)
+		for _, o := range c.listens {
+			if o.Name == l.Name {
+				return nil, c.refuse(string(Listeners), text, "two listeners are called "+l.Name, "one listener per name")
+			}
+			if o.Port == l.Port && l.Port != 0 && clash(o.Host, l.Host) {
+				return nil, c.refuse(string(Listeners), text, "port "+strconv.Itoa(l.Port)+" is used twice", "one listener per port")
+			}
+		}
+		c.listens = append(c.listens, l)
+	}
+	if err := c.checkRoles(); err != nil {
+		return nil, err
+	}
+	if err := c.parseAdvertised(protocols); err != nil {
+		return nil, err
+	}
+	if err := c.interBroker(); err != nil {
+		return nil, err
+	}
+	return c.checkExposure()
+}
+
+// clash tells whether two hosts on one port get in each other's way; one IPv4 and
+// one IPv6 address do not.
+func clash(a, b string) bool {
+	x, errX := netip.ParseAddr(a)
+	y, errY := netip.ParseAddr(b)
+	return errX != nil || errY != nil || x.Is4() == y.Is4()
+}
+
+func (c *Config) parseListener(setting, text string, protocols map[string]string) (Listener, error) {
+	name, address, ok := strings.Cut(text, "://")
+	if !ok || name == "" {
+		return Listener{}, c.refuse(setting, text, "this is no listener", "NAME://HOST:PORT, comma separated")
+	}
+	name = strings.ToUpper(name)
+	host, port, err := splitHostPort(address)
+	if err != nil {
+		return Listener{}, c.refuse(setting, text, err.Error(), "NAME://HOST:PORT, comma separated")
+	}
+	protocol, ok := protocols[name]
+	if !ok {
+		return Listener{}, c.refuse(setting, text, "listener.security.protocol.map has no protocol for "+name,
+			"a name that is in the map, or PLAINTEXT")
+	}
+	if protocol != "PLAINTEXT" {
+		return Listener{}, c.refuse(setting, text, "the protocol "+protocol+" is not built yet", "PLAINTEXT")
+	}
+	return Listener{Name: name, Protocol: protocol, Host: host, Port: port}, nil
+}
+
+// protocolMap is listener.security.protocol.map. Controller listeners need no
+// entry while the map is not given.
+func (c *Config) protocolMap() (map[string]string, error) {
+	const setting = "listener.security.protocol.map"
+	protocols := map[string]string{}
+	for _, pair := range strings.Split(c.String(ListenerSecurityProtocolMap), ",") {
+		pair = strings.TrimSpace(pair)
+		if pair == "" {
+			continue
+		}
+		i := strings.LastIndexByte(pair, ':')
+		if i <= 0 {
+			return nil, c.refuse(setting, pair, "this is no entry of a map", "NAME:PROTOCOL, comma separated")
+		}
+		name, protocol := strings.ToUpper(pair[:i]), strings.ToUpper(pair[i+1:])
+		if !slices.Contains([]string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, protocol) {
+			return nil, c.refuse(setting, pair, "there is no protocol "+protocol, "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")
+		}
+		protocols[name] = protocol
+	}
+	if !c.IsSet(setting) {
+		for _, name := range c.List(ControllerListenerNames) {
+			if _, ok := protocols[strings.ToUpper(name)]; !ok {
+				protocols[strings.ToUpper(name)] = "PLAINTEXT"
+			}
+		}
+	}
+	return protocols, nil
+}
+
+// checkRoles sees that there is a listener for clients.
+func (c *Config) checkRoles() error {
+	for _, l := range c.listens {
+		if !l.Controller {
+			return nil
+		}
+	}
+	return c.refuse(string(Listeners), c.values["listeners"].Text(), "there is no listener for clients",
+		"at least one that is not in controller.listener.names")
+}
+
+func (c *Config) parseAdvertised(protocols map[string]string) error {
+	const setting = "advertised.listeners"
+	c.adverts = map[string]Endpoint{}
+	for _, text := range c.List(AdvertisedListeners) {
+		a, err := c.parseListener(setting, text, protocols)
+		if err != nil {
+			return err
+		}
+		if isWildcard(a.Host) {
+			return c.refuse(setting, text, "no client can connect to "+a.Host,
+				"an address of this machine; or leave it out, and clients are told the address that they connected to")
+		}
+		if !slices.ContainsFunc(c.listens, func(l Listener) bool { return l.Name == a.Name }) {
+			return c.refuse(setting, text, "there is no listener called "+a.Name, "the names in listeners")
+		}
+		if _, twice := c.adverts[a.Name]; twice {
+			return c.refuse(setting, text, a.Name+" is advertised twice", "one address per listener")
+		}
+		c.adverts[a.Name] = Endpoint{Host: a.Host, Port: a.Port}
+	}
+	return nil
+}
+
+// interBroker finds the listener that other brokers use.
+func (c *Config) interBroker() error {
+	const setting = "inter.broker.listener.name"
+	want := strings.ToUpper(c.String(InterBrokerListenerName))
+	for _, l := range c.listens {
+		if !l.Controller && (want == "" || l.Name == want) {
+			c.inter = l.Name
+			return nil
+		}
+	}
+	return c.refuse(setting, want, "there is no such listener for clients", "the names in listeners")
+}
+
+// checkExposure refuses what other machines could reach without TLS and
+// authentication, unless insecure says that this is meant.
+func (c *Config) checkExposure() ([]Warning, error) {
+	type door struct{ setting, text, host string }
+	var doors []door
+	for _, l := range c.listens {
+		doors = append(doors, door{string(Listeners), l.String(), l.Host})
+	}
+	if text := c.String(HttpListen); text != "" {
+		host, port, err := splitHostPort(text)
+		if err != nil {
+			return nil, c.refuse(string(HttpListen), text, err.Error(), "HOST:PORT, or nothing for no HTTP at all")
+		}
+		doors = append(doors, door{string(HttpListen), net.JoinHostPort(host, strconv.Itoa(port)), host})
+	}
+	var warns []Warning
+	for _, d := range doors {
+		if isLoopback(d.host) {
+			continue
+		}
+		if !c.Bool(Insecure) {
+			return nil, c.refuse(d.setting, d.text, "other machines could reach this without TLS and authentication",
+				"a loopback address such as 127.0.0.1, or insecure=true (leat serve --insecure) if that is meant")
+		}
+		warns = append(warns, Warning{Kind: Exposed, Name: d.setting,
+			Text: d.text + " is open to other machines without TLS and authentication (insecure=true)"})
+	}
+	return warns, nil
+}

@@ -1,0 +1,33 @@
+package config
+
+// replicationSettings are the settings of replication and brokers.
+var replicationSettings = []Def{
+	{Name: "alter.log.dirs.replication.quota.window.num", Type: Int, Default: "11", Check: atLeast(1)},
+	{Name: "alter.log.dirs.replication.quota.window.size.seconds", Type: Int, Default: "1", Check: atLeast(1)},
+	{Name: "auto.leader.rebalance.enable", Type: Boolean, Default: "true"},
+	{Name: "broker.heartbeat.interval.ms", Type: Int, Default: "2000"},
+	{Name: "broker.id", Type: Int, Default: "-1"},
+	{Name: "broker.rack", Type: String, Null: true},
+	{Name: "broker.session.timeout.ms", Type: Int, Default: "9000"},
+	{Name: "controlled.shutdown.enable", Type: Boolean, Default: "true"},
+	{Name: "default.replication.factor", Type: Int, Default: "-1", Check: replicationFactor},
+	{Name: "initial.broker.registration.timeout.ms", Type: Int, Default: "60000"},
+	{Name: "leader.imbalance.check.interval.seconds", Type: Long, Default: "300", Check: atLeast(1)},
+	{Name: "min.insync.replicas", Type: Int, Default: "1", Check: atLeast(1), Update: ClusterWide},
+	{Name: "num.replica.alter.log.dirs.threads", Type: Int, Null: true},
+	{Name: "num.replica.fetchers", Type: Int, Default: "1", Check: atLeast(1), Update: ClusterWide},
+	{Name: "replica.fetch.backoff.ms", Type: Int, Default: "1000", Check: atLeast(0)},
+	{Name: "replica.fetch.max.bytes", Type: Int, Default: "1048576", Check: atLeast(0)},
+	{Name: "replica.fetch.min.bytes", Type: Int, Default: "1"},
+	{Name: "replica.fetch.response.max.bytes", Type: Int, Default: "10485760", Check: atLeast(0)},
+	{Name: "replica.fetch.wait.max.ms", Type: Int, Default: "500"},
+	{Name: "replica.high.watermark.checkpoint.interval.ms", Type: Long, Default: "5000"},
+	{Name: "replica.lag.time.max.ms", Type: Long, Default: "30000"},
+	{Name: "replica.selector.class", Type: String, Null: true},
+	{Name: "replica.socket.receive.buffer.bytes", Type: Int, Default: "65536"},
+	{Name: "replica.socket.timeout.ms", Type: Int, Default: "30000"},
+	{Name: "replication.quota.window.num", Type: Int, Default: "11", Check: atLeast(1)},
+	{Name: "replication.quota.window.size.seconds", Type: Int, Default: "1", Check: atLeast(1)},
+	{Name: "unclean.leader.election.enable", Type: Boolean, Default: "false", Update: ClusterWide},
+	{Name: "unclean.leader.election.interval.ms", Type: Long, Default: "300000", Check: atLeast(1), Internal: true},
+}
