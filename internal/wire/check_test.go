@@ -78,18 +78,25 @@ func compare(t *testing.T, key, version int16, body []byte) {
 	case err != nil:
 		return // stricter than kmsg
 	}
-	req := kmsg.RequestForKey(key)
-	req.SetVersion(version)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	kerr := req.ReadFrom(body)
-	runtime.ReadMemStats(&after)
-	if (err == nil) != (kerr == nil) {
-		t.Fatalf("key %d version %d %x: check says %v, kmsg says %v", key, version, body, err, kerr)
-	}
-	const slack = 4096 // of the runtime's own, at any time
-	if got := int64(after.TotalAlloc - before.TotalAlloc); err == nil && got > alloc+slack {
-		t.Fatalf("key %d version %d %x: kmsg allocates %d, announced %d", key, version, body, got, alloc)
+	// The runtime allocates in between; the least of several runs is the decoder's own.
+	const slack = 1024
+	for try := 0; ; try++ {
+		req := kmsg.RequestForKey(key)
+		req.SetVersion(version)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		kerr := req.ReadFrom(body)
+		runtime.ReadMemStats(&after)
+		if (err == nil) != (kerr == nil) {
+			t.Fatalf("key %d version %d %x: check says %v, kmsg says %v", key, version, body, err, kerr)
+		}
+		got := int64(after.TotalAlloc - before.TotalAlloc)
+		if err != nil || got <= alloc+slack {
+			return
+		}
+		if try == 20 {
+			t.Fatalf("key %d version %d %x: kmsg allocates %d, announced %d", key, version, body, got, alloc)
+		}
 	}
 }
 
