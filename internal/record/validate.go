@@ -88,12 +88,12 @@ func Validate(b Batch, r Rules) (Info, error) {
 		}
 	}
 	if r.Shallow {
-		return shallow(b, &r)
+		return shallow(b, r)
 	}
 	if codec == CodecNone {
-		return checkPlain(b, &r)
+		return checkPlain(b, r)
 	}
-	return checkCompressed(b, &r)
+	return checkCompressed(b, r)
 }
 
 func checkClientHeader(b Batch) error {
@@ -113,7 +113,7 @@ func checkClientHeader(b Batch) error {
 	return nil
 }
 
-func shallow(b Batch, r *Rules) (Info, error) {
+func shallow(b Batch, r Rules) (Info, error) {
 	c := check{rules: r, batch: b, max: NoTimestamp}
 	c.timestamp(0, b.MaxTimestamp(), b.LastOffset())
 	if c.errs != nil {
@@ -124,7 +124,7 @@ func shallow(b Batch, r *Rules) (Info, error) {
 
 // check gathers what the records of one batch show.
 type check struct {
-	rules    *Rules
+	rules    Rules
 	batch    Batch
 	max      int64
 	renumber bool
@@ -152,7 +152,7 @@ func (c *check) record(i int32, rec *Record, delta int64) {
 // timestamp holds one record's timestamp against the rules. In a CreateTime topic a
 // batch that claims append time passes when that time is in the bounds, as in Kafka.
 func (c *check) timestamp(i int32, ts, offset int64) {
-	r := c.rules
+	r := &c.rules
 	if r.TimestampType == CreateTime && ts != NoTimestamp {
 		// The difference wraps as Java's does.
 		if diff := r.Now - ts; diff > r.BeforeMax || -diff > r.AfterMax {
@@ -173,7 +173,7 @@ func (c *check) result(plain int64) (Info, error) {
 	return Info{MaxTimestamp: c.max, Renumber: c.renumber, Plain: plain}, nil
 }
 
-func checkPlain(b Batch, r *Rules) (Info, error) {
+func checkPlain(b Batch, r Rules) (Info, error) {
 	c := check{rules: r, batch: b, max: NoTimestamp}
 	w := walker{rest: b.Section(), left: b.Count()}
 	if w.left < 0 {
@@ -192,7 +192,7 @@ func checkPlain(b Batch, r *Rules) (Info, error) {
 	return c.result(int64(len(b.Section())))
 }
 
-func checkCompressed(b Batch, r *Rules) (info Info, err error) {
+func checkCompressed(b Batch, r Rules) (info Info, err error) {
 	codec, count := b.Codec(), b.Count()
 	if count < 0 {
 		return Info{}, invalid("record count %d", count)
