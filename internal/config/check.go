@@ -94,11 +94,11 @@ func (o oneOf) check(name string, v Value) error {
 
 func (o oneOf) Allowed() string { return "one of " + strings.Join(o.words, ", ") }
 
-// listOf allows lists without duplicates, of the given words when there are any.
+// listOf allows lists, of the given words when there are any.
 type listOf struct {
 	words    oneOf
 	nonEmpty bool
-	repeats  bool
+	repeats  bool // a word may come twice and counts once
 }
 
 func (l listOf) check(name string, v Value) error {
@@ -110,6 +110,9 @@ func (l listOf) check(name string, v Value) error {
 		return &ValueError{Name: name, text: fmt.Sprintf(
 			"Configuration '%s' must not be empty. Valid values include: %s", name, valid)}
 	}
+	if !l.repeats && len(slices.Compact(slices.Sorted(slices.Values(v.list)))) != len(v.list) {
+		return &ValueError{Name: name, text: fmt.Sprintf("Configuration '%s' values must not be duplicated.", name)}
+	}
 	for _, s := range v.list {
 		if len(l.words.words) > 0 {
 			if err := l.words.check(name, Value{Type: String, s: s}); err != nil {
@@ -119,9 +122,6 @@ func (l listOf) check(name string, v Value) error {
 		if s == "" {
 			return &ValueError{Name: name, text: fmt.Sprintf("Configuration '%s' values must not be empty.", name)}
 		}
-	}
-	if !l.repeats && len(slices.Compact(slices.Sorted(slices.Values(v.list)))) != len(v.list) {
-		return &ValueError{Name: name, text: fmt.Sprintf("Configuration '%s' values must not be duplicated.", name)}
 	}
 	return nil
 }

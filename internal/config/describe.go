@@ -81,10 +81,33 @@ func (c *Config) DescribeBroker() []Entry {
 		}
 		entries = append(entries, e)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.unknown)) {
-		// What a name means is not known here, so its value may be a secret.
-		entries = append(entries, Entry{Name: name, ReadOnly: true, Sensitive: true, Source: SourceStatic,
-			Synonyms: []EntrySynonym{{Name: name, Source: SourceStatic}}})
+	return append(entries, c.describeUnknown()...)
+}
+
+// describeUnknown describes what is given and in no table. What such a name means
+// is not known here, so its value may be a secret and is not shown.
+func (c *Config) describeUnknown() []Entry {
+	names := map[string]bool{}
+	for _, m := range []map[string]string{c.unknown, c.broker, c.cluster} {
+		for name := range m {
+			if BrokerDef(name) == nil {
+				names[name] = true
+			}
+		}
+	}
+	var entries []Entry
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		e := Entry{Name: name, ReadOnly: true, Sensitive: true}
+		for _, l := range []struct {
+			values map[string]string
+			source Source
+		}{{c.broker, SourceBroker}, {c.cluster, SourceDefaultBroker}, {c.unknown, SourceStatic}} {
+			if has(l.values, name) {
+				e.Synonyms = append(e.Synonyms, EntrySynonym{Name: name, Source: l.source})
+			}
+		}
+		e.Source = e.Synonyms[0].Source
+		entries = append(entries, e)
 	}
 	return entries
 }
@@ -94,7 +117,7 @@ func (c *Config) DescribeBroker() []Entry {
 func (c *Config) DescribeBrokerDefaults() []Entry {
 	var entries []Entry
 	for _, name := range slices.Sorted(maps.Keys(c.cluster)) {
-		e := Entry{Name: name, Source: SourceDefaultBroker, Sensitive: true}
+		e := Entry{Name: name, Source: SourceDefaultBroker, Sensitive: true, ReadOnly: true}
 		if d := BrokerDef(name); d != nil {
 			e.Type, e.Doc, e.Sensitive = d.Type, d.Doc, d.Sensitive()
 			e.ReadOnly = d.Update == ReadOnly
@@ -117,12 +140,27 @@ func (c *Config) DescribeGroup(overrides map[string]string) []Entry {
 		e := Entry{Name: d.Name, Value: shown(v), Type: d.Type, Doc: d.Doc, Source: SourceDefault}
 		if len(d.Synonyms) > 0 {
 			e.Synonyms = c.synonyms(d.Synonyms[0].Name)
+		} else {
+			e.Synonyms = []EntrySynonym{{d.Name, shown(d.defaultValue()), SourceDefault}}
 		}
 		if own {
 			e.Synonyms = append([]EntrySynonym{{d.Name, e.Value, SourceGroup}}, e.Synonyms...)
 		}
-		if len(e.Synonyms) > 0 {
-			e.Source = e.Synonyms[0].Source
+		e.Source = e.Synonyms[0].Source
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// DescribeClientMetrics describes every setting of a client metrics subscription.
+func (c *Config) DescribeClientMetrics(overrides map[string]string) []Entry {
+	var entries []Entry
+	for d := range Defs(ScopeClientMetrics) {
+		v, own := c.topicValue(d, overrides)
+		e := Entry{Name: d.Name, Value: shown(v), Type: d.Type, Doc: d.Doc, Source: SourceDefault}
+		if own {
+			e.Source = SourceClientMetrics
+			e.Synonyms = []EntrySynonym{{d.Name, e.Value, SourceClientMetrics}}
 		}
 		entries = append(entries, e)
 	}

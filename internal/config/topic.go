@@ -94,6 +94,9 @@ func (c *Config) topicValue(d *Def, overrides map[string]string) (v Value, own b
 	}
 	for _, s := range d.Synonyms {
 		if v := c.values[s.Name]; !v.Null {
+			if v.Type == List && d.Type == String && len(v.list) > 0 {
+				v.s = v.list[0] // the first one is the default
+			}
 			v.Type = d.Type
 			v.i = scaled(v.i, s.Scale)
 			return v, false

@@ -55,9 +55,10 @@ func notBuiltText(d *Def) string {
 }
 
 // ValidateBroker checks dynamic values for one broker (perBroker) or for all
-// brokers. Names that are in no table are accepted, as Kafka accepts them.
+// brokers. Names that are in no table are accepted, as Kafka accepts them. Kafka's
+// error for what is refused here is INVALID_REQUEST.
 func (c *Config) ValidateBroker(values map[string]string, perBroker bool) error {
-	var readOnly, single []string
+	var readOnly, single, secret []string
 	names := slices.Sorted(maps.Keys(values))
 	for _, name := range names {
 		d := BrokerDef(name)
@@ -67,13 +68,21 @@ func (c *Config) ValidateBroker(values map[string]string, perBroker bool) error 
 			readOnly = append(readOnly, name)
 		case d.Update == PerBroker && !perBroker:
 			single = append(single, name)
+		case d.Effect == NotBuilt:
+			secret = append(secret, name)
 		}
 	}
-	if len(readOnly) > 0 {
-		return &invalid{"Cannot update these configs dynamically: Set(" + strings.Join(readOnly, ", ") + ")"}
-	}
-	if len(single) > 0 {
-		return &invalid{"Cannot update these configs at default cluster level, broker id must be specified: Set(" + strings.Join(single, ", ") + ")"}
+	for _, refused := range []struct {
+		why   string
+		names []string
+	}{
+		{"Cannot update these configs at default cluster level, broker id must be specified", single},
+		{"Cannot update these configs dynamically", readOnly},
+		{"These security configs can be dynamically updated only per-listener using the listener prefix", secret},
+	} {
+		if len(refused.names) > 0 {
+			return &invalid{refused.why + ": [" + strings.Join(refused.names, ", ") + "]"}
+		}
 	}
 	for _, name := range names {
 		d := BrokerDef(name)
@@ -84,12 +93,15 @@ func (c *Config) ValidateBroker(values map[string]string, perBroker bool) error 
 		if err != nil {
 			return err
 		}
-		if d.Effect == NotBuilt && v.Text() != d.defaultValue().Text() {
-			return &invalid{notBuiltText(d)}
+		if least, ok := leastDynamic[name]; ok && v.i < least {
+			return &invalid{fmt.Sprintf("requirement failed: %s must be greater than or equal to %d", name, least)}
 		}
 	}
 	return nil
 }
+
+// leastDynamic are lower bounds that Kafka holds beside its table.
+var leastDynamic = map[string]int64{"log.roll.ms": 1, "log.roll.jitter.ms": 0}
 
 // ValidateGroup checks all overrides that a group is to have.
 func (c *Config) ValidateGroup(overrides map[string]string) error {
@@ -113,12 +125,14 @@ func (c *Config) ValidateGroup(overrides map[string]string) error {
 // group.<kind>.max.* settings.
 func (c *Config) groupLimits(name string, v Value) error {
 	kind, rest, _ := strings.Cut(name, ".")
-	lo, hi := "group."+kind+".min."+rest, "group."+kind+".max."+rest
-	if d, ok := c.values[lo]; ok && v.i < d.i {
-		return &invalid{fmt.Sprintf("%s must be greater than or equal to %s", name, lo)}
-	}
-	if d, ok := c.values[hi]; ok && v.i > d.i {
-		return &invalid{fmt.Sprintf("%s must be less than or equal to %s", name, hi)}
+	rest = strings.TrimPrefix(rest, "num.") // streams.num.standby.replicas has group.streams.max.standby.replicas
+	lo, hasLo := c.values["group."+kind+".min."+rest]
+	hi, hasHi := c.values["group."+kind+".max."+rest]
+	if hasLo && v.i < lo.i || hasHi && v.i > hi.i {
+		if hasLo && hasHi {
+			return &invalid{fmt.Sprintf("%s must be in the range %d to %d inclusive.", name, lo.i, hi.i)}
+		}
+		return &invalid{fmt.Sprintf("%s must not exceed %d.", name, hi.i)}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -91,8 +92,22 @@ func (d *Def) Parse(text string) (Value, error) {
 		if err := d.Check.check(d.Name, v); err != nil {
 			return v, err
 		}
+		if l, ok := d.Check.(listOf); ok && l.repeats {
+			v.list = unique(v.list)
+		}
 	}
 	return v, nil
+}
+
+// unique drops the later ones of equal words.
+func unique(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // javaBlank is what Java's String.trim removes: everything up to the space.

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestListeners(t *testing.T) {
+	for _, c := range []struct {
+		listeners string
+		want      []string
+		addresses []string // of the first
+	}{
+		{"PLAINTEXT://:9092", []string{"PLAINTEXT://localhost:9092"}, []string{"127.0.0.1:9092", "[::1]:9092"}},
+		{"PLAINTEXT://127.0.0.1:0", []string{"PLAINTEXT://127.0.0.1:0"}, []string{"127.0.0.1:0"}},
+		{"plaintext://[::1]:9092", []string{"PLAINTEXT://[::1]:9092"}, []string{"[::1]:9092"}},
+		{"PLAINTEXT://127.0.0.1:9092,CONTROLLER://:9093", []string{"PLAINTEXT://127.0.0.1:9092", "CONTROLLER://localhost:9093"}, []string{"127.0.0.1:9092"}},
+		{"IN://127.0.0.1:9092,OUT://[::1]:9092", []string{"IN://127.0.0.1:9092", "OUT://[::1]:9092"}, []string{"127.0.0.1:9092"}},
+		{"IN://127.0.0.1:0,OUT://127.0.0.1:0", []string{"IN://127.0.0.1:0", "OUT://127.0.0.1:0"}, []string{"127.0.0.1:0"}},
+	} {
+		lines := []string{"listeners=" + c.listeners}
+		if strings.HasPrefix(c.listeners, "IN") {
+			lines = append(lines, "listener.security.protocol.map=IN:PLAINTEXT,OUT:PLAINTEXT")
+		}
+		cfg := load(t, Sources{}, lines...)
+		var got []string
+		for _, l := range cfg.Listeners() {
+			got = append(got, l.String())
+			if l.Controller != (l.Name == "CONTROLLER") || !l.Loopback() {
+				t.Errorf("%s: %+v", c.listeners, l)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.listeners, got, c.want)
+		}
+		if a := cfg.Listeners()[0].Addresses(); !slices.Equal(a, c.addresses) {
+			t.Errorf("%s: bind %q, want %q", c.listeners, a, c.addresses)
+		}
+	}
+}
+
+func TestListenersRefused(t *testing.T) {
+	for _, c := range []struct {
+		lines, want string
+	}{
+		{"listeners=9092", "this is no listener"},
+		{"listeners=PLAINTEXT://localhost", "no port in"},
+		{"listeners=PLAINTEXT://localhost:99999", "is no port"},
+		{"listeners=PLAINTEXT://localhost:-1", "is no port"},
+		{"listeners=PLAINTEXT://::1:9092", "an IPv6 address stands in brackets"},
+		{"listeners=PLAINTEXT://[127.0.0.1]:9092", "is no IPv6 address"},
+		{"listeners=PLAINTEXT://a b:9092", "is no host"},
+		{"listeners=HOME://:9092", "no protocol for HOME"},
+		{"listeners=SSL://:9092", "the protocol SSL is not built yet; allowed: PLAINTEXT"},
+		{"listeners=A://:9092\nlistener.security.protocol.map=A:SASL_PLAINTEXT", "the protocol SASL_PLAINTEXT is not built yet"},
+		{"listener.security.protocol.map=A:QUIC", "there is no protocol QUIC"},
+		{"listener.security.protocol.map=PLAINTEXT", "this is no entry of a map"},
+		{"listeners=PLAINTEXT://:1,PLAINTEXT://:2", "two listeners are called PLAINTEXT"},
+		{"listeners=A://:1,B://:1\nlistener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT", "port 1 is used twice"},
+		{"listeners=CONTROLLER://:1", "there is no listener for clients"},
+		{"listeners=CONTROLLER://:1,PLAINTEXT://:2\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT", "no protocol for CONTROLLER"},
+		{"advertised.listeners=PLAINTEXT://0.0.0.0:9092", "no client can connect to 0.0.0.0"},
+		{"advertised.listeners=PLAINTEXT://[::]:9092", "no client can connect to ::"},
+		{"advertised.listeners=CONTROLLER://a:9092", "there is no listener called CONTROLLER"},
+		{"listeners=A://:1\nadvertised.listeners=A://a:1,A://b:2\nlistener.security.protocol.map=A:PLAINTEXT", "A is advertised twice"},
+		{"inter.broker.listener.name=X", "there is no such listener for clients"},
+		{"inter.broker.listener.name=CONTROLLER\nlisteners=PLAINTEXT://:1,CONTROLLER://:2", "there is no such listener for clients"},
+		{"http.listen=9644", "no port in"},
+	} {
+		_, _, err := Load(Sources{File: strings.NewReader(c.lines)})
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s\n got %v\nwant %s", c.lines, err, c.want)
+		}
+	}
+}
+
+func TestAdvertised(t *testing.T) {
+	c := load(t, Sources{}, "advertised.listeners=PLAINTEXT://kafka.example.org:19092")
+	if e, ok := c.Advertised("PLAINTEXT"); !ok || e != (Endpoint{"kafka.example.org", 19092}) {
+		t.Errorf("%+v %v", e, ok)
+	}
+	if e, ok := load(t, Sources{}).Advertised("PLAINTEXT"); ok {
+		t.Errorf("unset, but %+v", e)
+	}
+}
+
+func TestInterBrokerListener(t *testing.T) {
+	lines := []string{"listeners=CONTROLLER://:1,A://:2,B://:3", "listener.security.protocol.map=CONTROLLER:PLAINTEXT,A:PLAINTEXT,B:PLAINTEXT"}
+	if got := load(t, Sources{}, lines...).InterBrokerListener(); got != "A" {
+		t.Errorf("default %s", got)
+	}
+	if got := load(t, Sources{}, append(lines, "inter.broker.listener.name=b")...).InterBrokerListener(); got != "B" {
+		t.Errorf("given %s", got)
+	}
+}
+
+// What other machines can reach needs insecure=true, and a warning then.
+func TestExposure(t *testing.T) {
+	for _, open := range []string{
+		"listeners=PLAINTEXT://0.0.0.0:9092", "listeners=PLAINTEXT://[::]:9092", "listeners=PLAINTEXT://10.0.0.5:9092",
+		"listeners=PLAINTEXT://kafka:9092", "http.listen=0.0.0.0:9644",
+		"listeners=PLAINTEXT://:9092,CONTROLLER://0.0.0.0:9093",
+	} {
+		_, _, err := Load(Sources{File: strings.NewReader(open)})
+		if err == nil || !strings.Contains(err.Error(), "without TLS and authentication; allowed: a loopback address") {
+			t.Errorf("%s: %v", open, err)
+		}
+		_, warns, err := Load(Sources{File: strings.NewReader(open), Sets: []string{"insecure=true"}})
+		if err != nil || len(warns) != 1 || warns[0].Kind != Exposed {
+			t.Errorf("%s, insecure: %v %v", open, warns, err)
+		}
+	}
+	for _, closed := range []string{"listeners=PLAINTEXT://LOCALHOST:9092", "listeners=PLAINTEXT://127.8.8.8:1",
+		"listeners=PLAINTEXT://[::ffff:127.0.0.1]:1", "http.listen="} {
+		if _, warns, err := Load(Sources{File: strings.NewReader(closed)}); err != nil || len(warns) != 0 {
+			t.Errorf("%s: %v %v", closed, warns, err)
+		}
+	}
+}
