@@ -1,0 +1,144 @@
+// Package conn is what all commands share: the flags that every command has, the
+// connection to the cluster, completion of names, and errors in plain words.
+package conn
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-stream/leat/internal/cli/out"
+)
+
+// Env is the surroundings of one run of leat.
+type Env struct {
+	*out.Out
+	In      io.Reader
+	Getenv  func(string) string
+	Version string
+
+	bootstrap string
+	timeout   time.Duration
+}
+
+// BootstrapVariable names the cluster when --bootstrap-server does not.
+const BootstrapVariable = "LEAT_BOOTSTRAP"
+
+const defaultBootstrap = "localhost:9092"
+
+// AddFlags gives a command and all below it the common flags.
+func (e *Env) AddFlags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&e.bootstrap, "bootstrap-server", "", "HOST:PORT of one or more brokers, comma separated (default $"+BootstrapVariable+", else "+defaultBootstrap+")")
+	f.DurationVar(&e.timeout, "timeout", 30*time.Second, "how long to wait for the cluster's answer")
+	f.StringVar(&e.Format, "format", "table", "how results are written: table or json")
+	complete(cmd, "format", []string{"table", "json"})
+}
+
+func complete(cmd *cobra.Command, flag string, words []string) {
+	// The only error is a flag that does not exist, which a test would show.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// Complete offers words for a flag.
+func Complete(cmd *cobra.Command, flag string, words ...string) { complete(cmd, flag, words) }
+
+// SetBootstrap names the cluster, for tools with flags of their own.
+func (e *Env) SetBootstrap(servers string) { e.bootstrap = servers }
+
+// Brokers are the addresses to begin with.
+func (e *Env) Brokers() []string {
+	s := e.bootstrap
+	if s == "" {
+		s = e.Getenv(BootstrapVariable)
+	}
+	if s == "" {
+		s = defaultBootstrap
+	}
+	var brokers []string
+	for _, b := range strings.Split(s, ",") {
+		if b = strings.TrimSpace(b); b != "" {
+			brokers = append(brokers, b)
+		}
+	}
+	return brokers
+}
+
+// Timeout is how long a command waits for the cluster.
+func (e *Env) Timeout() time.Duration { return e.timeout }
+
+// Context is the command's context, bounded by --timeout.
+func (e *Env) Context(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(cmd.Context(), e.timeout)
+}
+
+// dialTimeout bounds one attempt to connect.
+const dialTimeout = 5 * time.Second
+
+// Client connects to the cluster, and fails within seconds when it cannot.
+func (e *Env) Client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
+	all := append([]kgo.Opt{
+		kgo.SeedBrokers(e.Brokers()...),
+		kgo.ClientID("leat"),
+		kgo.SoftwareNameAndVersion("leat", softwareVersion(e.Version)),
+		kgo.DialTimeout(dialTimeout),
+		kgo.MetadataMinAge(250 * time.Millisecond),
+	}, opts...)
+	cl, err := kgo.NewClient(all...)
+	if err != nil {
+		return nil, out.Usagef("%v", err)
+	}
+	ping, cancel := context.WithTimeout(ctx, min(e.timeout, 2*dialTimeout))
+	defer cancel()
+	if err := cl.Ping(ping); err != nil {
+		cl.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, e.unreachable(err)
+	}
+	return cl, nil
+}
+
+// softwareVersion fits the version into what KIP-511 allows.
+func softwareVersion(v string) string {
+	v = strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '.' || r == '-' {
+			return r
+		}
+		return '-'
+	}, v)
+	if v = strings.Trim(v, ".-"); v == "" {
+		return "unknown"
+	}
+	return v
+}
+
+// Admin connects to the cluster for administration. Close it when done.
+func (e *Env) Admin(ctx context.Context) (*kadm.Client, error) {
+	cl, err := e.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	adm := kadm.NewClient(cl)
+	adm.SetTimeoutMillis(int32(min(e.timeout.Milliseconds(), 1<<30)))
+	return adm, nil
+}
+
+// WithAdmin runs fn with a connection for administration, and puts its error into
+// plain words.
+func (e *Env) WithAdmin(cmd *cobra.Command, fn func(context.Context, *kadm.Client) error) error {
+	ctx, cancel := e.Context(cmd)
+	defer cancel()
+	adm, err := e.Admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	return e.Explain(fn(ctx, adm))
+}
