@@ -1,0 +1,310 @@
+package quorum
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// core is the raft library with our log under it, as a step function: events in by
+// its methods, duties out by ready. It reads no clock and touches no file.
+type core struct {
+	id      uint64
+	rn      *raft.RawNode
+	log     *memLog
+	opts    coreOptions
+	last    uint64          // index of the library's last entry, written or not
+	unsaved []*raftpb.Entry // given out to be written and not back yet
+	leading uint64          // the term whose leadership was announced; 0 if none
+	applied uint64
+	due     int64 // log bytes behind the snapshot at which one is asked for
+	confs   []confAt
+	out     duties
+}
+
+type coreOptions struct {
+	electionTicks, heartbeatTicks int
+	keepEntries                   uint64
+	snapshotBytes                 int64
+	logger                        raft.Logger
+}
+
+// confAt is the membership from an entry on.
+type confAt struct {
+	index   uint64
+	conf    *raftpb.ConfState
+	members []Member
+}
+
+// duties are what the shell must do, each list in its order, the lists in any.
+type duties struct {
+	// writes go to the store in order; when one is durable, persisted gets it back.
+	writes []*raftpb.Message
+	// sends go to other members, and may be lost.
+	sends []*raftpb.Message
+	// applies go to the hooks in order; when one is done, appliedTo gets its message.
+	applies []apply
+}
+
+// apply is one of its fields.
+type apply struct {
+	entries  *raftpb.Message // committed entries
+	snapshot []byte          // a received snapshot file, now durable
+	lead     uint64          // leader in this term, all earlier entries applied
+	resign   uint64          // leader no more
+	due      uint64          // a snapshot at this index is wanted
+}
+
+const (
+	maxMessageBytes     = 1 << 20
+	maxApplyBytes       = 4 << 20
+	maxUncommittedBytes = 64 << 20
+	maxInflight         = 256
+)
+
+func newCore(id uint64, r *recovered, load func(uint64) ([]byte, error), o coreOptions) (*core, error) {
+	c := &core{id: id, log: newMemLog(r, load), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes}
+	c.confs = []confAt{{r.snapshot.Index, r.snapshot.Conf, r.snapshot.Members}}
+	var err error
+	c.rn, err = raft.NewRawNode(&raft.Config{
+		ID: id, ElectionTick: o.electionTicks, HeartbeatTick: o.heartbeatTicks,
+		Storage: c.log, Applied: r.snapshot.Index, AsyncStorageWrites: true,
+		MaxSizePerMsg: maxMessageBytes, MaxCommittedSizePerReady: maxApplyBytes,
+		MaxUncommittedEntriesSize: maxUncommittedBytes, MaxInflightMsgs: maxInflight,
+		CheckQuorum: true, PreVote: true, DisableProposalForwarding: true, StepDownOnRemoval: true,
+		Logger: o.logger,
+	})
+	return c, err
+}
+
+// conf is the membership as far as it is applied.
+func (c *core) conf() confAt { return c.confs[len(c.confs)-1] }
+
+// alone tells whether this member is the whole quorum, with nobody to send to.
+func (c *core) alone() bool {
+	s := c.conf().conf
+	return len(s.GetVoters()) == 1 && s.GetVoters()[0] == c.id && len(s.GetLearners()) == 0 && len(s.GetVotersOutgoing()) == 0
+}
+
+func (c *core) campaign() error { return c.rn.Campaign() }
+
+func (c *core) tick() { c.rn.Tick() }
+
+// step takes a message from another member. One from an unknown or removed member
+// is dropped.
+func (c *core) step(m *raftpb.Message) {
+	if m.GetType() == raftpb.MsgSnap && checkSnapshot(m.GetSnapshot()) != nil {
+		return // damaged on the way; the leader sends it again
+	}
+	// The library's errors say only that it ignored the message.
+	_ = c.rn.Step(m)
+}
+
+// propose appends an entry if this member leads in the term.
+func (c *core) propose(term uint64, data []byte) (index uint64, err error) {
+	st := c.rn.BasicStatus()
+	if st.RaftState != raft.StateLeader || st.GetTerm() != term {
+		return 0, ErrNotLeader
+	}
+	if err := c.rn.Propose(data); errors.Is(err, raft.ErrProposalDropped) {
+		return 0, ErrBusy
+	} else if err != nil {
+		return 0, err
+	}
+	c.last++
+	return c.last, nil
+}
+
+// persisted takes back a write that is durable now.
+func (c *core) persisted(m *raftpb.Message) error {
+	if s := m.GetSnapshot(); s != nil {
+		r, err := newSnapshotReader(bytesReader(s.GetData()))
+		if err != nil {
+			return fmt.Errorf("received snapshot: %w", err)
+		}
+		c.log.restore(r.meta)
+		c.confs = []confAt{{r.meta.Index, r.meta.Conf, r.meta.Members}}
+		c.applied = r.meta.Index
+		c.out.applies = append(c.out.applies, apply{snapshot: s.GetData()})
+	}
+	if es := m.GetEntries(); len(es) > 0 {
+		c.log.append(es)
+		last := es[len(es)-1].GetIndex()
+		c.unsaved = slices.DeleteFunc(c.unsaved, func(e *raftpb.Entry) bool { return e.GetIndex() <= last })
+	}
+	return c.respond(m)
+}
+
+// appliedTo takes back entries that the hooks have seen.
+func (c *core) appliedTo(m *raftpb.Message) error {
+	es := m.GetEntries()
+	c.applied = max(c.applied, es[len(es)-1].GetIndex())
+	if c.log.since >= c.due {
+		c.due = c.log.since + c.opts.snapshotBytes // ask again only when as much came on top
+		c.out.applies = append(c.out.applies, apply{due: c.applied})
+	}
+	return c.respond(m)
+}
+
+func (c *core) respond(m *raftpb.Message) error {
+	for _, r := range m.GetResponses() {
+		if r.GetTo() != c.id {
+			c.out.sends = append(c.out.sends, r)
+			continue
+		}
+		// A member that was just removed is no peer of its own any more.
+		if err := c.rn.Step(r); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
+			return fmt.Errorf("own %v: %w", r.GetType(), err)
+		}
+	}
+	return nil
+}
+
+// ready collects the duties that the events since the last call brought.
+func (c *core) ready() (duties, error) {
+	for c.rn.HasReady() {
+		rd := c.rn.Ready()
+		st := c.rn.BasicStatus()
+		leads := st.RaftState == raft.StateLeader
+		if c.leading != 0 && (!leads || st.GetTerm() != c.leading) {
+			c.out.applies = append(c.out.applies, apply{resign: c.leading})
+			c.leading = 0
+		}
+		for _, m := range rd.Messages {
+			switch m.GetTo() {
+			case raft.LocalAppendThread:
+				c.append(m)
+			case raft.LocalApplyThread:
+				if err := c.apply(m); err != nil {
+					return duties{}, err
+				}
+				es := m.GetEntries()
+				if leads && c.leading == 0 && es[len(es)-1].GetTerm() == st.GetTerm() {
+					c.leading = st.GetTerm()
+					c.out.applies = append(c.out.applies, apply{lead: c.leading})
+				}
+			default:
+				c.out.sends = append(c.out.sends, m)
+			}
+		}
+	}
+	d := c.out
+	c.out = duties{}
+	return d, nil
+}
+
+func (c *core) append(m *raftpb.Message) {
+	if s := m.GetSnapshot(); s != nil {
+		c.last = s.GetMetadata().GetIndex()
+	}
+	if es := m.GetEntries(); len(es) > 0 {
+		c.last = es[len(es)-1].GetIndex()
+		first := es[0].GetIndex()
+		c.unsaved = slices.DeleteFunc(c.unsaved, func(e *raftpb.Entry) bool { return e.GetIndex() >= first })
+		c.unsaved = append(c.unsaved, es...)
+	}
+	c.out.writes = append(c.out.writes, m)
+}
+
+// apply hands out committed entries; changes of membership take effect at once.
+func (c *core) apply(m *raftpb.Message) error {
+	for _, e := range m.GetEntries() {
+		var change raftpb.ConfChangeI
+		switch e.GetType() {
+		case raftpb.EntryNormal:
+			continue
+		case raftpb.EntryConfChange:
+			change = &raftpb.ConfChange{}
+		case raftpb.EntryConfChangeV2:
+			change = &raftpb.ConfChangeV2{}
+		}
+		if err := proto.Unmarshal(e.GetData(), change.(proto.Message)); err != nil {
+			return fmt.Errorf("%w: change of membership in entry %d: %w", ErrCorrupt, e.GetIndex(), err)
+		}
+		members, err := changeMembers(c.conf().members, change.AsV2())
+		if err != nil {
+			return fmt.Errorf("%w: change of membership in entry %d: %w", ErrCorrupt, e.GetIndex(), err)
+		}
+		conf := c.rn.ApplyConfChange(change)
+		c.confs = append(c.confs, confAt{e.GetIndex(), conf, members})
+	}
+	c.out.applies = append(c.out.applies, apply{entries: m})
+	return nil
+}
+
+// changeMembers carries out what a change says of single members; its context names
+// those that it adds.
+func changeMembers(members []Member, c *raftpb.ConfChangeV2) ([]Member, error) {
+	f := fields{b: c.GetContext()}
+	members = slices.Clone(members)
+	for len(f.b) > 0 {
+		p := Member{NodeID: int32(f.u32())}
+		copy(p.DirectoryID[:], f.take(16))
+		if !slices.Contains(members, p) {
+			members = append(members, p)
+		}
+	}
+	if err := f.done("context"); err != nil {
+		return nil, err
+	}
+	for _, ch := range c.GetChanges() {
+		if ch.GetType() == raftpb.ConfChangeRemoveNode {
+			members = slices.DeleteFunc(members, func(p Member) bool { return p.ID() == ch.GetNodeId() })
+		}
+	}
+	return members, nil
+}
+
+// snapshotMeta describes a snapshot of the state at an applied index. ok is false
+// if there is one as new already.
+func (c *core) snapshotMeta(index uint64) (m SnapshotMeta, ok bool, err error) {
+	if index <= c.log.snapshot.Index {
+		return m, false, nil
+	}
+	if index > c.applied {
+		return m, false, fmt.Errorf("quorum: snapshot at entry %d, applied is %d", index, c.applied)
+	}
+	term, err := c.log.Term(index)
+	if err != nil {
+		return m, false, fmt.Errorf("quorum: term of entry %d: %w", index, err)
+	}
+	m = SnapshotMeta{Index: index, Term: term}
+	for _, at := range c.confs {
+		if at.index <= index {
+			m.Conf, m.Members = at.conf, at.members
+		}
+	}
+	return m, true, nil
+}
+
+// snapshotted notes that a snapshot is durable, and says up to where the log may go.
+// ok is false if a newer one came first.
+func (c *core) snapshotted(m SnapshotMeta) (compact uint64, ok bool) {
+	if m.Index <= c.log.snapshot.Index {
+		return 0, false
+	}
+	if m.Index > c.opts.keepEntries {
+		compact = m.Index - c.opts.keepEntries
+	}
+	c.log.compact(m, compact)
+	c.due = c.opts.snapshotBytes
+	for len(c.confs) > 1 && c.confs[1].index <= m.Index {
+		c.confs = c.confs[1:]
+	}
+	return compact, true
+}
+
+// tail is everything behind the snapshot, written or not, if this member leads in
+// the term and that was announced: all of earlier terms is written then.
+func (c *core) tail(term uint64) ([]*raftpb.Entry, error) {
+	st := c.rn.BasicStatus()
+	if c.leading != term || st.RaftState != raft.StateLeader || st.GetTerm() != term {
+		return nil, ErrNotLeader
+	}
+	n := c.log.snapshot.Index - c.log.base.index
+	return slices.Concat(c.log.entries[n:], c.unsaved), nil
+}

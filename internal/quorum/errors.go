@@ -1,0 +1,30 @@
+package quorum
+
+import "errors"
+
+var (
+	// ErrNotLeader: this node does not lead in that term.
+	ErrNotLeader = errors.New("quorum: not the leader in this term")
+	// ErrBusy: too much is uncommitted; nothing was appended.
+	ErrBusy = errors.New("quorum: too many uncommitted entries")
+	// ErrTooLarge: the entry is above MaxEntryBytes; nothing was appended.
+	ErrTooLarge = errors.New("quorum: entry too large")
+	// ErrClosed: the node is closed.
+	ErrClosed = errors.New("quorum: closed")
+	// ErrFailed wraps what made a node stop for good.
+	ErrFailed = errors.New("quorum: failed")
+	// ErrCompacted: the entries asked for are in a snapshot only.
+	ErrCompacted = errors.New("quorum: entries are behind the snapshot")
+
+	// ErrEmpty: the directory holds no log and none may be made.
+	ErrEmpty = errors.New("quorum: no metadata log in the directory")
+	// ErrCorrupt: a file holds what was never written, below what was synced.
+	ErrCorrupt = errors.New("quorum: corrupt metadata log")
+	// ErrLogBehind: the log ends before what it had synced or committed. A voter that
+	// forgot may vote twice: it must rejoin with an empty directory, as a new member.
+	ErrLogBehind = errors.New("quorum: metadata log has lost synced entries")
+	// ErrWrongMember: the directory belongs to another member.
+	ErrWrongMember = errors.New("quorum: metadata log of another member")
+	// ErrVersion: the format is newer than this program.
+	ErrVersion = errors.New("quorum: unknown format version")
+)
