@@ -248,7 +248,9 @@ func (f *diskFile) Sync() error {
 		f.node.file.sync()
 	}
 	if v.err != nil {
-		f.node.file.syncFailed()
+		if !f.disk.off { // a KillClone may still sync them
+			f.node.file.syncFailed()
+		}
 		return pathError("fdatasync", f.name, v.err)
 	}
 	return nil

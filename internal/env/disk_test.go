@@ -435,9 +435,16 @@ func TestKillKeepsThePageCache(t *testing.T) {
 	if got := outcomes(t, c, "a/f"); got["-"] == 0 || got["unsynced"] == 0 {
 		t.Fatalf("a power cut after the kill: %v", got)
 	}
+	c.CrashAt(1) // killed again, while it syncs
+	f, err := c.OpenFile("a/f", os.O_RDWR, 0)
+	must(t, err)
+	if err := f.Sync(); !errors.Is(err, ErrPowerOff) {
+		t.Fatal(err)
+	}
+	c = c.KillClone()
 	must(t, c.SyncDir("/"))
 	must(t, c.SyncDir("a"))
-	f, err := c.OpenFile("a/f", os.O_RDWR, 0)
+	f, err = c.OpenFile("a/f", os.O_RDWR, 0)
 	must(t, err)
 	must(t, f.Sync())
 	if got := outcomes(t, c, "a/f"); got["unsynced"] != 400 {

@@ -317,11 +317,15 @@ func (j *Journal) Reset() error {
 	if err := j.setAside(); err != nil {
 		return j.fail(err)
 	}
+	// A process that was killed may have left names and a last frame that are in the page
+	// cache only.
+	if err := errors.Join(j.o.FS.SyncDir(j.o.Dir), j.files[j.cur].Sync()); err != nil {
+		return j.fail(err)
+	}
 	j.ready = true
 	if err := j.Trim(); err != nil {
 		return err
 	}
-	fresh := j.generation == 0
 	if err := j.grow(&j.files[j.next()], block); err != nil {
 		return err
 	}
@@ -329,16 +333,7 @@ func (j *Journal) Reset() error {
 	j.held = map[uint64]*holding{j.generation: j.held[j.generation]}
 	j.forgotten = nil
 	j.firstLive = j.generation
-	if err := j.write(kindData, nil, true); err != nil {
-		return err
-	}
-	if fresh {
-		// The names of the files, which Open made.
-		if err := j.o.FS.SyncDir(j.o.Dir); err != nil {
-			return j.fail(err)
-		}
-	}
-	return nil
+	return j.write(kindData, nil, true)
 }
 
 // Prepare writes zeros ahead of the frames when little room is left, so that the next

@@ -90,10 +90,11 @@ func TestAppendIsOneWriteAndOneSync(t *testing.T) {
 	must(t, j.Append(nil))
 	want := `create journal-0
 create journal-1
+syncdir .
+sync journal-0
 write journal-0 0+4096
 write journal-0 0+4096
 sync journal-0
-syncdir .
 write journal-0 4096+4096
 write journal-0 4096+4096
 sync journal-0
@@ -520,5 +521,62 @@ func TestGolden(t *testing.T) {
 	must(t, err)
 	if got.String() != string(want) {
 		t.Fatalf("the bytes changed: this needs a new version in magic\n%s", got.String())
+	}
+}
+
+// A killed process leaves names and frames in the page cache that a later one must not
+// take for durable.
+func TestKilledAnywhereThenPowerCut(t *testing.T) {
+	work := func(d *env.Disk, data string) error {
+		j, err := Open(small(d))
+		if err != nil {
+			return err
+		}
+		if err := j.Reset(); err != nil {
+			return err
+		}
+		for n := range 6 {
+			err := j.Append([]Entry{entry("a-0", 0, int64(n), data), entry("b-0", 0, int64(n), strings.Repeat("y", block))})
+			if errors.Is(err, ErrFull) {
+				j.Settle(Segment{logNamed("a-0"), 0}, j.Generation())
+				j.Settle(Segment{logNamed("b-0"), 0}, j.Generation())
+				err = j.Trim()
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	whole := env.NewDisk(1)
+	must(t, work(whole, "x"))
+	for n := 1; n <= whole.Ops(); n++ {
+		d := env.NewDisk(1)
+		d.CrashAt(n)
+		is(t, work(d, "x"), env.ErrPowerOff)
+		d = d.KillClone()
+		j, err := Open(small(d))
+		must(t, err)
+		must(t, j.Reset())
+		must(t, j.Append([]Entry{entry("a-0", 0, 0, "acknowledged")}))
+		for seed := range uint64(20) {
+			expect(t, small(d.CrashClone(env.NewRand(seed))), "a-0/0@0=acknowledged")
+		}
+		// And cut while the second start is under way.
+		for m := 1; m <= 6; m++ {
+			d := env.NewDisk(1)
+			d.CrashAt(n)
+			is(t, work(d, "x"), env.ErrPowerOff)
+			d = d.KillClone()
+			d.CrashAt(m)
+			if j, err := Open(small(d)); err == nil && j.Reset() == nil {
+				continue
+			}
+			for seed := range uint64(20) {
+				if _, r := replayed(t, small(d.CrashClone(env.NewRand(seed)))); len(r.Damaged) > 0 {
+					t.Fatalf("killed at %d, cut at %d, seed %d: %+v", n, m, seed, r)
+				}
+			}
+		}
 	}
 }
