@@ -169,7 +169,7 @@ func (b *Builder) partition(r *schema.Partition) error {
 	if int(r.Index) != len(t.Partitions) {
 		return fmt.Errorf("partition %d of topic %s, which has %d", r.Index, t.Name, len(t.Partitions))
 	}
-	if len(r.Directories) > 0 && len(r.Directories) != len(r.Replicas) {
+	if len(r.Replicas) == 0 || len(r.Directories) > 0 && len(r.Directories) != len(r.Replicas) {
 		return fmt.Errorf("%d directories for %d replicas", len(r.Directories), len(r.Replicas))
 	}
 	p := &Partition{
@@ -193,7 +193,7 @@ func (b *Builder) partitionChange(r *schema.PartitionChange) error {
 		return fmt.Errorf("there is no partition %d of topic id %s", r.Index, UUIDString(r.TopicID))
 	}
 	p := merge(old, r)
-	if len(p.Directories) > 0 && len(p.Directories) != len(p.Replicas) {
+	if len(p.Replicas) == 0 || len(p.Directories) > 0 && len(p.Directories) != len(p.Replicas) {
 		return fmt.Errorf("%d directories for %d replicas", len(p.Directories), len(p.Replicas))
 	}
 	p.Replicas, p.ISR, p.Directories = b.lists.int32s(p.Replicas), b.lists.int32s(p.ISR), b.lists.uuids(p.Directories)

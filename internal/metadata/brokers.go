@@ -1,0 +1,161 @@
+package metadata
+
+import (
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/machine"
+	"github.com/leat-stream/leat/internal/schema"
+)
+
+// RegisterBroker is a broker's registration. The reply's body is a
+// *kmsg.BrokerRegistrationResponse.
+type RegisterBroker struct {
+	Context
+	Req *kmsg.BrokerRegistrationRequest
+	// Lost are the replicas of which the broker no longer has everything that it
+	// once acknowledged: they leave ISR and ELR.
+	Lost []TopicPartition
+}
+
+// TopicPartition names a partition by its topic's id.
+type TopicPartition struct {
+	TopicID   [16]byte
+	Partition int32
+}
+
+// RegistrationFeatures is what a broker that can run the given levels sends at its registration.
+func RegistrationFeatures(ranges []FeatureRange) []kmsg.BrokerRegistrationRequestFeature {
+	var out []kmsg.BrokerRegistrationRequestFeature
+	for _, r := range append(slices.Clone(ranges), FeatureRange{schema.FeatureName, 1, schema.Level}) {
+		f := kmsg.NewBrokerRegistrationRequestFeature()
+		f.Name, f.MinSupportedVersion, f.MaxSupportedVersion = r.Name, r.Min, r.Max
+		out = append(out, f)
+	}
+	return out
+}
+
+// register answers BrokerRegistration (versions 0 to 4). A new incarnation is
+// fenced, gets a new broker epoch, and every partition that the earlier one led
+// gets a new leader epoch, so that nothing of the earlier one is taken for it.
+func (c *Controller) register(r *RegisterBroker, now time.Time) outcome {
+	resp := r.Req.ResponseKind().(*kmsg.BrokerRegistrationResponse)
+	if err := c.checkRegistration(r.Req, now); err != nil {
+		resp.ErrorCode, _ = wire(err)
+		return outcome{body: resp}
+	}
+	old := c.View().Broker(r.Req.BrokerID)
+	rec := registration(r.Req)
+	var recs []schema.Record
+	if old != nil && old.IncarnationID == r.Req.IncarnationID {
+		rec.Epoch, rec.Fenced, rec.InControlledShutdown = old.Epoch, old.Fenced, old.InControlledShutdown
+	} else {
+		rec.Epoch, rec.Fenced = c.View().lastBrokerEpoch+1, true
+		delete(c.sessions, r.Req.BrokerID)
+		lost := make(map[TopicPartition]bool, len(r.Lost))
+		for _, tp := range r.Lost {
+			lost[tp] = true
+		}
+		recs = c.restarted(rec, lost)
+	}
+	resp.BrokerEpoch = rec.Epoch
+	return outcome{body: resp, recs: append([]schema.Record{rec}, recs...), timers: []machine.Timer{c.touch(r.Req.BrokerID, now, true)}}
+}
+
+// registration is the record of a request, without what depends on the state.
+func registration(req *kmsg.BrokerRegistrationRequest) *schema.RegisterBroker {
+	rec := schema.NewRegisterBroker()
+	rec.BrokerID, rec.IncarnationID, rec.Rack = req.BrokerID, req.IncarnationID, req.Rack
+	rec.Directories = slices.Clone(req.LogDirs)
+	slices.SortFunc(rec.Directories, func(a, b [16]byte) int { return slices.Compare(a[:], b[:]) })
+	for _, l := range req.Listeners {
+		rec.Listeners = append(rec.Listeners, schema.RegisterBrokerListener{
+			Name: l.Name, Host: l.Host, Port: l.Port, SecurityProtocol: l.SecurityProtocol})
+	}
+	for _, f := range req.Features {
+		rec.Features = append(rec.Features, schema.RegisterBrokerFeature{
+			Name: f.Name, MinSupported: f.MinSupportedVersion, MaxSupported: f.MaxSupportedVersion})
+	}
+	return rec
+}
+
+func (c *Controller) checkRegistration(req *kmsg.BrokerRegistrationRequest, now time.Time) error {
+	img := c.View()
+	if req.ClusterID != img.ClusterID() {
+		return refuse(kerr.InconsistentClusterID, "Expected cluster ID %s, but got cluster ID %.64s", img.ClusterID(), req.ClusterID)
+	}
+	if req.BrokerID < 0 {
+		return refuse(kerr.InvalidRegistration, "The broker id %d is negative.", req.BrokerID)
+	}
+	old := img.Broker(req.BrokerID)
+	if old != nil && old.IncarnationID != req.IncarnationID && req.BrokerID != c.opts.NodeID && c.alive(req.BrokerID, now) {
+		return refuse(kerr.DuplicateBrokerRegistration, "Another broker is registered with that broker id.")
+	}
+	if req.IsMigratingZkBroker {
+		return refuse(kerr.BrokerIDNotRegistered, "Brokers that migrate from ZooKeeper cannot register.")
+	}
+	if err := c.checkDirectories(req); err != nil {
+		return err
+	}
+	for name, level := range img.Features() {
+		b := Broker{}
+		for _, f := range req.Features {
+			b.Features = append(b.Features, FeatureRange{f.Name, f.MinSupportedVersion, f.MaxSupportedVersion})
+		}
+		if !b.supports(name, level) {
+			return refuse(kerr.UnsupportedVersion, "The broker does not support level %d of %s, which is finalised.", level, name)
+		}
+	}
+	return nil
+}
+
+// checkDirectories holds log directory ids to be unique in the cluster (KIP-858).
+func (c *Controller) checkDirectories(req *kmsg.BrokerRegistrationRequest) error {
+	if req.Version >= 2 && len(req.LogDirs) == 0 {
+		return refuse(kerr.InvalidRegistration, "No directories specified in request")
+	}
+	for i, id := range req.LogDirs {
+		if reservedUUID(id) {
+			return refuse(kerr.InvalidRegistration, "Reserved directory ID in request")
+		}
+		if slices.Contains(req.LogDirs[:i], id) {
+			return refuse(kerr.InvalidRegistration, "Duplicate directory ID in request")
+		}
+		for _, b := range c.View().Brokers() {
+			if b.ID != req.BrokerID && slices.Contains(b.Directories, id) {
+				return refuse(kerr.InvalidRegistration, "Broker %d is already registered with directory %s", b.ID, UUIDString(id))
+			}
+		}
+	}
+	return nil
+}
+
+// unregister answers UnregisterBroker (version 0): the broker's replicas stay
+// assigned, and count as lost.
+func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest) outcome {
+	resp := req.ResponseKind().(*kmsg.UnregisterBrokerResponse)
+	b := c.View().Broker(req.BrokerID)
+	if b == nil {
+		resp.ErrorCode, resp.ErrorMessage = wire(refuse(kerr.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID))
+		return outcome{body: resp}
+	}
+	recs := c.leave(leaving{broker: b.ID, lost: true})
+	delete(c.sessions, b.ID)
+	return outcome{body: resp, recs: append(recs, &schema.UnregisterBroker{BrokerID: b.ID, Epoch: b.Epoch}),
+		timers: []machine.Timer{{Key: sessionKey(b.ID)}}}
+}
+
+// checkEpoch checks that a request comes from a broker's current incarnation.
+func (c *Controller) checkEpoch(id int32, epoch int64) (*Broker, error) {
+	b := c.View().Broker(id)
+	if b == nil {
+		return nil, refuse(kerr.StaleBrokerEpoch, "Broker %d is not registered.", id)
+	}
+	if b.Epoch != epoch {
+		return nil, refuse(kerr.StaleBrokerEpoch, "Broker %d has epoch %d, not %d.", id, b.Epoch, epoch)
+	}
+	return b, nil
+}

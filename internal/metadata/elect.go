@@ -1,0 +1,207 @@
+package metadata
+
+import (
+	"slices"
+
+	"github.com/leat-stream/leat/internal/schema"
+)
+
+// election decides the next state of one partition: who leads, who is in sync,
+// who else may lead later. It is the only place where leaders are chosen.
+//
+// A leader must be acceptable (alive, its log directory online) and, in order of
+// preference, the current leader, or the first of the replicas, that is
+//   - a member of the ISR;
+//   - when the ISR is empty, an eligible leader replica (KIP-966): out of the ISR,
+//     but the high watermark stood still since it left, so it has all of it;
+//   - when both are empty, the last known leader (KIP-966's balanced recovery);
+//   - where the topic allows it, any replica.
+//
+// The last two may lose records: the ISR becomes the leader alone and the
+// partition is marked as recovering until its leader has recovered.
+type election struct {
+	topic [16]byte
+	p     *Partition
+	// isr is the ISR to have, before the election.
+	isr        []int32
+	acceptable func(broker int32) bool
+	// minISR is Image.MinISR of the topic.
+	minISR int
+	// elr tells whether eligible leader replicas are kept.
+	elr bool
+	// unclean allows any replica.
+	unclean bool
+	// preferred moves leadership to the first replica where that can lead.
+	preferred bool
+	// lost is a replica that can no longer be believed to hold its records, or NoLeader.
+	lost int32
+	// bump makes a new leader epoch also when the leader stays the same.
+	bump bool
+	// recovered is set when the leader says that it has recovered.
+	recovered bool
+}
+
+// next is the state that an election comes to.
+type next struct {
+	leader                     int32
+	isr, elr                   []int32
+	lastKnown                  []int32
+	replicas, adding, removing []int32
+	recovering                 bool
+}
+
+// decide returns the change that brings the partition there, or nil when there is none.
+func (e *election) decide() *schema.PartitionChange {
+	p := e.p
+	n := next{
+		isr: e.isr, replicas: p.Replicas, adding: p.Adding(), removing: p.Removing(),
+		lastKnown: p.LastKnownELR(), recovering: p.Recovering() && !e.recovered,
+	}
+	n.completeReassignment()
+	n.elr = e.eligible(&n)
+	e.elect(&n)
+	if len(n.isr) == 0 && !e.elr {
+		// Without eligible leader replicas the last ISR says who may lead later.
+		n.isr = p.ISR
+	}
+	switch {
+	case n.leader != NoLeader:
+		n.lastKnown = nil
+	case e.elr && len(n.isr) == 0 && p.Leader != NoLeader:
+		n.lastKnown = []int32{p.Leader}
+	}
+	return e.change(&n)
+}
+
+// completeReassignment drops the replicas that are to be removed once all that
+// are to be added are in sync.
+func (n *next) completeReassignment() {
+	if len(n.adding) == 0 && len(n.removing) == 0 {
+		return
+	}
+	isr := without(n.isr, n.removing...)
+	for _, r := range n.adding {
+		if !slices.Contains(isr, r) {
+			return
+		}
+	}
+	if len(isr) == 0 {
+		return
+	}
+	n.isr, n.replicas = isr, without(n.replicas, n.removing...)
+	n.adding, n.removing = nil, nil
+}
+
+// eligible is the ELR that goes with the target ISR: who left it, or was
+// eligible before, while it is too small for the high watermark to move.
+func (e *election) eligible(n *next) []int32 {
+	if !e.elr || len(n.isr) >= min(e.minISR, len(n.replicas)) {
+		return nil
+	}
+	var elr []int32
+	for _, r := range n.replicas {
+		was := slices.Contains(e.p.ISR, r) || slices.Contains(e.p.ELR(), r)
+		if was && r != e.lost && !slices.Contains(n.isr, r) {
+			elr = append(elr, r)
+		}
+	}
+	return elr
+}
+
+// elect chooses the leader and settles ISR and ELR by it.
+func (e *election) elect(n *next) {
+	if r, ok := e.cleanLeader(n); ok {
+		n.leader = r
+		if !slices.Contains(n.isr, r) {
+			n.isr, n.elr = []int32{r}, without(n.elr, r)
+		}
+		return
+	}
+	last := e.p.LastKnownELR()
+	switch {
+	case e.elr && len(n.isr) == 0 && len(n.elr) == 0 && len(last) == 1 && slices.Contains(n.replicas, last[0]) && e.acceptable(last[0]):
+		n.leader = last[0]
+	case e.unclean:
+		i := slices.IndexFunc(n.replicas, e.acceptable)
+		if i < 0 {
+			n.leader = NoLeader
+			return
+		}
+		n.leader = n.replicas[i]
+	default:
+		n.leader = NoLeader
+		return
+	}
+	n.isr, n.elr, n.recovering = []int32{n.leader}, nil, true
+}
+
+// cleanLeader is who can lead without a loss.
+func (e *election) cleanLeader(n *next) (int32, bool) {
+	ok := func(r int32) bool {
+		in := n.isr
+		if len(in) == 0 {
+			in = n.elr
+		}
+		return slices.Contains(in, r) && slices.Contains(n.replicas, r) && e.acceptable(r)
+	}
+	if !(e.preferred && ok(n.replicas[0])) && ok(e.p.Leader) {
+		return e.p.Leader, true
+	}
+	i := slices.IndexFunc(n.replicas, ok)
+	if i < 0 {
+		return NoLeader, false
+	}
+	return n.replicas[i], true
+}
+
+// change is the record that leads from the partition to n, or nil.
+func (e *election) change(n *next) *schema.PartitionChange {
+	p, r := e.p, schema.NewPartitionChange()
+	changed := false
+	set := func(dst *[]int32, from, to []int32) {
+		if !slices.Equal(from, to) {
+			*dst = append([]int32{}, to...) // never nil, which is no change
+			changed = true
+		}
+	}
+	set(&r.ISR, p.ISR, n.isr)
+	set(&r.ELR, p.ELR(), n.elr)
+	set(&r.LastKnownELR, p.LastKnownELR(), n.lastKnown)
+	set(&r.Replicas, p.Replicas, n.replicas)
+	set(&r.Adding, p.Adding(), n.adding)
+	set(&r.Removing, p.Removing(), n.removing)
+	if r.Replicas != nil && p.Directories != nil {
+		r.Directories = make([][16]byte, len(n.replicas))
+		for i, id := range n.replicas {
+			r.Directories[i] = p.Directory(id)
+		}
+	}
+	// A replica that is no longer one must not be taken for a follower of this
+	// epoch, so its removal makes a new one.
+	removed := slices.ContainsFunc(p.Replicas, func(id int32) bool { return !slices.Contains(n.replicas, id) })
+	if n.leader != p.Leader || removed || e.bump {
+		r.Leader, changed = n.leader, true
+	}
+	if n.recovering != p.Recovering() {
+		changed = true
+		if r.Recovering = -1; n.recovering {
+			r.Recovering = 1
+		}
+	}
+	if !changed {
+		return nil
+	}
+	r.TopicID, r.Index = e.topic, p.Index
+	return r
+}
+
+// without is a copy of list without some members.
+func without(list []int32, members ...int32) []int32 {
+	out := make([]int32, 0, len(list))
+	for _, r := range list {
+		if !slices.Contains(members, r) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
