@@ -46,6 +46,8 @@ const (
 	AttrTransactional int16 = 0x10
 	AttrControl       int16 = 0x20
 	AttrDeleteHorizon int16 = 0x40
+
+	attrKnown int16 = 0x7f
 )
 
 // TimestampType says who set a batch's timestamps.
@@ -188,14 +190,15 @@ func (b Batch) SetLastOffset(o int64) { b.SetBaseOffset(o - int64(b.LastOffsetDe
 func (b Batch) SetLeaderEpoch(e int32) { binary.BigEndian.PutUint32(b[OffLeaderEpoch:], uint32(e)) }
 
 // SetMaxTimestamp patches timestamp type and maximal timestamp (with
-// LogAppendTime: the append time) and the checksum, unless they are so already.
+// LogAppendTime: the append time) and the checksum, unless they are so already. Like
+// Kafka's, it clears the attributes that have no meaning when it patches.
 func (b Batch) SetMaxTimestamp(t TimestampType, ms int64) {
-	attr := b.Attributes() &^ AttrAppendTime
+	if t == b.TimestampType() && ms == b.MaxTimestamp() {
+		return
+	}
+	attr := b.Attributes() & attrKnown &^ AttrAppendTime
 	if t == LogAppendTime {
 		attr |= AttrAppendTime
-	}
-	if attr == b.Attributes() && ms == b.MaxTimestamp() {
-		return
 	}
 	binary.BigEndian.PutUint16(b[OffAttributes:], uint16(attr))
 	binary.BigEndian.PutUint64(b[OffMaxTimestamp:], uint64(ms))

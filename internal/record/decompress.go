@@ -20,6 +20,10 @@ const (
 	// zstdMaxWhole bounds what a frame with a window above zstdWindow may decompress
 	// to, since such a frame is decoded into memory as a whole.
 	zstdMaxWhole = 64 << 20
+	// zstdWindowAt is where a frame that is not a single segment states its window, and
+	// zstdWholeWindow is that statement for zstdMaxWhole (RFC 8878, 3.1.1.1.2).
+	zstdWindowAt    = 5
+	zstdWholeWindow = (26 - 10) << 3
 	// zstdMaxRatio bounds how many bytes one byte of zstd can stand for: a block of
 	// 128 KiB takes four bytes at least.
 	zstdMaxRatio = 128 << 10 / 4
@@ -152,12 +156,16 @@ func (s *zstdStream) reset(section []byte) error {
 }
 
 func (s *zstdStream) resetWhole(section []byte, h zstd.Header) error {
-	limit := min(zstdMaxWhole, uint64(len(section))*zstdMaxRatio)
-	if h.HasFCS && h.FrameContentSize > limit {
+	if h.WindowSize > zstdMaxWindow || h.HasFCS && h.FrameContentSize > min(zstdMaxWhole, uint64(len(section))*zstdMaxRatio) {
 		return tooLarge("zstd frame of %d bytes with a window of %d", h.FrameContentSize, h.WindowSize)
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(zstdMaxWindow), zstd.WithDecoderMaxMemory(limit))
+	if !h.SingleSegment && h.WindowSize > zstdMaxWhole {
+		// No match reaches further back than the content, which is bounded by
+		// zstdMaxWhole: that window will do, and the decoder's bound wants no larger one.
+		section = bytes.Clone(section)
+		section[zstdWindowAt] = zstdWholeWindow
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(zstdMaxWhole))
 	if err != nil {
 		return err
 	}

@@ -40,9 +40,10 @@
 // (Origin Replica) need none of that: their checksum is verified, and no record
 // is decoded. Rules.Shallow asks for the same for clients that are trusted.
 //
-// Three answers differ from Kafka's: an unknown codec is ErrCodec and a section
-// that does not decompress is ErrInvalid, where Kafka answers with
-// UNKNOWN_SERVER_ERROR, which makes producers retry and duplicate; and a varint
-// that overflows its type, or a compressed record whose fields do not fill its
-// size, is ErrInvalid where Kafka is content.
+// Answers that differ from Kafka's, each to something stricter or safer: an unknown
+// codec is ErrCodec and a section that does not decompress is ErrInvalid, where Kafka
+// answers with UNKNOWN_SERVER_ERROR; offset deltas that are not 0…n-1 are reported
+// in Info.Renumber; a varint that overflows its type, and a compressed record whose
+// fields do not fill its size, are ErrInvalid where Kafka is content and its own
+// consumer is not.
 package record

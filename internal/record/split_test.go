@@ -136,6 +136,17 @@ func TestPatchOutsideTheChecksum(t *testing.T) {
 	}
 }
 
+// Kafka rewrites the attributes from those it knows, but only when it rewrites them.
+func TestUnknownAttributes(t *testing.T) {
+	b := edit(batch(CodecNone, "v"), func(b Batch) { b.setFrame(^AttrCodecMask &^ AttrAppendTime) })
+	if b.SetMaxTimestamp(CreateTime, b.MaxTimestamp()); b.Attributes() != ^AttrCodecMask&^AttrAppendTime {
+		t.Errorf("%x", b.Attributes())
+	}
+	if b.SetMaxTimestamp(LogAppendTime, 1); b.Attributes() != 0x78 || !b.CheckCRC() {
+		t.Errorf("%x", b.Attributes())
+	}
+}
+
 func FuzzSplit(f *testing.F) {
 	f.Add([]byte(append(append([]byte{}, batch(CodecNone, "one")...), batch(CodecLZ4, "two")...)))
 	f.Add([]byte(batch(CodecNone, "v")[:40]))

@@ -46,9 +46,10 @@ type Info struct {
 	// MaxTimestamp is the largest record timestamp, -1 if no record has one; the
 	// header may lie. The log stores it by SetMaxTimestamp in a CreateTime topic.
 	MaxTimestamp int64
-	// Renumber is set when the offset deltas are not 0…n-1: a compressed batch must
-	// then be rebuilt by Recompress. (An uncompressed one is stored as it is, as by
-	// Kafka, whose readers do not depend on it.)
+	// Renumber is set when the offset deltas are not 0…n-1. A client's batch must then
+	// be rebuilt by Recompress, whatever its codec: readers would meet offsets that
+	// belong to other records. (Kafka stores such a batch as it is when it is not
+	// compressed, and fails on a compressed one with UNKNOWN_SERVER_ERROR.)
 	Renumber bool
 	// Plain is the size of the records section without compression, bytes; 0 when no
 	// record was looked at.

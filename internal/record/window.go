@@ -8,6 +8,11 @@ import (
 
 const windowSize = 32 << 10
 
+// maxPlain bounds what one batch may decompress to while it is validated, in bytes:
+// sizes beyond it do not fit the protocol's integers, and reading on would only be
+// slow.
+const maxPlain = 1<<31 - 1
+
 // window walks the records of a stream without holding more than windowSize bytes.
 type window struct {
 	src  io.Reader
@@ -113,6 +118,9 @@ func (w *window) record(r *Record, c Codec, maxSize int) (delta int64, err error
 	}
 	if maxSize > 0 && int(size) > maxSize {
 		return 0, invalid("record size %d exceeds the configured maximum record size of %d", size, maxSize)
+	}
+	if w.read+int64(size) > maxPlain {
+		return 0, tooLarge("records decompress to more than %d bytes", maxPlain)
 	}
 	start := w.read
 	if delta, ok = w.fields(r); !ok || w.read-start != int64(size) {
