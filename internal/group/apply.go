@@ -87,14 +87,14 @@ func (t *turn) resume(g *group) {
 	}
 	g.generation, g.since = s.generation, s.since
 	g.protocolType, g.protocol, g.leader = s.protocolType, s.protocol, s.leader
-	if len(s.members) > 0 {
-		g.state = stable
-		if g.protocol == nil {
-			g.protocol = new(string)
-		}
+	if g.protocol == nil && len(s.members) > 0 {
+		g.protocol = new(string)
 	}
 	for _, sm := range s.members {
 		t.resumeMember(g, sm)
+	}
+	if g.members.len() > 0 {
+		g.state = stable
 	}
 	if g.members.get(g.leader) == nil {
 		g.leader = ""
@@ -108,9 +108,9 @@ func (t *turn) resume(g *group) {
 	}
 }
 
-// resumeMember restores one member; of two with one id the first counts.
+// resumeMember restores one member; one without an id, or with one that is taken, is left out.
 func (t *turn) resumeMember(g *group, s savedMember) {
-	if g.members.get(s.id) != nil {
+	if s.id == "" || g.members.get(s.id) != nil {
 		return
 	}
 	m := &member{

@@ -45,7 +45,9 @@ func (t *turn) expireGroup(g *group) bool {
 
 // expired says whether an offset's time has come:
 //   - with an expiry of its own (commits of versions 2 to 4), at that time;
-//   - in a group without members, a retention after the last one left;
+//   - in a group without members, a retention after the last one left or the commit,
+//     whichever is later (Kafka does not look at the commit, and soon loses offsets
+//     that are set by hand in a group that has long been empty);
 //   - in a Stable consumer group, for a topic to which it is not subscribed, or in a
 //     group of offsets only, a retention after the commit;
 //   - else never.
@@ -54,9 +56,7 @@ func (t *turn) expired(g *group, c committed) bool {
 	switch {
 	case g.protocolType == "":
 	case g.state == empty:
-		if g.since != -1 {
-			base = g.since
-		}
+		base = max(base, g.since)
 	case g.state == stable && g.protocolType == consumerType && g.aware:
 	default:
 		return false
