@@ -21,6 +21,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,8 @@ type options struct {
 	cell   time.Duration
 	rounds int
 	space  int64
+	sizes  []int64
+	files  []int
 }
 
 func main() {
@@ -41,10 +45,28 @@ func main() {
 	flag.DurationVar(&o.cell, "cell", 3*time.Second, "time limit of one line")
 	flag.IntVar(&o.rounds, "rounds", 300, "most rounds of one line")
 	flag.Int64Var(&o.space, "space", 4<<30, "most bytes on disk")
+	o.sizes, o.files = []int64{4 << 10, 1 << 20}, []int{1, 10, 100, 1000}
+	flag.Func("sizes", "bytes that each file grows by in a round (4096,1048576)", list(&o.sizes))
+	flag.Func("files", "numbers of dirty files (1,10,100,1000)", list(&o.files))
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "measure:", err)
 		os.Exit(1)
+	}
+}
+
+// list parses positive numbers separated by commas.
+func list[T int | int64](to *[]T) func(string) error {
+	return func(text string) error {
+		*to = nil
+		for part := range strings.SplitSeq(text, ",") {
+			n, err := strconv.ParseInt(part, 10, 31)
+			if err != nil || n <= 0 {
+				return fmt.Errorf("%q is no positive number", part)
+			}
+			*to = append(*to, T(n))
+		}
+		return nil
 	}
 }
 
@@ -58,8 +80,8 @@ func run(o options) (err error) {
 
 	fmt.Println("| dirty files | bytes each | way | rounds | p50 | p99 | CPU per round |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- |")
-	for _, size := range []int64{4 << 10, 1 << 20} {
-		for _, n := range []int{1, 10, 100, 1000} {
+	for _, size := range o.sizes {
+		for _, n := range o.files {
 			for _, s := range strategies {
 				if 2*size*int64(n) > o.space || s.journal && size*int64(n) > 256<<20 || s.parallel > n {
 					continue
