@@ -46,7 +46,6 @@ var genHeader = rapid.Custom(func(t *rapid.T) BatchHeader {
 	h.BaseSequence = rapid.Int32Min(-1).Draw(t, "seq")
 	h.Transactional, h.Control = rapid.Bool().Draw(t, "txn"), rapid.Bool().Draw(t, "control")
 	h.HasDeleteHorizon = rapid.Bool().Draw(t, "horizon")
-	h.DeleteHorizon = NoTimestamp
 	if h.HasDeleteHorizon {
 		h.DeleteHorizon = rapid.Int64Range(0, 1<<42).Draw(t, "at")
 	}

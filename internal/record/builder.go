@@ -34,7 +34,9 @@ func (b Batch) Header() BatchHeader {
 	h := BatchHeader{BaseOffset: b.BaseOffset(), LeaderEpoch: b.LeaderEpoch(), ProducerID: b.ProducerID(),
 		ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(), Transactional: b.IsTransactional(),
 		Control: b.IsControl(), TimestampType: b.TimestampType()}
-	h.DeleteHorizon, h.HasDeleteHorizon = b.DeleteHorizon()
+	if at, ok := b.DeleteHorizon(); ok {
+		h.DeleteHorizon, h.HasDeleteHorizon = at, true
+	}
 	if h.TimestampType == LogAppendTime {
 		h.AppendTime = b.MaxTimestamp()
 	}
