@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
@@ -29,7 +31,7 @@ func plains() [][]byte {
 	for i := range noise {
 		noise[i] = byte(r.Uint32())
 	}
-	return [][]byte{{}, {0}, noise[:10], noise, bytes.Repeat([]byte("leat"), 100_000), make([]byte, 5<<20),
+	return [][]byte{{}, {0}, noise[:10], noise, bytes.Repeat([]byte("leat"), 100_000), make([]byte, 1<<20),
 		bytes.Repeat(noise[:5000], 30), noise[:xerialBlockSize], noise[:64<<10], noise[:64<<10+1]}
 }
 
@@ -37,7 +39,7 @@ func TestCompressThenDecompress(t *testing.T) {
 	for _, c := range codecs {
 		for _, level := range []int{0, 1, 9, 17, -1, 1000} {
 			for i, p := range plains() {
-				if level != 0 && len(p) > 1<<20 {
+				if level != 0 && len(p) > 150_000 {
 					continue
 				}
 				z, err := appendCompressed([]byte("x"), p, Compression{c, level})
@@ -166,34 +168,55 @@ func flip(p []byte, at int) []byte {
 	return p
 }
 
-// Sections that decompress to 1 GiB stop at the limit, and are validated in small memory.
+// A batch of a few KiB whose one record has a value of 64 MiB: decompressing stops at
+// the limit, validating takes it in a fraction of that memory.
 func TestBombs(t *testing.T) {
+	const size = 64 << 20
 	zeros := make([]byte, 1<<20)
-	bombs := map[Codec][]byte{}
-	var gz, lz, zs bytes.Buffer
-	g, l := gzip.NewWriter(&gz), lz4.NewWriter(&lz)
-	z, err := zstd.NewWriter(&zs)
-	if err != nil {
-		t.Fatal(err)
+	head := binary.AppendVarint(nil, 4+4+size+1)
+	head = append(head, 0, 0, 0, 1)
+	head = binary.AppendVarint(head, size)
+	bomb := func(open func(io.Writer) io.WriteCloser) []byte {
+		var b bytes.Buffer
+		w := open(&b)
+		_, _ = w.Write(head)
+		for range size / len(zeros) {
+			_, _ = w.Write(zeros)
+		}
+		_, _ = w.Write([]byte{0})
+		_ = w.Close()
+		return b.Bytes()
 	}
-	sn := append([]byte{}, appendXerial(nil, nil)...)
-	block := snappy.Encode(nil, zeros)
-	for range 128 {
-		_, _ = g.Write(zeros)
-		_, _ = l.Write(zeros)
-		_, _ = z.Write(zeros)
-		sn = append(binary.BigEndian.AppendUint32(sn, uint32(len(block))), block...)
-	}
-	_, _, _ = g.Close(), l.Close(), z.Close()
-	bombs[CodecGzip], bombs[CodecLZ4], bombs[CodecZstd], bombs[CodecSnappy] = gz.Bytes(), lz.Bytes(), zs.Bytes(), sn
-	for c, section := range bombs {
+	for c, section := range map[Codec][]byte{
+		CodecGzip: bomb(func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }),
+		CodecLZ4:  bomb(func(w io.Writer) io.WriteCloser { return lz4.NewWriter(w) }),
+		CodecZstd: bomb(func(w io.Writer) io.WriteCloser {
+			e, err := zstd.NewWriter(w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e
+		}),
+		CodecSnappy: bomb(func(w io.Writer) io.WriteCloser { return &xerialWriter{w: w} }),
+	} {
 		b := wrap(c, section)
 		if _, err := b.Decompress(nil, 1<<20); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %v", c, err)
 		}
-		// As one record whose size field is 0: refused at once, whatever follows.
-		if _, err := Validate(b, wide); !errors.Is(err, ErrInvalid) {
-			t.Errorf("%s: %v", c, err)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		info, err := Validate(b, wide)
+		runtime.ReadMemStats(&after)
+		if err != nil || info.Plain < size {
+			t.Errorf("%s: %+v %v", c, info, err)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > size/2 {
+			t.Errorf("%s: validation allocates %d bytes", c, got)
+		}
+		limited := wide
+		limited.MaxRecordBytes = size
+		if _, err := Validate(b, limited); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: record above its limit: %v", c, err)
 		}
 	}
 	// A frame that claims a large window and content in a few bytes.
@@ -202,6 +225,25 @@ func TestBombs(t *testing.T) {
 		t.Errorf("zstd claim: %v", err)
 	}
 }
+
+// xerialWriter frames every write as one block.
+type xerialWriter struct {
+	w     io.Writer
+	begun bool
+}
+
+func (x *xerialWriter) Write(p []byte) (int, error) {
+	var b []byte
+	if !x.begun {
+		b, x.begun = appendXerial(nil, nil), true
+	}
+	z := snappy.Encode(nil, p)
+	b = append(binary.BigEndian.AppendUint32(b, uint32(len(z))), z...)
+	_, err := x.w.Write(b)
+	return len(p), err
+}
+
+func (x *xerialWriter) Close() error { return nil }
 
 func TestXXH32(t *testing.T) {
 	// The algorithm's own vectors for seed 0.
