@@ -110,6 +110,9 @@ func replay(fsys env.FS, dir string, numbers []uint64, note synced, member uint6
 		}
 		r.segments = append(r.segments, s)
 	}
+	if r.baseTerm == 0 && len(r.entries) > 0 {
+		r.baseIndex, r.baseTerm, r.entries = r.baseIndex+1, r.entries[0].GetTerm(), r.entries[1:]
+	}
 	if n := len(numbers); n == 0 && note.segment > 0 || n > 0 && numbers[n-1] < note.segment {
 		return nil, fmt.Errorf("%w: segment %s is missing", ErrLogBehind, segmentName(note.segment))
 	}
@@ -135,11 +138,15 @@ func (r *replayed) segment(fsys env.FS, dir, name string, first bool) (segment, 
 		},
 		hard: func(_ int64, h hardState) { r.hard = h },
 		entry: func(_ int64, e *raftpb.Entry) error {
-			index := e.GetIndex()
-			if index <= r.baseIndex || index > r.lastIndex()+1 {
-				return fmt.Errorf("%w: entry %d in a log from %d to %d", errFrame, index, r.baseIndex+1, r.lastIndex())
+			switch index := e.GetIndex(); {
+			case index > r.lastIndex()+1:
+				return fmt.Errorf("%w: entry %d in a log that ends at %d", errFrame, index, r.lastIndex())
+			case index > r.baseIndex:
+				r.truncate(index)
+			default:
+				// It replaced one that lay in a segment removed since.
+				r.baseIndex, r.baseTerm, r.entries = index-1, 0, nil
 			}
-			r.truncate(index)
 			e.Data = bytes.Clone(e.Data) // or the whole file stays in memory
 			r.entries = append(r.entries, e)
 			return nil

@@ -40,8 +40,7 @@ func parseName(name, suffix string) (uint64, bool) {
 // segment is what one segment file says.
 type segment struct {
 	header   segmentHeader
-	minIndex uint64 // of its entries; 0 if it has none
-	size     int64  // of its frames: where the next would go
+	size     int64 // of its frames: where the next would go
 	fileSize int64
 	stray    bool  // something other than zeros follows the frames
 	bad      error // why the frames end there, if not with zeros; wraps errFrame
@@ -106,9 +105,6 @@ func (s *segment) visit(f frame, v visitor) error {
 		e, err := parseEntry(f.body)
 		if err != nil {
 			return err
-		}
-		if s.minIndex == 0 || e.GetIndex() < s.minIndex {
-			s.minIndex = e.GetIndex()
 		}
 		if v.entry != nil {
 			return v.entry(s.size, e)

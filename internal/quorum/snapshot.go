@@ -27,8 +27,9 @@ type SnapshotMeta struct {
 }
 
 const (
-	snapshotChunk = 256 << 10
-	maxMembers    = 1000
+	snapshotChunk    = 64 << 10
+	maxSnapshotFrame = 128 << 10 // the header has room for maxMembers
+	maxMembers       = 1000
 )
 
 func appendSnapshotHeader(b []byte, m SnapshotMeta) ([]byte, error) {
@@ -154,7 +155,7 @@ func (s *snapshotReader) next() (frame, error) {
 		return frame{}, short(err)
 	}
 	n := int(binary.BigEndian.Uint32(head))
-	if n == 0 || n > snapshotChunk+64<<10 {
+	if n == 0 || n > maxSnapshotFrame {
 		return frame{}, fmt.Errorf("%w: snapshot frame of %d bytes", errFrame, n)
 	}
 	if cap(s.frame) < frameHead+n {
@@ -233,7 +234,7 @@ func saveSnapshot(fsys env.FS, dir string, index uint64, write func(io.Writer) e
 			err = errors.Join(err, rerr)
 		}
 	}()
-	w := bufio.NewWriterSize(&offsetWriter{f: f}, 1<<20)
+	w := bufio.NewWriterSize(&offsetWriter{f: f}, snapshotChunk)
 	err = write(w)
 	if err == nil {
 		err = w.Flush()

@@ -111,7 +111,8 @@ func (s *store) open(l listing, r *recovered, note synced) error {
 	if r.reset {
 		return s.removeBefore(len(s.segments) - 1)
 	}
-	return nil
+	last := s.segments[len(s.segments)-1]
+	return s.marker.set(last.header.number, uint64(last.size))
 }
 
 // reopen opens the last segment and wipes what follows its last frame.
@@ -134,10 +135,7 @@ func (s *store) reopen() error {
 		last.bad, last.stray = nil, false
 	}
 	// What is read from now on must not depend on a page cache.
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return s.marker.set(last.header.number, uint64(last.size))
+	return f.Sync()
 }
 
 // write makes all the writes durable in their order, with one sync when no snapshot
@@ -186,13 +184,9 @@ func (s *store) frameHard(h hardState) {
 }
 
 func (s *store) frameEntries(es []*raftpb.Entry) {
-	seg := &s.segments[len(s.segments)-1]
 	for _, e := range es {
 		s.buf = appendEntry(s.buf, e)
 		s.last.index, s.last.term = e.GetIndex(), e.GetTerm()
-		if seg.minIndex == 0 || s.last.index < seg.minIndex {
-			seg.minIndex = s.last.index
-		}
 	}
 }
 
@@ -311,8 +305,9 @@ func (s *store) install(w write) error {
 }
 
 // compact removes the segments that hold nothing above index: a snapshot at or
-// behind index must be durable. It removes the snapshots that keep is newer than,
-// but for the one before it, which a reader may have open.
+// behind index must be durable. What a segment's predecessors hold is not above the
+// log's end when it was begun, whatever was replaced later. It also removes the
+// snapshots before the one before keep, which a reader may still have open.
 func (s *store) compact(index, keep uint64) error {
 	if s.failed == nil {
 		s.failed = s.compactTo(index, keep)
@@ -321,18 +316,14 @@ func (s *store) compact(index, keep uint64) error {
 }
 
 func (s *store) compactTo(index, keep uint64) error {
-	least := ^uint64(0) // of the entries from segment i on
 	for i := len(s.segments) - 1; i > 0; i-- {
-		seg := &s.segments[i]
-		if seg.minIndex != 0 {
-			least = min(least, seg.minIndex)
+		if s.segments[i].header.prevIndex > index {
+			continue
 		}
-		if prev := seg.header.prevIndex; prev <= index && least > prev {
-			if err := s.removeBefore(i); err != nil {
-				return err
-			}
-			break
+		if err := s.removeBefore(i); err != nil {
+			return err
 		}
+		break
 	}
 	return s.dropSnapshots(keep)
 }
