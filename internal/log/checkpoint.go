@@ -1,0 +1,270 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+)
+
+// snapshotEvery is how many bytes are appended to a log at least between two producer
+// snapshots other than those of rolls and clean stops.
+const snapshotEvery = 1 << 20
+
+func (d *Dir) addUnsaved(l *Log) {
+	d.mu.Lock()
+	d.unsaved = append(d.unsaved, l)
+	d.mu.Unlock()
+}
+
+// all is every log of the directory, by name.
+func (d *Dir) all() []*Log {
+	d.mu.Lock()
+	list := make([]*Log, 0, len(d.logs))
+	for _, l := range d.logs {
+		list = append(list, l)
+	}
+	d.mu.Unlock()
+	slices.SortFunc(list, func(a, b *Log) int {
+		if c := strings.Compare(a.id.Topic, b.id.Topic); c != 0 {
+			return c
+		}
+		return int(a.id.Partition) - int(b.id.Partition)
+	})
+	return list
+}
+
+// Checkpoint writes what shortens the next recovery for all logs that changed since
+// the last one: relaxed logs are synced, index entries and producer snapshots
+// written, and recovery points, start offsets and high watermarks made durable.
+func (d *Dir) Checkpoint() error {
+	if err := d.Failed(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	list := d.unsaved
+	d.unsaved = nil
+	gone := d.gone
+	d.gone = nil
+	d.mu.Unlock()
+	err := d.checkpoint(list, gone)
+	if err != nil { // the next one tries again
+		d.mu.Lock()
+		d.unsaved = append(d.unsaved, list...)
+		d.gone = append(d.gone, gone...)
+		d.mu.Unlock()
+		d.event(CheckpointFailed{Path: d.path, Err: err})
+	}
+	return err
+}
+
+func (d *Dir) checkpoint(list []*Log, gone []LogID) error {
+	var relaxed []*Log
+	for _, l := range list {
+		l.mu.Lock()
+		l.dirty.checkpoint = false
+		l.mu.Unlock()
+		if !l.cfg.Load().Durable && l.synced.Load() < l.end.Load() {
+			relaxed = append(relaxed, l)
+		}
+	}
+	if len(relaxed) > 0 {
+		d.round.Lock()
+		err := d.syncLogs(relaxed)
+		d.round.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	for _, l := range list {
+		if err := l.flushFiles(false); err != nil {
+			return err
+		}
+	}
+	d.ckptMu.Lock()
+	defer d.ckptMu.Unlock()
+	if err := d.writeState(list, gone); err != nil {
+		return d.fatal(err)
+	}
+	for _, l := range list {
+		l.markSaved()
+	}
+	d.opt.Metrics.Checkpoints.Add(1)
+	return d.fatal(d.writeTexts())
+}
+
+// fatal puts the directory offline if err is that of a sync.
+func (d *Dir) fatal(err error) error {
+	var s syncError
+	if errors.As(err, &s) {
+		d.fail(err)
+	}
+	return err
+}
+
+// saveLogs makes the state of some logs durable at once.
+func (d *Dir) saveLogs(list ...*Log) error {
+	d.ckptMu.Lock()
+	defer d.ckptMu.Unlock()
+	if err := d.writeState(list, nil); err != nil {
+		return d.fatal(err)
+	}
+	for _, l := range list {
+		l.markSaved()
+	}
+	return nil
+}
+
+// flushFiles writes what a log holds in memory of its indexes, and a snapshot of its
+// producers if that is due, or needed because it is the last chance.
+func (l *Log) flushFiles(last bool) error {
+	l.w.Lock()
+	defer l.w.Unlock()
+	if l.segs.Load() == nil || l.closed.Load() != nil || l.failed != nil {
+		return nil
+	}
+	seg := l.active()
+	if seg == nil {
+		return nil
+	}
+	seg.mu.Lock()
+	if last {
+		seg.addTime()
+	}
+	err := seg.flushIndexes()
+	seg.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	end := l.end.Load()
+	l.mu.Lock()
+	due := len(l.producers.m) > 0 && l.dirty.snapshotAt != end &&
+		(last || l.dirty.snapshotBytes >= snapshotEvery)
+	l.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return l.writeSnapshot(end)
+}
+
+// writeTexts writes the checkpoints in Kafka's form, those that changed.
+func (d *Dir) writeTexts() error {
+	points, starts, marks := map[key]int64{}, map[key]int64{}, map[key]int64{}
+	for _, l := range d.all() {
+		k := l.id.key()
+		l.mu.Lock()
+		points[k] = l.dirty.point
+		saved := l.saved
+		l.mu.Unlock()
+		first := int64(-1)
+		if p := l.segs.Load(); p != nil && len(*p) > 0 {
+			first = (*p)[0].base
+		} else if p == nil && saved != nil && len(saved.segs) > 0 {
+			first = saved.segs[0].base
+		}
+		if start := l.start.Load(); start > max(first, 0) {
+			starts[k] = start
+		}
+		if hw := l.hw.Load(); hw >= 0 {
+			marks[k] = hw
+		}
+	}
+	for _, t := range []struct {
+		name string
+		m    map[key]int64
+	}{{recoveryPointFile, points}, {startOffsetFile, starts}, {watermarkFile, marks}} {
+		content := encodeOffsets(t.m)
+		if d.texts[t.name] == string(content) {
+			continue
+		}
+		if err := writeSmall(d.fs, d.path, t.name, content); err != nil {
+			return err
+		}
+		d.texts[t.name] = string(content)
+	}
+	return nil
+}
+
+// checkpoints is what the directory's own files say of its logs.
+type checkpoints struct {
+	state                      map[key]*savedLog // nil: none
+	points, starts, watermarks map[key]int64
+}
+
+func (d *Dir) readCheckpoints() (c checkpoints, err error) {
+	if c.state, err = d.readState(); err != nil {
+		return c, err
+	}
+	for _, t := range []struct {
+		name string
+		m    *map[key]int64
+	}{{recoveryPointFile, &c.points}, {startOffsetFile, &c.starts}, {watermarkFile, &c.watermarks}} {
+		p, err := readSmall(d.fs, d.path+"/"+t.name, maxCheckpointBytes)
+		if err == nil {
+			*t.m, err = parseOffsets(p)
+		}
+		if errors.Is(err, ErrCorrupt) {
+			d.event(IndexRebuilt{File: t.name, Err: err})
+			err = nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// Tick does what is due by time: a checkpoint, the flush of relaxed logs, removals.
+// Dir.Run calls it about every second; now is the wall clock.
+func (d *Dir) Tick(now time.Time) error {
+	d.queueOverdue(now)
+	var err error
+	if d.checkpointDue(now) {
+		err = d.Checkpoint()
+	}
+	return errors.Join(err, d.emptyTrash(now))
+}
+
+func (d *Dir) checkpointDue(now time.Time) bool {
+	appended := d.opt.Metrics.AppendedBytes.Load()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.unsaved)+len(d.gone) == 0 || d.failed.Load() != nil {
+		return false
+	}
+	if now.Sub(d.lastCheckpoint) < d.opt.CheckpointEvery && appended-d.lastAppended < d.opt.CheckpointBytes {
+		return false
+	}
+	d.lastCheckpoint, d.lastAppended = now, appended
+	return true
+}
+
+// queueOverdue queues the relaxed logs whose flush.ms is over.
+func (d *Dir) queueOverdue(now time.Time) {
+	d.mu.Lock()
+	list := slices.Clone(d.unsaved)
+	d.mu.Unlock()
+	for _, l := range list {
+		limit := l.cfg.Load().FlushMs
+		l.mu.Lock()
+		if l.dirty.since > 0 && now.UnixMilli()-l.dirty.since >= limit {
+			l.queue()
+		}
+		l.mu.Unlock()
+	}
+}
+
+func (d *Dir) runTicks(ctx context.Context) {
+	for ctx.Err() == nil {
+		due := make(chan struct{})
+		t := d.opt.Clock.AfterFunc(time.Second, func() { close(due) })
+		select {
+		case <-due:
+			_ = d.Tick(d.opt.Clock.Now()) // what failed was reported as an event and is tried again
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
+}

@@ -1,0 +1,379 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leat-stream/leat/internal/env"
+)
+
+// DirOptions are what a log directory needs. FS, Clock, Path and Rand are required.
+type DirOptions struct {
+	FS    env.FS
+	Clock env.Clock
+	Path  string
+	// Rand draws the directory's id and the names of deleted directories.
+	Rand *rand.Rand
+	// ClusterID and NodeID say whose the directory is; one of others is refused. An
+	// empty ClusterID takes what is there.
+	ClusterID string
+	NodeID    int32
+	// BootID is the kernel's (env.BootID): while it is the same as the last time, what
+	// was in the page cache then is still there.
+	BootID string
+
+	MaxOpenFiles    int           // segment and index files kept open; 512
+	IndexCacheBytes int64         // of index files' content kept in memory; 16 MiB
+	RecoveryThreads int           // num.recovery.threads.per.data.dir; 2
+	SyncParallel    int           // syncs at once in a round; 8. 1 keeps all on the caller's goroutine
+	CheckpointBytes int64         // appended, after which Tick writes a checkpoint; 64 MiB
+	CheckpointEvery time.Duration // after which Tick writes one; 5 s
+
+	// Default is the configuration under which logs are recovered until OpenLog gives theirs.
+	Default *Config
+	// Events is told what notable happens, from any goroutine; it must not call back.
+	Events func(Event)
+	// Failed is told once when the directory goes offline.
+	Failed  func(error)
+	Metrics *Metrics
+}
+
+func (o *DirOptions) fill() {
+	def := func(p *int, v int) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	def(&o.MaxOpenFiles, 512)
+	def(&o.RecoveryThreads, 2)
+	def(&o.SyncParallel, 8)
+	if o.IndexCacheBytes <= 0 {
+		o.IndexCacheBytes = 16 << 20
+	}
+	if o.CheckpointBytes <= 0 {
+		o.CheckpointBytes = 64 << 20
+	}
+	if o.CheckpointEvery <= 0 {
+		o.CheckpointEvery = 5 * time.Second
+	}
+	if o.Default == nil {
+		c := DefaultConfig()
+		o.Default = &c
+	}
+	if o.Metrics == nil {
+		o.Metrics = new(Metrics)
+	}
+}
+
+// Dir is one log directory. It holds a lock file while it is open.
+type Dir struct {
+	opt      DirOptions
+	fs       env.FS
+	path     string
+	meta     meta
+	sameBoot bool
+	lock     io.Closer
+	files    *fileCache
+	pages    *pageCache
+	failed   atomic.Pointer[error]
+	woken    chan struct{}
+
+	round sync.Mutex
+
+	ckptMu   sync.Mutex // guards what follows
+	state    stateLog
+	stateBuf []byte
+	texts    map[string]string // contents of the text checkpoints as last written
+
+	mu      sync.Mutex // guards what follows
+	logs    map[key]*Log
+	dirty   []*Log  // to sync
+	unsaved []*Log  // to checkpoint
+	gone    []LogID // deleted, and still in the state file
+	trash   []trash
+	closed  bool
+
+	lastCheckpoint time.Time
+	lastAppended   int64
+}
+
+// OpenDir opens a log directory, or makes one, and recovers its logs: after an unclean
+// stop what lies behind their recovery points is read and checked. Errors: env.ErrLocked,
+// those of the file system, and ones that say whose the directory is.
+func OpenDir(o DirOptions) (*Dir, error) {
+	o.fill()
+	d := &Dir{
+		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{}, woken: make(chan struct{}, 1),
+		texts: map[string]string{},
+		files: &fileCache{fs: o.FS, limit: o.MaxOpenFiles},
+		pages: &pageCache{limit: max(int(o.IndexCacheBytes/pageSize), 4), pages: map[pageKey]*page{}},
+	}
+	if err := makeDir(d.fs, d.path); err != nil {
+		return nil, fmt.Errorf("log directory: %w", err)
+	}
+	lock, err := d.fs.Lock(d.path + "/" + lockFile)
+	if err != nil {
+		return nil, fmt.Errorf("log directory: %w", err)
+	}
+	d.lock = lock
+	if err := d.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("log directory %s: %w", d.path, err), lock.Close())
+	}
+	return d, nil
+}
+
+// makeDir makes a directory and those above it, durably.
+func makeDir(fsys env.FS, name string) error {
+	_, err := fsys.Stat(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := path.Dir(name)
+	if parent != name {
+		if err := makeDir(fsys, parent); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	return fsys.SyncDir(parent)
+}
+
+func (d *Dir) open() error {
+	if err := d.openMeta(); err != nil {
+		return err
+	}
+	if err := d.openLogs(); err != nil {
+		return err
+	}
+	return d.openBoot()
+}
+
+// openLogs finds the logs of the directory and recovers them.
+func (d *Dir) openLogs() error {
+	names, err := d.fs.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	clean := slices.ContainsFunc(names, func(e fs.DirEntry) bool { return e.Name() == cleanFile })
+	if clean {
+		if err := removeIfThere(d.fs, d.path+"/"+cleanFile); err != nil {
+			return err
+		}
+		if err := d.fs.SyncDir(d.path); err != nil {
+			return err
+		}
+	}
+	marks, err := d.readCheckpoints()
+	if err != nil {
+		return err
+	}
+	var list []*Log
+	for _, e := range names {
+		l, err := d.found(e, marks)
+		if err != nil {
+			return err
+		}
+		if l != nil {
+			list = append(list, l)
+		}
+	}
+	return d.recoverAll(list, clean)
+}
+
+// found looks at one entry of the directory: a partition becomes a Log, what a
+// deletion left is removed, anything else is left alone.
+func (d *Dir) found(e fs.DirEntry, marks checkpoints) (*Log, error) {
+	name := e.Name()
+	if !e.IsDir() {
+		if strings.HasSuffix(name, tmpSuffix) {
+			return nil, removeIfThere(d.fs, d.path+"/"+name)
+		}
+		return nil, nil
+	}
+	if strings.HasSuffix(name, deleteDirSuffix) {
+		return nil, d.fs.RemoveAll(d.path + "/" + name)
+	}
+	k, ok := parseDirName(name)
+	if !ok {
+		return nil, nil
+	}
+	id := LogID{Topic: k.topic, Partition: k.partition}
+	p, err := readSmall(d.fs, d.path+"/"+name+"/"+metadataFile, maxMetaLen)
+	if err == nil {
+		id.TopicID, err = parsePartition(p)
+	}
+	if err != nil {
+		// Lost before its first sync, or damaged: whoever opens the log knows the topic.
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+			return nil, err
+		}
+		id.TopicID = [16]byte{}
+	}
+	l := d.newLog(id)
+	l.dirty.point = marks.points[k]
+	l.start.Store(marks.starts[k])
+	if hw, ok := marks.watermarks[k]; ok {
+		l.hw.Store(hw)
+	}
+	d.logs[k] = l
+	return l, nil
+}
+
+func (d *Dir) newLog(id LogID) *Log {
+	l := &Log{d: d, id: id}
+	name := d.path + "/" + id.String()
+	l.path.Store(&name)
+	l.cfg.Store(d.opt.Default)
+	l.unstable.Store(math.MaxInt64)
+	l.hw.Store(-1)
+	l.producers.max = d.opt.Default.MaxProducers
+	return l
+}
+
+// recoverAll loads the logs, several at a time.
+func (d *Dir) recoverAll(list []*Log, clean bool) error {
+	var scanned atomic.Int64
+	errs := make([]error, len(list))
+	run(len(list), d.opt.RecoveryThreads, func(i int) {
+		l := list[i]
+		l.w.Lock()
+		defer l.w.Unlock()
+		if err := l.load(); err != nil {
+			errs[i] = fmt.Errorf("log %v: %w", l.id, err)
+			return
+		}
+		scanned.Add(l.recovered.ScannedBytes)
+	})
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	d.event(Opened{Path: d.path, Logs: len(list), Clean: clean, SameBoot: d.sameBoot, ScannedBytes: scanned.Load()})
+	return nil
+}
+
+// Path is the directory's path.
+func (d *Dir) Path() string { return d.path }
+
+// DirectoryID is the directory's own id (KIP-858).
+func (d *Dir) DirectoryID() [16]byte { return d.meta.directory }
+
+// ClusterID is the cluster that the directory belongs to.
+func (d *Dir) ClusterID() string { return d.meta.cluster }
+
+// Logs lists the logs of the directory, by name.
+func (d *Dir) Logs() []LogID {
+	list := d.all()
+	ids := make([]LogID, len(list))
+	for i, l := range list {
+		ids[i] = l.id
+	}
+	return ids
+}
+
+// Log is an existing log, nil when there is none.
+func (d *Dir) Log(topic string, partition int32) *Log {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.logs[key{topic, partition}]
+}
+
+// OpenLog gives a log its configuration and hooks; one that does not exist is
+// created, durably by the first sync round in which it has something. A directory of
+// another topic of that name is ErrInconsistentTopicID.
+func (d *Dir) OpenLog(id LogID, cfg Config, hooks Hooks) (*Log, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, ErrClosed
+	}
+	l := d.logs[id.key()]
+	if l != nil && l.id.TopicID != id.TopicID && l.id.TopicID != [16]byte{} && id.TopicID != [16]byte{} {
+		return nil, fmt.Errorf("%w: %s holds topic id %s, not %s", ErrInconsistentTopicID,
+			*l.path.Load(), formatUUID(l.id.TopicID), formatUUID(id.TopicID))
+	}
+	if l == nil {
+		if err := d.Failed(); err != nil {
+			return nil, err
+		}
+		l = d.newLog(id)
+		if err := l.create(); err != nil {
+			return nil, storageError("create log", err)
+		}
+		d.logs[id.key()] = l
+	} else if l.id.TopicID == [16]byte{} && id.TopicID != [16]byte{} {
+		if err := writeSmall(d.fs, *l.path.Load(), metadataFile, encodePartition(id.TopicID)); err != nil {
+			return nil, storageError("write "+metadataFile, err)
+		}
+		l.id = id
+	}
+	l.cfg.Store(&cfg)
+	l.mu.Lock()
+	l.producers.max = cfg.MaxProducers
+	l.hooks = hooks
+	l.mu.Unlock()
+	return l, nil
+}
+
+// create makes the partition's directory. Its segment is made by the first append.
+func (l *Log) create() error {
+	dir := *l.path.Load()
+	if err := l.d.fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if l.id.TopicID != [16]byte{} {
+		if err := createSmall(l.d.fs, dir+"/"+metadataFile, encodePartition(l.id.TopicID)); err != nil {
+			return err
+		}
+	}
+	l.setSegments(nil)
+	l.dirty.newDir = true
+	l.recovered = Recovered{Point: -1, Kept: true}
+	return nil
+}
+
+// run calls fn for 0…n-1 on at most threads goroutines; with 1 on the caller's own.
+func run(n, threads int, fn func(int)) {
+	if threads = min(threads, n); threads <= 1 {
+		for i := range n {
+			fn(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	work := func() {
+		for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+			fn(int(i))
+		}
+	}
+	var wg sync.WaitGroup
+	for range threads - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+}
+
+// pause waits a moment after a failure that may heal, such as a full disk.
+func (d *Dir) pause(ctx context.Context) {
+	const wait = 100 * time.Millisecond
+	done := make(chan struct{})
+	t := d.opt.Clock.AfterFunc(wait, func() { close(done) })
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}

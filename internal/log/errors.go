@@ -1,0 +1,55 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/leat-stream/leat/internal/record"
+)
+
+// Outcomes that callers tell apart with errors.Is. The number is the protocol's
+// error code that each stands for. Besides these, Append returns the errors of
+// package record (corrupt, invalid, too large, codec, timestamp).
+var (
+	// ErrOffsetOutOfRange (1): the offset is below the start or above the end.
+	ErrOffsetOutOfRange = errors.New("offset out of range")
+	// ErrRecordListTooLarge (18): the batches do not fit into one segment.
+	ErrRecordListTooLarge = errors.New("record batches exceed the segment size")
+	// ErrOutOfOrderSequence (45): a sequence number is missing before the batch.
+	ErrOutOfOrderSequence = errors.New("out of order sequence number")
+	// ErrDuplicateSequence (46) is kept for callers that map codes; a duplicate in
+	// the window is answered with its original offset instead (AppendInfo.Duplicate).
+	ErrDuplicateSequence = errors.New("duplicate sequence number")
+	// ErrInvalidProducerEpoch (47): a newer epoch of the producer has written.
+	ErrInvalidProducerEpoch = errors.New("invalid producer epoch")
+	// ErrInvalidTxnState (48): a write outside a transaction by a producer that has one open.
+	ErrInvalidTxnState = errors.New("invalid transaction state")
+	// ErrCoordinatorFenced (52): a marker of an older transaction coordinator.
+	ErrCoordinatorFenced = errors.New("transaction coordinator fenced")
+	// ErrInconsistentTopicID (103): the directory belongs to another topic of this name.
+	ErrInconsistentTopicID = errors.New("inconsistent topic id")
+	// ErrStorage (56): the disk failed or is full. Reads may go on.
+	ErrStorage = errors.New("storage error")
+	// ErrNotInOrder: replicated batches do not continue the log.
+	ErrNotInOrder = errors.New("replicated batches do not continue the log")
+	// ErrClosed and ErrDeleted answer calls on a log that is no longer there.
+	ErrClosed  = errors.New("log directory is closed")
+	ErrDeleted = errors.New("log is deleted")
+	// ErrCorrupt marks damaged stored data.
+	ErrCorrupt = record.ErrCorrupt
+)
+
+// storageError wraps a file system error as ErrStorage, keeping the cause.
+func storageError(op string, err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrStorage, op, err)
+}
+
+// isFull tells whether the error goes away when somebody frees space.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func damaged(format string, a ...any) error {
+	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, a...))
+}

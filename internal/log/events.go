@@ -1,0 +1,160 @@
+package log
+
+import "fmt"
+
+// Event is something notable that happened in a log directory. Its String is a line
+// for the operator.
+type Event interface{ String() string }
+
+// Opened tells that a directory is open, and what that took.
+type Opened struct {
+	Path  string
+	Logs  int
+	Clean bool // the last stop was clean
+	// SameBoot: the machine has not restarted since, so the page cache is intact.
+	SameBoot     bool
+	ScannedBytes int64
+}
+
+func (e Opened) String() string {
+	how := "after a clean stop"
+	if !e.Clean {
+		how = fmt.Sprintf("after an unclean stop, %d bytes scanned", e.ScannedBytes)
+	}
+	return fmt.Sprintf("log directory %s open with %d logs %s", e.Path, e.Logs, how)
+}
+
+// LogRecovered tells what recovery did to one log. It is sent when there was something to do.
+type LogRecovered struct {
+	Log LogID
+	Recovered
+}
+
+func (e LogRecovered) String() string {
+	return fmt.Sprintf("log %v recovered: end %d, recovery point %d, %d bytes scanned, %d bytes cut off",
+		e.Log, e.End, e.Point, e.ScannedBytes, e.CutBytes)
+}
+
+// Truncated tells that recovery cut off a log behind its last good batch. What was cut off was
+// not recorded as synced. Kept names the file that has the bytes, if good batches
+// came behind the bad one.
+type Truncated struct {
+	Log      LogID
+	Offset   int64
+	Segment  int64
+	Position int64
+	Bytes    int64
+	Kept     string
+	Err      error
+}
+
+func (e Truncated) String() string {
+	s := fmt.Sprintf("log %v cut off at offset %d (segment %d position %d), %d bytes dropped: %v",
+		e.Log, e.Offset, e.Segment, e.Position, e.Bytes, e.Err)
+	if e.Kept != "" {
+		s += "; good batches followed, the bytes are in " + e.Kept
+	}
+	return s
+}
+
+// Quarantined tells that data which was recorded as synced is damaged. Reads of the
+// offsets From to To-1 fail; the bytes are in File, if there were any.
+type Quarantined struct {
+	Log      LogID
+	From, To int64
+	File     string
+	Err      error
+}
+
+func (e Quarantined) String() string {
+	s := fmt.Sprintf("log %v is damaged: offsets %d to %d cannot be read: %v", e.Log, e.From, e.To-1, e.Err)
+	if e.File != "" {
+		s += "; the bytes are in " + e.File
+	}
+	return s
+}
+
+// DamageMet tells that a read or a compaction met damaged bytes.
+type DamageMet struct {
+	Log             LogID
+	Segment, Offset int64
+	Err             error
+}
+
+func (e DamageMet) String() string {
+	return fmt.Sprintf("log %v segment %d is damaged at offset %d: %v", e.Log, e.Segment, e.Offset, e.Err)
+}
+
+// IndexRebuilt tells that an index or another file that is derived from the log was
+// missing or damaged and was built again.
+type IndexRebuilt struct {
+	Log  LogID
+	File string
+	Err  error
+}
+
+func (e IndexRebuilt) String() string {
+	return fmt.Sprintf("log %v: %s is built again: %v", e.Log, e.File, e.Err)
+}
+
+// Rolled tells that a new segment was started.
+type Rolled struct {
+	Log    LogID
+	Base   int64
+	Sealed int64 // base of the segment before
+	Bytes  int64 // of the segment before
+}
+
+func (e Rolled) String() string {
+	return fmt.Sprintf("log %v rolled at offset %d, segment %d has %d bytes", e.Log, e.Base, e.Sealed, e.Bytes)
+}
+
+// SegmentDeleted tells that a segment left its log.
+type SegmentDeleted struct {
+	Log    LogID
+	Base   int64
+	Bytes  int64
+	Reason string
+}
+
+func (e SegmentDeleted) String() string {
+	return fmt.Sprintf("log %v: segment %d with %d bytes deleted: %s", e.Log, e.Base, e.Bytes, e.Reason)
+}
+
+// WriteFailed tells that an append could not be written. The log is as before it.
+type WriteFailed struct {
+	Log      LogID
+	Segment  int64
+	Position int64
+	Err      error
+}
+
+func (e WriteFailed) String() string {
+	return fmt.Sprintf("log %v: write to segment %d at %d failed: %v", e.Log, e.Segment, e.Position, e.Err)
+}
+
+// CheckpointFailed tells that a checkpoint could not be written; it is tried again.
+type CheckpointFailed struct {
+	Path string
+	Err  error
+}
+
+func (e CheckpointFailed) String() string {
+	return fmt.Sprintf("checkpoint of log directory %s failed, recovery would read more: %v", e.Path, e.Err)
+}
+
+// DirFailed tells that a log directory is offline for writing.
+type DirFailed struct {
+	Path string
+	Err  error
+}
+
+func (e DirFailed) String() string {
+	return fmt.Sprintf("log directory %s is offline: %v", e.Path, e.Err)
+}
+
+func (d *Dir) event(e Event) {
+	if d.opt.Events != nil {
+		d.opt.Events(e)
+	}
+}

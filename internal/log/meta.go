@@ -1,0 +1,145 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/leat-stream/leat/internal/env"
+)
+
+// Files that say whose a directory is.
+const (
+	metaFile   = "meta.properties" // Kafka's: cluster, node, directory
+	leatFile   = "leat.properties" // ours: boot id
+	cleanFile  = ".kafka_cleanshutdown"
+	lockFile   = ".lock"
+	maxMetaLen = 64 << 10
+)
+
+// meta is the content of meta.properties, version 1.
+type meta struct {
+	cluster   string
+	node      int32
+	directory [16]byte
+}
+
+func (m meta) encode() []byte {
+	return []byte("#\ncluster.id=" + m.cluster + "\ndirectory.id=" + formatUUID(m.directory) +
+		"\nnode.id=" + strconv.Itoa(int(m.node)) + "\nversion=1\n")
+}
+
+// parseProperties reads the subset of Java's properties that these files use: lines
+// of "key=value", comments with # or !.
+func parseProperties(p []byte) (map[string]string, error) {
+	m := map[string]string{}
+	for line := range strings.Lines(string(p)) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' || line[0] == '!' {
+			continue
+		}
+		k, v, ok := strings.Cut(line, "=")
+		if !ok {
+			return nil, damaged("line %q is no property", line)
+		}
+		m[strings.TrimSpace(k)] = strings.TrimSpace(v)
+	}
+	return m, nil
+}
+
+func parseMeta(p []byte) (m meta, err error) {
+	props, err := parseProperties(p)
+	if err != nil {
+		return m, err
+	}
+	if v := props["version"]; v != "1" {
+		return m, damaged("version %q of %s, only 1 is known", v, metaFile)
+	}
+	node, err := strconv.ParseInt(props["node.id"], 10, 32)
+	if err != nil || node < 0 {
+		return m, damaged("node.id %q in %s", props["node.id"], metaFile)
+	}
+	m.node, m.cluster = int32(node), props["cluster.id"]
+	if s, ok := props["directory.id"]; ok {
+		if m.directory, err = parseUUID(s); err != nil {
+			return m, damaged("directory.id in %s: %v", metaFile, err)
+		}
+	}
+	return m, nil
+}
+
+// openMeta checks whose the directory is, and makes an empty one ours.
+func (d *Dir) openMeta() error {
+	p, err := readSmall(d.fs, d.path+"/"+metaFile, maxMetaLen)
+	if errors.Is(err, fs.ErrNotExist) {
+		d.meta = meta{d.opt.ClusterID, d.opt.NodeID, env.UUID(d.opt.Rand)}
+		return writeSmall(d.fs, d.path, metaFile, d.meta.encode())
+	}
+	if err != nil {
+		return err
+	}
+	if d.meta, err = parseMeta(p); err != nil {
+		return err
+	}
+	switch {
+	case d.opt.ClusterID != "" && d.meta.cluster != "" && d.meta.cluster != d.opt.ClusterID:
+		return fmt.Errorf("log directory %s belongs to cluster %s, not to %s", d.path, d.meta.cluster, d.opt.ClusterID)
+	case d.meta.node != d.opt.NodeID:
+		return fmt.Errorf("log directory %s belongs to node %d, not to %d", d.path, d.meta.node, d.opt.NodeID)
+	case d.meta.directory == [16]byte{}, d.meta.cluster == "" && d.opt.ClusterID != "":
+		if d.meta.directory == [16]byte{} {
+			d.meta.directory = env.UUID(d.opt.Rand)
+		}
+		d.meta.cluster = d.opt.ClusterID
+		return writeSmall(d.fs, d.path, metaFile, d.meta.encode())
+	}
+	return nil
+}
+
+// openBoot compares the kernel's boot id with that of the last time.
+func (d *Dir) openBoot() error {
+	p, err := readSmall(d.fs, d.path+"/"+leatFile, maxMetaLen)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil {
+		props, err := parseProperties(p)
+		if err == nil && props["boot.id"] == d.opt.BootID && d.opt.BootID != "" {
+			d.sameBoot = true
+			return nil
+		}
+	}
+	return writeSmall(d.fs, d.path, leatFile, []byte("boot.id="+d.opt.BootID+"\nversion=1\n"))
+}
+
+// encodePartition is the content of partition.metadata.
+func encodePartition(topicID [16]byte) []byte {
+	return []byte("version: 0\ntopic_id: " + formatUUID(topicID))
+}
+
+// parsePartition reads partition.metadata.
+func parsePartition(p []byte) (topicID [16]byte, err error) {
+	version, found := false, false
+	for line := range strings.Lines(string(p)) {
+		k, v, ok := strings.Cut(strings.TrimSpace(line), ":")
+		v = strings.TrimSpace(v)
+		switch {
+		case ok && k == "version":
+			if v != "0" {
+				return topicID, damaged("version %q of %s", v, metadataFile)
+			}
+			version = true
+		case ok && k == "topic_id":
+			if topicID, err = parseUUID(v); err != nil {
+				return topicID, damaged("%s: %v", metadataFile, err)
+			}
+			found = true
+		}
+	}
+	if !version || !found {
+		return topicID, damaged("%s lacks version or topic_id", metadataFile)
+	}
+	return topicID, nil
+}

@@ -1,0 +1,505 @@
+package log
+
+import (
+	"errors"
+
+	"io/fs"
+	"math"
+	"os"
+	"slices"
+
+	"github.com/leat-stream/leat/internal/record"
+)
+
+// Recovered tells what opening a log found.
+type Recovered struct {
+	// Point is the recovery point: everything below it was recorded as synced; -1 when
+	// nothing was recorded.
+	Point int64
+	End   int64 // of the log after recovery
+	// Kept: everything that was recorded as synced is there. A durable replica keeps its
+	// eligibility for leadership then (decision D6).
+	Kept         bool
+	ScannedBytes int64
+	CutBytes     int64
+	// FollowedByGood: behind the first bad batch, at which the log was cut off, good ones
+	// came. A torn write leaves none; synced data may have been lost.
+	FollowedByGood bool
+}
+
+// Recovered tells what opening the log found.
+func (l *Log) Recovered() Recovered {
+	if _, err := l.segments(); err != nil {
+		return Recovered{Point: -1}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.recovered
+}
+
+// recovery is the work of opening one log: find the files, complete what a crash
+// interrupted, then read and check everything from the recovery point on, building
+// indexes, epochs and producer state again on the way.
+type recovery struct {
+	l         *Log
+	dir       string
+	cfg       *Config
+	point     int64
+	segs      []*segment
+	snapshots []int64 // offsets, ascending
+	epochs    epochs
+	prod      producers
+	damage    []damagedRange
+	res       Recovered
+	changed   bool // files changed: the next sync round must make them durable
+	end       int64
+	scanFrom  int64 // offset of the first batch to check
+}
+
+// load makes the log usable: from its files, unless it is loaded; w is held.
+func (l *Log) load() error {
+	if l.segs.Load() != nil {
+		return nil
+	}
+	if p := l.closed.Load(); p != nil {
+		return *p
+	}
+	r := &recovery{l: l, dir: *l.path.Load(), cfg: l.cfg.Load(), point: l.dirty.point}
+	r.prod.max = r.cfg.MaxProducers
+	r.res = Recovered{Point: r.point, Kept: true}
+	if err := r.run(); err != nil {
+		return storageError("recover", err)
+	}
+	return nil
+}
+
+func (r *recovery) run() error {
+	if err := r.list(); err != nil {
+		return err
+	}
+	if err := r.readEpochs(); err != nil {
+		return err
+	}
+	first := int64(0)
+	if len(r.segs) > 0 {
+		first = r.segs[0].base
+	}
+	start := max(r.l.start.Load(), first)
+	r.end = start
+	at, pos, err := r.scanStart()
+	if err != nil {
+		return err
+	}
+	if err := r.startProducers(at, pos); err != nil {
+		return err
+	}
+	if err := r.scan(at, pos); err != nil {
+		return err
+	}
+	if r.end < start { // the start was moved beyond what is left
+		r.end = start
+	}
+	if err := r.cleanUp(); err != nil {
+		return err
+	}
+	r.publish(start)
+	return nil
+}
+
+// scanStart finds where to begin: the last batch boundary that the index knows at or
+// below the recovery point. at is the segment's index, len(segs) if there is nothing.
+func (r *recovery) scanStart() (at int, pos int64, err error) {
+	if len(r.segs) == 0 {
+		return 0, 0, nil
+	}
+	at = max(find(r.segs, max(r.point, 0)), 0)
+	s := r.segs[at]
+	if err := r.openIndexes(s); err != nil {
+		return 0, 0, err
+	}
+	if r.point > s.base {
+		if pos, err = s.nearest(r.point); err != nil {
+			return 0, 0, err
+		}
+		if ts, last, ok, err := s.times.last(); err != nil {
+			return 0, 0, err
+		} else if ok {
+			s.maxTs, s.maxTsAt = ts, s.base+last
+		}
+		if pos > s.size.Load() {
+			pos = 0
+		}
+	}
+	return at, pos, nil
+}
+
+// openIndexes looks at the index files of a segment that will be scanned, and keeps
+// the entries that can be true.
+func (r *recovery) openIndexes(s *segment) error {
+	for _, ix := range [...]*index{&s.offsets, &s.times} {
+		n, err := ix.open()
+		if err != nil {
+			return err
+		}
+		good, err := ix.validPrefix(s.size.Load())
+		if err != nil {
+			return err
+		}
+		if good < n {
+			r.changed = true
+			if err := ix.truncate(good); err != nil {
+				return err
+			}
+			r.l.d.event(IndexRebuilt{Log: r.l.id, File: segmentName(s.base, ix.file.kind.suffix()),
+				Err: damaged("entry %d of %d", good, n)})
+		}
+	}
+	return nil
+}
+
+// scan reads and checks from position pos of segment at on, to the end of the log.
+func (r *recovery) scan(at int, pos int64) error {
+	for i := at; i < len(r.segs); i++ {
+		s := r.segs[i]
+		if i > at {
+			pos = 0
+			r.end = max(r.end, s.base)
+		}
+		if err := r.prepareScan(s, pos); err != nil {
+			return err
+		}
+		bad, err := r.scanSegment(s, pos)
+		if err != nil {
+			return err
+		}
+		if bad == nil {
+			continue
+		}
+		more, err := r.repair(i, bad)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepareScan drops the index entries that the scan will make again.
+func (r *recovery) prepareScan(s *segment, pos int64) error {
+	if s.offsets.inFile < 0 {
+		if err := r.openIndexes(s); err != nil {
+			return err
+		}
+	}
+	if err := s.offsets.truncateTo(pos, (*index).value); err != nil {
+		return err
+	}
+	rel := int64(0)
+	if pos > 0 {
+		if _, err := r.withFile(s, func(sc *scanner) error {
+			h, err := sc.header(pos)
+			if err == nil {
+				rel = h.base - s.base
+				r.end = h.base
+			} else if errors.Is(err, ErrCorrupt) {
+				_, last, _, _ := s.offsets.last()
+				rel, err = last+1, nil
+				r.end = max(r.end, s.base+rel)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	} else {
+		s.maxTs, s.maxTsAt = -1, s.base
+		r.end = max(r.end, s.base)
+	}
+	r.scanFrom = r.end
+	s.sinceIndex = 0
+	s.txns = txnIndex{}
+	if err := s.times.truncateTo(rel, (*index).value); err != nil {
+		return err
+	}
+	return r.keepTxns(s, s.base+rel)
+}
+
+// keepTxns keeps the aborted transactions that ended below offset.
+func (r *recovery) keepTxns(s *segment, offset int64) error {
+	p, err := readSmall(r.l.d.fs, s.path(txnIndexSuffix), maxTxnIndexBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	list, err := parseTxnEntries(p, s.base)
+	if err != nil {
+		r.l.d.event(IndexRebuilt{Log: r.l.id, File: segmentName(s.base, txnIndexSuffix), Err: err})
+	}
+	for _, t := range list {
+		if t.LastOffset >= offset {
+			break
+		}
+		s.txns.inFile++
+	}
+	if len(p) == s.txns.inFile*txnEntrySize {
+		return nil
+	}
+	r.changed = true
+	f, err := r.l.d.fs.OpenFile(s.path(txnIndexSuffix), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(int64(s.txns.inFile) * txnEntrySize)
+	return errors.Join(err, f.Close())
+}
+
+// bad is where a scan met damage.
+type bad struct {
+	pos    int64
+	offset int64 // of the first record that is missing
+	err    error
+}
+
+func (r *recovery) withFile(s *segment, fn func(*scanner) error) (*bad, error) {
+	f, err := s.file.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer s.file.release()
+	return nil, fn(newScanner(f, s.size.Load()))
+}
+
+// scanSegment checks the batches of one segment and takes them into indexes, epochs
+// and producer state.
+func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
+	var found *bad
+	_, err := r.withFile(s, func(sc *scanner) error {
+		for pos < sc.limit {
+			h, b, err := sc.batch(pos, r.end)
+			if err == nil && h.last-s.base > math.MaxInt32 {
+				err = damaged("offset %d in segment %d", h.last, s.base)
+			}
+			if errors.Is(err, ErrCorrupt) {
+				found = &bad{pos, r.end, err}
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			r.take(s, h, b)
+			pos += h.size
+			r.res.ScannedBytes += h.size
+		}
+		return nil
+	})
+	return found, err
+}
+
+// take adds a good batch to what is built again.
+func (r *recovery) take(s *segment, h header, b record.Batch) {
+	s.appended(h, r.cfg.IndexIntervalBytes)
+	r.end = h.last + 1
+	if b.LeaderEpoch() > r.epochs.latest() {
+		r.epochs.assign(b.LeaderEpoch(), h.base)
+	}
+	if h.base < r.prod.end {
+		return // the snapshot has it
+	}
+	if done, ended := r.prod.apply(b, true); ended && done.aborted {
+		s.txns.tail = append(s.txns.tail, r.prod.abortedTxn(done))
+	}
+}
+
+// readEpochs reads the leader epochs. A file that is damaged is built again from the
+// headers of all batches.
+func (r *recovery) readEpochs() error {
+	p, err := readSmall(r.l.d.fs, r.dir+"/"+epochFile, maxCheckpointBytes)
+	if err == nil {
+		r.epochs.list, err = parseEpochs(p)
+	}
+	switch {
+	case errors.Is(err, ErrCorrupt):
+		r.l.d.event(IndexRebuilt{Log: r.l.id, File: epochFile, Err: err})
+		r.epochs.dirty = true
+		return r.eachHeader(func(_ *segment, _ header, b record.Batch) {
+			if b.LeaderEpoch() > r.epochs.latest() {
+				r.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
+			}
+		}, 0, math.MaxInt64)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// eachHeader walks the headers of all batches with offsets from…to-1, without checking
+// them, and stops quietly where they end. Small batches are whole.
+func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to int64) error {
+	for i := max(find(r.segs, from), 0); i < len(r.segs) && r.segs[i].base < to; i++ {
+		s := r.segs[i]
+		if _, err := r.withFile(s, func(sc *scanner) error {
+			for pos := int64(0); pos < sc.limit; {
+				h, err := sc.header(pos)
+				if errors.Is(err, ErrCorrupt) || (err == nil && h.base >= to) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				p, err := sc.bytes(pos, min(h.size, int64(len(sc.buf))))
+				if err != nil {
+					return err
+				}
+				if h.last >= from {
+					fn(s, h, record.Batch(p))
+				}
+				pos += h.size
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startProducers builds the producer state as it is at the first batch to scan.
+func (r *recovery) startProducers(at int, pos int64) error {
+	if at >= len(r.segs) {
+		return nil
+	}
+	until := r.segs[at].base
+	if pos > 0 {
+		if _, err := r.withFile(r.segs[at], func(sc *scanner) error {
+			h, err := sc.header(pos)
+			if errors.Is(err, ErrCorrupt) {
+				until = max(until, r.point)
+				return nil
+			}
+			until = h.base
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return r.producersAt(until)
+}
+
+// rebuildProducers is the producer state of a loaded log at offset end; w is held.
+func rebuildProducers(l *Log, segs []*segment, end int64) (producers, error) {
+	r := &recovery{l: l, dir: *l.path.Load(), segs: segs, snapshots: l.snapshots}
+	r.prod.max = l.cfg.Load().MaxProducers
+	if len(segs) == 0 {
+		return producers{end: end, max: r.prod.max}, nil
+	}
+	err := r.producersAt(end)
+	l.snapshots = r.snapshots
+	r.prod.end = end
+	hw := l.hw.Load()
+	r.prod.passed(hw)
+	if hw < 0 {
+		r.prod.done = nil
+	}
+	return r.prod, err
+}
+
+// producersAt builds the producer state at offset until: from the latest good snapshot
+// at or below it and the batches between.
+func (r *recovery) producersAt(until int64) error {
+	r.prod.reset(r.segs[0].base)
+	for i, n := range slices.Backward(r.snapshots) {
+		if n > until {
+			continue
+		}
+		name := segmentName(n, snapshotSuffix)
+		p, err := readSmall(r.l.d.fs, r.dir+"/"+name, maxSnapshotBytes)
+		var s producers
+		if err == nil {
+			s, err = decodeSnapshot(p, n)
+		}
+		if err == nil {
+			s.max = r.prod.max
+			r.prod = s
+			break
+		}
+		if !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		r.l.d.event(IndexRebuilt{Log: r.l.id, File: name, Err: err})
+		if err := r.l.d.fs.Remove(r.dir + "/" + name); err != nil {
+			return err
+		}
+		r.snapshots = slices.Delete(r.snapshots, i, i+1)
+		r.changed = true
+	}
+	return r.eachHeader(func(_ *segment, h header, b record.Batch) {
+		if h.base >= r.prod.end {
+			r.prod.apply(b, true)
+		}
+	}, r.prod.end, until)
+}
+
+// cleanUp removes what refers to offsets beyond the end.
+func (r *recovery) cleanUp() error {
+	for n := len(r.snapshots); n > 0 && r.snapshots[n-1] > r.end; n-- {
+		if err := removeIfThere(r.l.d.fs, r.dir+"/"+segmentName(r.snapshots[n-1], snapshotSuffix)); err != nil {
+			return err
+		}
+		r.snapshots = r.snapshots[:n-1]
+		r.changed = true
+	}
+	r.epochs.truncateEnd(r.end)
+	return nil
+}
+
+// publish hands the result over to the log.
+func (r *recovery) publish(start int64) {
+	l := r.l
+	now := l.d.opt.Clock.Now().UnixMilli()
+	for _, s := range r.segs {
+		s.created = now
+	}
+	r.res.End = r.end
+	if r.point > r.end {
+		r.res.Kept = false
+	}
+	r.prod.end = r.end
+	r.prod.passed(l.hw.Load())
+	if l.hw.Load() < 0 {
+		r.prod.done = nil
+	}
+	l.mu.Lock()
+	l.producers, l.epochs, l.damage, l.recovered = r.prod, r.epochs, r.damage, r.res
+	l.snapshots = r.snapshots
+	l.start.Store(start)
+	l.end.Store(r.end)
+	l.synced.Store(min(max(r.point, start), r.end))
+	l.unstable.Store(l.producers.firstUnstable())
+	l.setSegments(r.segs)
+	if r.end > r.point || r.changed || r.epochs.dirty {
+		l.dirty.newFiles = true
+		l.dirty.sealed = r.unsyncedSealed()
+		l.queue()
+		l.touch()
+	}
+	l.mu.Unlock()
+	if r.res.ScannedBytes > 0 || r.res.CutBytes > 0 || !r.res.Kept {
+		l.d.event(LogRecovered{Log: l.id, Recovered: r.res})
+	}
+	l.d.opt.Metrics.RecoveredLogs.Add(1)
+	l.d.opt.Metrics.ScannedBytes.Add(r.res.ScannedBytes)
+}
+
+// unsyncedSealed are the sealed segments that hold offsets from the recovery point on.
+func (r *recovery) unsyncedSealed() []*segment {
+	var list []*segment
+	for i, s := range r.segs {
+		if i+1 < len(r.segs) && r.segs[i+1].base > r.point {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// damagedRange is a range of offsets that cannot be read.
+type damagedRange struct{ from, to int64 }

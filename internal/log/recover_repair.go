@@ -1,0 +1,154 @@
+package log
+
+import (
+	"errors"
+	"os"
+)
+
+// repair deals with damage in the i-th segment. What was not recorded as synced is cut
+// off with all that follows, and the scan ends. What was recorded is put aside and its
+// offsets are refused from now on; the scan goes on behind it.
+func (r *recovery) repair(i int, b *bad) (more bool, err error) {
+	s := r.segs[i]
+	next, found, err := r.resync(s, b)
+	if err != nil {
+		return false, err
+	}
+	if b.offset < r.point {
+		return true, r.quarantine(i, b, next, found)
+	}
+	r.res.FollowedByGood = r.res.FollowedByGood || found
+	kept := ""
+	if found {
+		if kept, err = r.keep(s, b.pos, s.size.Load(), damagedRange{b.offset, b.offset}); err != nil {
+			return false, err
+		}
+	}
+	cut := s.size.Load() - b.pos
+	if err := r.cut(s, b.pos); err != nil {
+		return false, err
+	}
+	for _, later := range r.segs[i+1:] {
+		cut += later.size.Load()
+		if err := r.dropSegment(later); err != nil {
+			return false, err
+		}
+	}
+	r.segs = r.segs[:i+1]
+	r.res.CutBytes += cut
+	r.l.d.event(Truncated{Log: r.l.id, Offset: b.offset, Segment: s.base, Position: b.pos, Bytes: cut, Kept: kept, Err: b.err})
+	return false, nil
+}
+
+// resync looks for a good batch behind the damage in the same segment.
+func (r *recovery) resync(s *segment, b *bad) (h header, found bool, err error) {
+	_, err = r.withFile(s, func(sc *scanner) error {
+		var err error
+		h, found, err = sc.resync(b.pos+1, b.offset)
+		return err
+	})
+	return h, found, err
+}
+
+// cut truncates a segment's file.
+func (r *recovery) cut(s *segment, pos int64) error {
+	f, err := s.file.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.file.release()
+	if err := f.Truncate(pos); err != nil {
+		return err
+	}
+	s.size.Store(pos)
+	r.changed = true
+	return nil
+}
+
+// dropSegment removes a segment that lies behind a cut.
+func (r *recovery) dropSegment(s *segment) error {
+	s.retire()
+	for _, suffix := range [...]string{indexSuffix, timeIndexSuffix, txnIndexSuffix, logSuffix} {
+		if err := removeIfThere(r.l.d.fs, s.path(suffix)); err != nil {
+			return err
+		}
+	}
+	r.changed = true
+	return nil
+}
+
+// keep copies bytes of a segment into a file of their own, durably.
+func (r *recovery) keep(s *segment, from, to int64, d damagedRange) (name string, err error) {
+	name = corruptName(d)
+	return name, r.copyOut(s, from, to, name)
+}
+
+func (r *recovery) copyOut(s *segment, from, to int64, name string) error {
+	tmp := r.dir + "/" + name + tmpSuffix
+	out, err := r.l.d.fs.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = r.withFile(s, func(sc *scanner) error {
+		for at := from; at < to; {
+			n := min(int64(len(sc.buf)), to-at)
+			p, err := sc.bytes(at, n)
+			if err != nil {
+				return err
+			}
+			if _, err := out.WriteAt(p, at-from); err != nil {
+				return err
+			}
+			at += n
+		}
+		return out.Sync()
+	})
+	if err = errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	if err := r.l.d.fs.Rename(tmp, r.dir+"/"+name); err != nil {
+		return err
+	}
+	return r.l.d.fs.SyncDir(r.dir)
+}
+
+// quarantine puts damaged synced bytes aside. The offsets from the damage to the next
+// good batch, which may be in this segment, in the next one, or at the recovery point
+// when nothing follows, are refused by Read; they are never given to other records.
+func (r *recovery) quarantine(i int, b *bad, next header, found bool) error {
+	s := r.segs[i]
+	d := damagedRange{from: b.offset, to: max(r.point, b.offset)}
+	end := s.size.Load()
+	splitAt := int64(-1)
+	switch following := i+1 < len(r.segs); {
+	case found && (!following || next.base < r.segs[i+1].base):
+		d.to, end, splitAt = next.base, next.pos, next.pos
+	case following:
+		d.to = r.segs[i+1].base
+	}
+	file, err := r.keep(s, b.pos, end, d)
+	if err != nil {
+		return err
+	}
+	if splitAt >= 0 { // what is good behind the damage becomes a segment of its own
+		if err := r.copyOut(s, splitAt, s.size.Load(), segmentName(d.to, logSuffix)); err != nil {
+			return err
+		}
+		if err := r.addSegment(d.to, nil); err != nil {
+			return err
+		}
+		last := len(r.segs) - 1
+		split := r.segs[last]
+		split.offsets.inFile, split.times.inFile = 0, 0
+		copy(r.segs[i+2:], r.segs[i+1:last])
+		r.segs[i+1] = split
+	}
+	if err := r.cut(s, b.pos); err != nil {
+		return err
+	}
+	r.damage = append(r.damage, d)
+	r.res.Kept = false
+	r.end = max(r.end, d.to)
+	r.l.d.event(Quarantined{Log: r.l.id, From: d.from, To: d.to, File: file, Err: b.err})
+	return nil
+}

@@ -1,0 +1,195 @@
+package log
+
+import (
+	"errors"
+	"time"
+)
+
+// retain does the work of Retain; w is held.
+func (l *Log) retain(now time.Time, hw int64) (res Retained, err error) {
+	cfg := l.cfg.Load()
+	l.mu.Lock()
+	res.Expired = l.producers.expire(now.UnixMilli(), cfg.ProducerExpireMs)
+	l.mu.Unlock()
+	list := *l.segs.Load()
+	size := l.Size()
+	n := 0
+	var reasons []string
+	for n < len(list) {
+		reason, err := l.deletable(list, n, size, now, min(hw, l.end.Load()), cfg)
+		if err != nil {
+			return res, storageError("retention", err)
+		}
+		if reason == "" {
+			break
+		}
+		size -= list[n].size.Load()
+		reasons = append(reasons, reason)
+		n++
+	}
+	if n == 0 {
+		return res, nil
+	}
+	if n == len(list) { // the active one too: a new one takes its place
+		if _, err := l.roll(l.end.Load(), now); err != nil {
+			return res, err
+		}
+		list = *l.segs.Load()
+	}
+	for i, s := range list[:n] {
+		res.Segments++
+		res.Bytes += s.size.Load()
+		l.d.event(SegmentDeleted{Log: l.id, Base: s.base, Bytes: s.size.Load(), Reason: reasons[i]})
+	}
+	l.dropFront(list, n, now, cfg)
+	l.d.opt.Metrics.DeletedSegments.Add(int64(res.Segments))
+	l.d.opt.Metrics.DeletedBytes.Add(res.Bytes)
+	return res, nil
+}
+
+// deletable says why the n-th segment, all before which are deletable, may go; "" if
+// it must stay. size is that of the log from it on.
+func (l *Log) deletable(list []*segment, n int, size int64, now time.Time, hw int64, cfg *Config) (string, error) {
+	s, end := list[n], l.segmentEnd(list, n)
+	if end > hw || s.size.Load() == 0 && n == len(list)-1 {
+		return "", nil
+	}
+	if end <= l.start.Load() {
+		return "below the log start offset", nil
+	}
+	if !cfg.Delete {
+		return "", nil
+	}
+	if cfg.RetentionBytes >= 0 && size-s.size.Load() >= cfg.RetentionBytes {
+		return "retention.bytes", nil
+	}
+	if cfg.RetentionMs < 0 {
+		return "", nil
+	}
+	ts, _, err := s.largest()
+	if err != nil {
+		return "", err
+	}
+	if ts < 0 {
+		info, err := l.d.fs.Stat(s.path(logSuffix))
+		if err != nil {
+			return "", err
+		}
+		ts = info.ModTime().UnixMilli()
+	}
+	if now.UnixMilli()-ts > cfg.RetentionMs {
+		return "retention.ms", nil
+	}
+	return "", nil
+}
+
+// dropFront takes the first n segments out of the log; their files are removed after
+// file.delete.delay.ms, so that who reads them by name can finish.
+func (l *Log) dropFront(list []*segment, n int, now time.Time, cfg *Config) {
+	gone := list[:n]
+	start := list[n].base
+	l.setSegments(append([]*segment(nil), list[n:]...))
+	l.advanceStart(start)
+	l.mu.Lock()
+	l.dirty.sealed = without(l.dirty.sealed, gone)
+	l.mu.Unlock()
+	for _, s := range gone {
+		s.retire()
+	}
+	l.d.throwAway(l, gone, now.Add(msDuration(cfg.FileDeleteDelayMs)))
+}
+
+func without(list, gone []*segment) []*segment {
+	var kept []*segment
+	for _, s := range list {
+		isGone := false
+		for _, g := range gone {
+			isGone = isGone || s == g
+		}
+		if !isGone {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// advanceStart moves the start offset up in memory; the next checkpoint keeps it.
+func (l *Log) advanceStart(start int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if start <= l.start.Load() {
+		return
+	}
+	l.start.Store(start)
+	l.epochs.truncateStart(start)
+	for len(l.damage) > 0 && l.damage[0].to <= start {
+		l.damage = l.damage[1:]
+	}
+	l.touch()
+}
+
+// trash is what waits for its removal: segments that left their log, or the directory
+// of a deleted partition.
+type trash struct {
+	log  *Log
+	segs []*segment
+	dir  string // of a deleted partition
+	due  time.Time
+}
+
+func (d *Dir) throwAway(l *Log, segs []*segment, due time.Time) {
+	d.mu.Lock()
+	d.trash = append(d.trash, trash{log: l, segs: segs, due: due})
+	d.mu.Unlock()
+}
+
+// emptyTrash removes what is due. What could not be removed is tried again.
+func (d *Dir) emptyTrash(now time.Time) error {
+	d.mu.Lock()
+	var due, later []trash
+	for _, t := range d.trash {
+		if t.due.After(now) {
+			later = append(later, t)
+		} else {
+			due = append(due, t)
+		}
+	}
+	d.trash = later
+	d.mu.Unlock()
+	var errs []error
+	for _, t := range due {
+		if err := d.remove(t); err != nil {
+			errs = append(errs, err)
+			t.due = now.Add(time.Second)
+			d.mu.Lock()
+			d.trash = append(d.trash, t)
+			d.mu.Unlock()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remove deletes files for good. Segments go oldest first, each durably before the
+// next, so that no crash leaves a hole in the log.
+func (d *Dir) remove(t trash) error {
+	if t.dir != "" {
+		if err := d.fs.RemoveAll(t.dir); err != nil {
+			return err
+		}
+		return d.fs.SyncDir(d.path)
+	}
+	for _, s := range t.segs {
+		if t.log.closed.Load() != nil {
+			return nil // the whole partition goes
+		}
+		for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {
+			if err := removeIfThere(d.fs, s.path(suffix)); err != nil {
+				return err
+			}
+		}
+		if err := d.fs.SyncDir(*t.log.path.Load()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,347 @@
+package log
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/record"
+)
+
+// segment is one file of batches with its indexes. The last one of a log is active:
+// only it grows. All others are sealed.
+type segment struct {
+	l    *Log
+	base int64
+	file handle
+	size atomic.Int64 // bytes of whole batches; readers never look beyond
+
+	mu      sync.RWMutex // guards what follows
+	offsets index
+	times   index
+	maxTs   int64 // largest timestamp; -1: none, unknownTs: not read yet
+	maxTsAt int64 // last offset of the batch that has it
+	txns    txnIndex
+
+	// Only the log's writer uses these.
+	sinceIndex int64 // bytes since the last index entry
+	firstTs    int64 // largest timestamp of the first batch; unknownTs: not read yet
+	created    int64 // wall clock in ms when it was created or loaded
+}
+
+// unknownTs marks a timestamp that has not been read from the file yet.
+const unknownTs = math.MinInt64
+
+func newSegment(l *Log, base int64) *segment {
+	s := &segment{l: l, base: base, maxTs: -1, maxTsAt: base, firstTs: unknownTs}
+	s.file = handle{cache: l.d.files, seg: s, kind: logKind}
+	s.offsets = index{width: offsetEntrySize, file: handle{cache: l.d.files, seg: s, kind: indexKind}}
+	s.times = index{width: timeEntrySize, file: handle{cache: l.d.files, seg: s, kind: timeIndexKind}}
+	s.file.state.Store(-1)
+	s.offsets.file.state.Store(-1)
+	s.times.file.state.Store(-1)
+	return s
+}
+
+func (s *segment) path(suffix string) string {
+	return *s.l.path.Load() + "/" + segmentName(s.base, suffix)
+}
+
+// retire closes the segment's files once nobody uses them; nobody opens them again.
+func (s *segment) retire() {
+	s.file.retire()
+	s.offsets.file.retire()
+	s.times.file.retire()
+}
+
+// appended accounts for one batch that was written.
+func (s *segment) appended(h header, interval int64) {
+	s.mu.Lock()
+	if h.maxTs > s.maxTs {
+		s.maxTs, s.maxTsAt = h.maxTs, h.last
+	}
+	if s.sinceIndex > interval {
+		s.addIndex(h.last, h.pos)
+	}
+	s.mu.Unlock()
+	if h.pos == 0 {
+		s.firstTs = h.maxTs
+	}
+	s.sinceIndex += h.size
+}
+
+// addIndex adds an entry for the batch at pos to the offset index and, if the
+// largest timestamp grew, one to the time index; mu is held.
+func (s *segment) addIndex(last, pos int64) {
+	s.offsets.add(last-s.base, pos)
+	s.addTime()
+	s.sinceIndex = 0
+}
+
+// addTime records the largest timestamp in the time index unless it is there; mu is held.
+func (s *segment) addTime() {
+	if s.maxTs < 0 {
+		return
+	}
+	if ts, _, ok, err := s.times.last(); err == nil && ok && ts >= s.maxTs {
+		return
+	}
+	s.times.add(s.maxTs, s.maxTsAt-s.base)
+}
+
+// indexFull tells whether either index has no room for another batch.
+func (s *segment) indexFull(limit int64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return int64(s.offsets.count()) >= limit/offsetEntrySize || int64(s.times.count()) >= limit/timeEntrySize-1
+}
+
+// largest is the largest timestamp and the last offset of the batch that has it.
+func (s *segment) largest() (ts, offset int64, err error) {
+	if err := s.look(); err != nil {
+		return 0, 0, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.maxTs, s.maxTsAt, nil
+}
+
+// look reads what is not known yet of a segment that was found on disk: how many
+// entries its indexes have, and its largest timestamp. Indexes that cannot be true are
+// built again.
+func (s *segment) look() error {
+	s.mu.RLock()
+	known := s.offsets.inFile >= 0 && s.times.inFile >= 0 && s.maxTs != unknownTs
+	s.mu.RUnlock()
+	if known {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ix := range [...]*index{&s.offsets, &s.times} {
+		if _, err := ix.open(); err != nil {
+			return err
+		}
+	}
+	ok, err := s.indexesSane()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return s.reindex()
+	}
+	if s.maxTs != unknownTs {
+		return nil
+	}
+	ts, rel, ok, err := s.times.last()
+	if err != nil {
+		return err
+	}
+	s.maxTs, s.maxTsAt = -1, s.base
+	if ok {
+		s.maxTs, s.maxTsAt = ts, s.base+rel
+	}
+	return nil
+}
+
+// indexesSane looks at the last entries: they must lie within the segment, and a
+// segment of some size must have a time index. mu is held.
+func (s *segment) indexesSane() (bool, error) {
+	_, pos, ok, err := s.offsets.last()
+	if err != nil || (ok && (pos == 0 || pos >= s.size.Load())) {
+		return false, err
+	}
+	ts, _, timed, err := s.times.last()
+	if err != nil || (timed && ts <= 0 && s.times.count() > 1) {
+		return false, err
+	}
+	return timed || s.size.Load() == 0 || s.maxTs != unknownTs, nil
+}
+
+// reindex builds the offset and time index again from the batches; mu is held.
+func (s *segment) reindex() error {
+	l := s.l
+	l.d.event(IndexRebuilt{Log: l.id, File: segmentName(s.base, indexSuffix), Err: damaged("missing or not of this segment")})
+	if err := errors.Join(s.offsets.truncate(0), s.times.truncate(0)); err != nil {
+		return err
+	}
+	f, err := s.file.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.file.release()
+	s.maxTs, s.maxTsAt = -1, s.base
+	interval, since := l.cfg.Load().IndexIntervalBytes, int64(0)
+	err = headers(f, 0, s.size.Load(), func(h header) bool {
+		if h.maxTs > s.maxTs {
+			s.maxTs, s.maxTsAt = h.maxTs, h.last
+		}
+		if since > interval {
+			s.offsets.add(h.last-s.base, h.pos)
+			s.addTime()
+			since = 0
+		}
+		since += h.size
+		return true
+	})
+	if err != nil && !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	s.addTime() // damage is for those to meet who read there
+	return errors.Join(s.offsets.flush(), s.times.flush())
+}
+
+// header is what a scan needs of a batch's header.
+type header struct {
+	pos        int64
+	base, last int64
+	size       int64
+	maxTs      int64
+}
+
+const headerRead = record.HeaderSize
+
+func headerOf(b record.Batch, pos int64) header {
+	return header{pos: pos, base: b.BaseOffset(), last: b.LastOffset(), size: int64(len(b)), maxTs: b.MaxTimestamp()}
+}
+
+// parseHeader reads the header at pos from p. It distrusts every field: the batch
+// must start at or behind the offset after, and end within limit.
+func parseHeader(p []byte, pos, limit int64) (h header, err error) {
+	b := record.Batch(p[:headerRead:headerRead])
+	h = header{pos: pos, base: b.BaseOffset(), size: int64(b.Length()) + record.Overhead, maxTs: b.MaxTimestamp()}
+	delta := b.LastOffsetDelta()
+	h.last = h.base + int64(delta)
+	if b.Magic() != record.Magic || h.size < record.HeaderSize || h.base < 0 || delta < 0 || h.last < h.base {
+		return h, damaged("no batch at position %d", pos)
+	}
+	if pos+h.size > limit {
+		return h, damaged("batch at position %d is longer than the file", pos)
+	}
+	return h, nil
+}
+
+// scanBuffer is the unit of reading in which headers are looked for: an index
+// interval and a header.
+const scanBuffer = 4096 + headerRead
+
+var scanBuffers = sync.Pool{New: func() any { return new([scanBuffer]byte) }}
+
+// headers calls fn for the header of every batch from position pos up to limit, in
+// order, until fn says stop.
+func headers(f io.ReaderAt, pos, limit int64, fn func(header) (more bool)) error {
+	buf := scanBuffers.Get().(*[scanBuffer]byte)
+	defer scanBuffers.Put(buf)
+	var chunk []byte // what is read from at on
+	at := pos
+	for pos < limit {
+		if limit-pos < headerRead {
+			return damaged("%d bytes at position %d are no batch", limit-pos, pos)
+		}
+		if off := pos - at; off+headerRead > int64(len(chunk)) {
+			n := min(int64(scanBuffer), limit-pos)
+			if got, err := f.ReadAt(buf[:n], pos); int64(got) < n {
+				return readError(err)
+			}
+			chunk, at = buf[:n], pos
+		}
+		h, err := parseHeader(chunk[pos-at:], pos, limit)
+		if err != nil {
+			return err
+		}
+		if !fn(h) {
+			return nil
+		}
+		pos += h.size
+	}
+	return nil
+}
+
+func readError(err error) error {
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return storageError("read", err)
+}
+
+// locate is the position of the first batch whose last offset is at least offset,
+// at or behind from; the size when there is none.
+func (s *segment) locate(f env.File, offset, from, limit int64) (pos int64, err error) {
+	pos = limit
+	err = headers(f, from, limit, func(h header) bool {
+		if h.last < offset {
+			return true
+		}
+		pos = h.pos
+		return false
+	})
+	return pos, err
+}
+
+// nearest is the position of a batch at or before the one that holds offset, by the index.
+func (s *segment) nearest(offset int64) (int64, error) {
+	if err := s.look(); err != nil {
+		return 0, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, pos, _, err := s.offsets.floor(offset-s.base, (*index).key)
+	return pos, err
+}
+
+// boundary is the start of a batch at or before position x, by the index.
+func (s *segment) boundary(x int64) (int64, error) {
+	if err := s.look(); err != nil {
+		return 0, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, pos, _, err := s.offsets.floor(x, (*index).value)
+	return pos, err
+}
+
+// firstTimestamp is the largest timestamp of the first batch, by which the segment's
+// age is told; -1 when there is none.
+func (s *segment) firstTimestamp() (int64, error) {
+	if s.firstTs != unknownTs || s.size.Load() == 0 {
+		return s.firstTs, nil
+	}
+	f, err := s.file.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer s.file.release()
+	var p [headerRead]byte
+	if n, err := f.ReadAt(p[:], 0); n < headerRead {
+		return 0, readError(err)
+	}
+	s.firstTs = record.Batch(p[:]).MaxTimestamp()
+	return s.firstTs, nil
+}
+
+// readBatch reads the whole batch at pos, which ends before limit.
+func readBatch(f io.ReaderAt, pos, limit int64) (record.Batch, error) {
+	var p [headerRead]byte
+	if n, err := f.ReadAt(p[:], pos); n < headerRead {
+		return nil, readError(err)
+	}
+	size := int64(int32(binary.BigEndian.Uint32(p[record.OffLength:]))) + record.Overhead
+	if size < record.HeaderSize || pos+size > limit {
+		return nil, damaged("batch at position %d is longer than the file", pos)
+	}
+	b := make(record.Batch, size)
+	if n, err := f.ReadAt(b, pos); int64(n) < size {
+		return nil, readError(err)
+	}
+	if !b.CheckCRC() {
+		return nil, damaged("checksum of the batch at position %d", pos)
+	}
+	return b, nil
+}
+
+func (s *segment) String() string { return fmt.Sprintf("%v/%d", s.l.id, s.base) }

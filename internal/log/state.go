@@ -1,0 +1,299 @@
+package log
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+
+	"github.com/leat-stream/leat/internal/env"
+)
+
+// The state file keeps of every log what it takes to open it without looking at its
+// files after a clean stop, and to scan no more than needed after another one. It is a
+// row of frames: length uint32, CRC-32C uint32 of the payload, payload. The first
+// frame is the header. A later frame of a log replaces an earlier one, so a checkpoint
+// appends the logs that changed; when more than half is out of date it is written anew.
+const (
+	stateFile      = "leat.state"
+	stateHeader    = "LEAT state 1"
+	stateFrameHead = 8
+	maxStateBytes  = 1 << 30
+	maxStateFrame  = 64 << 20
+
+	frameHeader = 1
+	frameLog    = 2
+	frameGone   = 3 // the log was deleted
+)
+
+// savedLog is one log in the state file.
+type savedLog struct {
+	id       LogID
+	start    int64
+	point    int64 // everything below is synced
+	unstable int64 // first unstable offset, math.MaxInt64: none
+	// noProducers: no producer is known at point, so no snapshot is needed.
+	noProducers bool
+	// segs are the segments up to point; the last one's size is the position of point.
+	segs []savedSegment
+}
+
+type savedSegment struct{ base, size, maxTs, maxTsAt int64 }
+
+func (s *savedLog) size() (n int64) {
+	for i := range s.segs {
+		n += s.segs[i].size
+	}
+	return n
+}
+
+func appendFrame(dst []byte, fill func([]byte) []byte) []byte {
+	at := len(dst)
+	dst = append(dst, make([]byte, stateFrameHead)...)
+	dst = fill(dst)
+	payload := dst[at+stateFrameHead:]
+	binary.BigEndian.PutUint32(dst[at:], uint32(len(payload)))
+	binary.BigEndian.PutUint32(dst[at+4:], crc32.Checksum(payload, castagnoli))
+	return dst
+}
+
+func appendHeaderFrame(dst []byte) []byte {
+	return appendFrame(dst, func(b []byte) []byte { return append(append(b, frameHeader), stateHeader...) })
+}
+
+func appendName(b []byte, id LogID) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(id.Topic)))
+	b = append(b, id.Topic...)
+	b = binary.BigEndian.AppendUint32(b, uint32(id.Partition))
+	return append(b, id.TopicID[:]...)
+}
+
+func appendGoneFrame(dst []byte, id LogID) []byte {
+	return appendFrame(dst, func(b []byte) []byte { return appendName(append(b, frameGone), id) })
+}
+
+func appendLogFrame(dst []byte, s *savedLog) []byte {
+	be := binary.BigEndian
+	return appendFrame(dst, func(b []byte) []byte {
+		b = appendName(append(b, frameLog), s.id)
+		flags := byte(0)
+		if s.noProducers {
+			flags = 1
+		}
+		b = append(b, flags)
+		for _, v := range [...]int64{s.start, s.point, s.unstable} {
+			b = be.AppendUint64(b, uint64(v))
+		}
+		b = be.AppendUint32(b, uint32(len(s.segs)))
+		for _, g := range s.segs {
+			for _, v := range [...]int64{g.base, g.size, g.maxTs, g.maxTsAt} {
+				b = be.AppendUint64(b, uint64(v))
+			}
+		}
+		return b
+	})
+}
+
+// nextFrame takes the first frame off b; a torn or damaged one is ErrCorrupt.
+func nextFrame(b []byte) (payload, rest []byte, err error) {
+	if len(b) < stateFrameHead {
+		return nil, nil, damaged("state frame of %d bytes", len(b))
+	}
+	n := int(binary.BigEndian.Uint32(b))
+	if n < 1 || n > maxStateFrame || n > len(b)-stateFrameHead {
+		return nil, nil, damaged("state frame of %d bytes in %d", n, len(b))
+	}
+	payload = b[stateFrameHead : stateFrameHead+n]
+	if crc32.Checksum(payload, castagnoli) != binary.BigEndian.Uint32(b[4:]) {
+		return nil, nil, damaged("state frame: checksum")
+	}
+	return payload, b[stateFrameHead+n:], nil
+}
+
+// parseState reads a state file up to the first frame that is not good: a checkpoint
+// that was cut short. used is the length of what is good.
+func parseState(b []byte) (logs map[key]*savedLog, used int, err error) {
+	payload, rest, err := nextFrame(b)
+	if err != nil {
+		return nil, 0, err
+	}
+	if payload[0] != frameHeader || string(payload[1:]) != stateHeader {
+		return nil, 0, damaged("state file of another version")
+	}
+	logs = map[key]*savedLog{}
+	for used = len(b) - len(rest); len(rest) > 0; used = len(b) - len(rest) {
+		payload, tail, err := nextFrame(rest)
+		if err != nil {
+			return logs, used, nil
+		}
+		s, err := parseLogFrame(payload)
+		if err != nil {
+			return nil, 0, err
+		}
+		if payload[0] == frameGone {
+			delete(logs, s.id.key())
+		} else {
+			logs[s.id.key()] = s
+		}
+		rest = tail
+	}
+	return logs, used, nil
+}
+
+func parseLogFrame(p []byte) (*savedLog, error) {
+	be := binary.BigEndian
+	kind := p[0]
+	if (kind != frameLog && kind != frameGone) || len(p) < 3 {
+		return nil, damaged("state frame of kind %d", kind)
+	}
+	n := int(be.Uint16(p[1:]))
+	p = p[3:]
+	if len(p) < n+20 {
+		return nil, damaged("state frame: name")
+	}
+	s := &savedLog{id: LogID{Topic: string(p[:n]), Partition: int32(be.Uint32(p[n:]))}}
+	copy(s.id.TopicID[:], p[n+4:])
+	p = p[n+20:]
+	if kind == frameGone {
+		return s, nil
+	}
+	if len(p) < 1+3*8+4 {
+		return nil, damaged("state frame of log %v", s.id)
+	}
+	s.noProducers = p[0]&1 != 0
+	s.start, s.point, s.unstable = int64(be.Uint64(p[1:])), int64(be.Uint64(p[9:])), int64(be.Uint64(p[17:]))
+	count := int(be.Uint32(p[25:]))
+	p = p[29:]
+	if s.start < 0 || s.point < 0 || s.unstable < 0 || count < 0 || len(p) != count*32 {
+		return nil, damaged("state frame of log %v", s.id)
+	}
+	s.segs = make([]savedSegment, count)
+	for i := range s.segs {
+		u := func(at int) int64 { return int64(be.Uint64(p[i*32+at:])) }
+		g := savedSegment{u(0), u(8), u(16), u(24)}
+		if g.base < 0 || g.size < 0 || (i > 0 && g.base <= s.segs[i-1].base) {
+			return nil, damaged("state frame of log %v: segment %d", s.id, g.base)
+		}
+		s.segs[i] = g
+	}
+	return s, nil
+}
+
+// stateLog is the open state file; Dir.ckptMu guards it.
+type stateLog struct {
+	file env.File // nil: to be written anew
+	size int64
+	live int64 // size when it was written anew
+}
+
+// readState reads the state file; nil when there is none or it is damaged.
+func (d *Dir) readState() (map[key]*savedLog, error) {
+	p, err := readSmall(d.fs, d.path+"/"+stateFile, maxStateBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var logs map[key]*savedLog
+	if err == nil {
+		logs, _, err = parseState(p)
+	}
+	if errors.Is(err, ErrCorrupt) {
+		d.event(IndexRebuilt{File: stateFile, Err: err})
+		return nil, nil
+	}
+	return logs, err
+}
+
+// writeState makes frames of the given logs (nil: of all) durable; ckptMu is held.
+func (d *Dir) writeState(changed []*Log, gone []LogID) error {
+	if d.state.file == nil || d.state.size > 2*d.state.live+1<<20 {
+		return d.rewriteState()
+	}
+	b := d.stateBuf[:0]
+	for _, id := range gone {
+		b = appendGoneFrame(b, id)
+	}
+	for _, l := range changed {
+		b = appendLogFrame(b, l.snapshotState())
+	}
+	d.stateBuf = b[:0]
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := d.state.file.WriteAt(b, d.state.size)
+	if err == nil {
+		if err = d.state.file.Sync(); err != nil {
+			err = syncError{err}
+		}
+	}
+	if err != nil { // what was half written must not be followed by more
+		d.dropState()
+		return err
+	}
+	d.state.size += int64(len(b))
+	return nil
+}
+
+func (d *Dir) dropState() {
+	if d.state.file != nil {
+		_ = d.state.file.Close() // it is written anew: nothing in it counts any more
+		d.state.file = nil
+	}
+}
+
+// rewriteState writes the state of all logs into a new file.
+func (d *Dir) rewriteState() error {
+	list := d.all()
+	b := appendHeaderFrame(d.stateBuf[:0])
+	for _, l := range list {
+		b = appendLogFrame(b, l.snapshotState())
+	}
+	d.dropState()
+	if err := writeSmall(d.fs, d.path, stateFile, b); err != nil {
+		return err
+	}
+	f, err := d.fs.OpenFile(d.path+"/"+stateFile, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	d.state = stateLog{file: f, size: int64(len(b)), live: int64(len(b))}
+	d.stateBuf = b[:0]
+	return nil
+}
+
+// snapshotState is what the state file is to say of the log.
+func (l *Log) snapshotState() *savedLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.segs.Load() == nil && l.saved != nil {
+		return l.saved
+	}
+	s := &savedLog{
+		id: l.id, start: l.start.Load(), point: l.synced.Load(), unstable: l.unstable.Load(),
+		noProducers: len(l.producers.m) == 0,
+	}
+	l.dirty.saving = s.point
+	p := l.segs.Load()
+	at := l.dirty.synced
+	if p == nil || at.seg == nil {
+		return s
+	}
+	for _, g := range *p {
+		if g == at.seg {
+			s.segs = append(s.segs, savedSegment{g.base, at.size, at.maxTs, at.maxTsAt})
+			break
+		}
+		g.mu.RLock()
+		s.segs = append(s.segs, savedSegment{g.base, g.size.Load(), g.maxTs, g.maxTsAt})
+		g.mu.RUnlock()
+	}
+	return s
+}
+
+// saved notes that what snapshotState returned last is durable.
+func (l *Log) markSaved() {
+	l.mu.Lock()
+	l.dirty.point = l.dirty.saving
+	l.mu.Unlock()
+}

@@ -1,0 +1,301 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// queue puts the log into the next sync round; l.mu is held.
+func (l *Log) queue() {
+	if l.dirty.queued {
+		return
+	}
+	l.dirty.queued = true
+	l.d.enqueue(l)
+}
+
+// touch notes that the next checkpoint has something to write; l.mu is held.
+func (l *Log) touch() {
+	if l.dirty.checkpoint {
+		return
+	}
+	l.dirty.checkpoint = true
+	l.d.addUnsaved(l)
+}
+
+func (l *Log) markDirty() {
+	l.mu.Lock()
+	l.queue()
+	l.mu.Unlock()
+}
+
+// Flush puts the log into the next sync round, whatever its configuration.
+func (l *Log) Flush() { l.markDirty() }
+
+func (d *Dir) enqueue(l *Log) {
+	d.mu.Lock()
+	d.dirty = append(d.dirty, l)
+	d.mu.Unlock()
+	d.wake()
+}
+
+func (d *Dir) wake() {
+	select {
+	case d.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Dirty tells whether a sync round has something to do.
+func (d *Dir) Dirty() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.dirty) > 0
+}
+
+// SyncRound is one round of group commit: every log that was queued before it is made
+// durable up to its end of then, SyncedOffset advances and Hooks.Synced is called.
+// It returns how many logs it synced. After a failed sync the directory is offline
+// and every further call returns the error.
+//
+// Files are synced in place, up to DirOptions.SyncParallel at a time.
+func (d *Dir) SyncRound() (logs int, err error) {
+	d.round.Lock()
+	defer d.round.Unlock()
+	if err := d.Failed(); err != nil {
+		return 0, err
+	}
+	d.mu.Lock()
+	list := d.dirty
+	d.dirty = nil
+	d.mu.Unlock()
+	if len(list) == 0 {
+		return 0, nil
+	}
+	return len(list), d.syncLogs(list)
+}
+
+// syncLogs makes the logs durable; round is held.
+func (d *Dir) syncLogs(list []*Log) error {
+	began := d.opt.Clock.Now()
+	if err := d.syncNewDirs(list); err != nil {
+		return err
+	}
+	errs := make([]error, len(list))
+	run(len(list), d.opt.SyncParallel, func(i int) {
+		errs[i] = list[i].sync()
+	})
+	d.opt.Metrics.synced(len(list), d.opt.Clock.Now().Sub(began))
+	for i, err := range errs {
+		var sync syncError
+		if errors.As(err, &sync) {
+			d.fail(err)
+		} else if err != nil {
+			list[i].markDirty() // for instance a full disk under the epoch file
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// syncNewDirs makes the names of new partition directories durable.
+func (d *Dir) syncNewDirs(list []*Log) error {
+	isNew := false
+	for _, l := range list {
+		l.mu.Lock()
+		isNew = isNew || l.dirty.newDir
+		l.mu.Unlock()
+	}
+	if !isNew {
+		return nil
+	}
+	if err := d.fs.SyncDir(d.path); err != nil {
+		err = syncError{err}
+		d.fail(err)
+		return err
+	}
+	return nil
+}
+
+// goal is what one sync of a log makes durable.
+type goal struct {
+	end      int64
+	active   place // end of the active segment; its seg is nil when there is none
+	grown    bool  // the active segment has unsynced bytes
+	sealed   []*segment
+	newFiles bool
+	newDir   bool
+	epochs   []epochEntry
+	hook     func(int64)
+}
+
+// goal takes what is dirty now; Dir.round is held.
+func (l *Log) goal() goal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dirty.queued = false
+	g := goal{sealed: l.dirty.sealed, newFiles: l.dirty.newFiles, newDir: l.dirty.newDir, hook: l.hooks.Synced}
+	l.dirty.sealed, l.dirty.newFiles, l.dirty.newDir = nil, false, false
+	l.dirty.messages, l.dirty.since = 0, 0
+	if l.epochs.dirty {
+		g.epochs = append([]epochEntry{}, l.epochs.list...)
+		l.epochs.dirty = false
+	}
+	g.end = l.end.Load()
+	if p := l.segs.Load(); p != nil && len(*p) > 0 {
+		g.active = (*p)[len(*p)-1].place()
+		g.grown = g.active.size > 0 && (g.active.seg != l.dirty.synced.seg || g.active.size > l.dirty.synced.size)
+	}
+	return g
+}
+
+// place is the segment's end; Log.mu is held, so that nothing is appended meanwhile.
+func (s *segment) place() place {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return place{s, s.size.Load(), s.maxTs, s.maxTsAt}
+}
+
+// sync makes the log durable up to its end of now and tells its hook; Dir.round is held.
+func (l *Log) sync() error {
+	g := l.goal()
+	err := l.reach(&g)
+	moved := false
+	l.mu.Lock()
+	if err == nil {
+		l.dirty.synced = g.active
+		if moved = g.end > l.synced.Load(); moved {
+			l.synced.Store(g.end)
+		}
+		l.touch()
+	} else { // keep what is not done; only a failed sync is not tried again
+		l.dirty.sealed = append(g.sealed, l.dirty.sealed...)
+		l.dirty.newFiles = l.dirty.newFiles || g.newFiles
+		l.dirty.newDir = l.dirty.newDir || g.newDir
+		l.epochs.dirty = l.epochs.dirty || g.epochs != nil
+	}
+	l.mu.Unlock()
+	if moved && g.hook != nil {
+		g.hook(g.end)
+	}
+	return err
+}
+
+// reach syncs what the goal names: sealed segments with their indexes, the active
+// segment's bytes, the epoch file, new names.
+func (l *Log) reach(g *goal) error {
+	for _, s := range g.sealed {
+		if err := s.syncSealed(); err != nil {
+			return err
+		}
+	}
+	if len(g.sealed) > 0 && g.active.seg != nil { // the roll wrote the snapshot under the new base
+		if err := syncFile(l.d.fs, g.active.seg.path(snapshotSuffix)); err != nil {
+			return err
+		}
+	}
+	if g.grown {
+		if err := g.active.seg.syncData(); err != nil {
+			return err
+		}
+	}
+	dir := *l.path.Load()
+	if g.newDir {
+		if err := syncFile(l.d.fs, dir+"/"+metadataFile); err != nil {
+			return err
+		}
+	}
+	if g.epochs != nil {
+		if err := writeSmall(l.d.fs, dir, epochFile, encodeEpochs(g.epochs)); err != nil {
+			return err
+		}
+	} else if g.newFiles || g.newDir {
+		if err := l.d.fs.SyncDir(dir); err != nil {
+			return syncError{err}
+		}
+	}
+	return nil
+}
+
+// syncData makes the segment's batches durable.
+func (s *segment) syncData() error {
+	f, err := s.file.acquire()
+	if errors.Is(err, errGone) {
+		return nil // removed by retention meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	defer s.file.release()
+	if err := f.Sync(); err != nil {
+		return syncError{err}
+	}
+	return nil
+}
+
+// syncSealed makes a sealed segment durable with all that belongs to it.
+func (s *segment) syncSealed() error {
+	if err := s.syncData(); err != nil {
+		return err
+	}
+	for _, h := range [...]*handle{&s.offsets.file, &s.times.file} {
+		f, err := h.acquire()
+		if errors.Is(err, errGone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = f.Sync()
+		h.release()
+		if err != nil {
+			return syncError{err}
+		}
+	}
+	for _, suffix := range [...]string{txnIndexSuffix, snapshotSuffix} {
+		if err := syncFile(s.l.d.fs, s.path(suffix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail puts the directory offline for writing.
+func (d *Dir) fail(err error) {
+	err = storageError("sync", err)
+	if d.failed.CompareAndSwap(nil, &err) {
+		d.event(DirFailed{Path: d.path, Err: err})
+		if d.opt.Failed != nil {
+			d.opt.Failed(err)
+		}
+	}
+}
+
+// Failed is the error that put the directory offline, nil while it works. Nothing is
+// written any more; what is there can be read.
+func (d *Dir) Failed() error {
+	if p := d.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Run is the directory's shell: it calls SyncRound back to back while there is
+// something to sync, and Tick every second, until ctx ends.
+func (d *Dir) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { d.runTicks(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			wg.Wait()
+			return
+		case <-d.woken:
+		}
+		for d.Dirty() && ctx.Err() == nil && d.Failed() == nil {
+			if _, err := d.SyncRound(); err != nil && d.Failed() == nil {
+				d.pause(ctx)
+			}
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+// TruncateTo drops everything from offset on, down to the batch boundary at or below
+// it. Nothing happens when the log ends there already. Errors: ErrOffsetOutOfRange
+// below the start, ErrStorage, ErrClosed, ErrDeleted.
+func (l *Log) TruncateTo(offset int64) error {
+	l.w.Lock()
+	defer l.w.Unlock()
+	if err := l.writable(); err != nil {
+		return err
+	}
+	if offset >= l.end.Load() {
+		return nil
+	}
+	if start := l.start.Load(); offset < start {
+		return fmt.Errorf("%w: truncation to %d, the log starts at %d", ErrOffsetOutOfRange, offset, start)
+	}
+	return l.cutBack(func() error { return l.truncate(offset) })
+}
+
+// TruncateFullyTo drops everything and goes on at start, which may be anywhere.
+func (l *Log) TruncateFullyTo(start int64) error {
+	l.w.Lock()
+	defer l.w.Unlock()
+	if err := l.writable(); err != nil {
+		return err
+	}
+	return l.cutBack(func() error { return l.restart(start) })
+}
+
+// SetStartOffset moves the log's start up to offset (DeleteRecords); lower ones change
+// nothing. It is durable when it returns. ErrOffsetOutOfRange above the end.
+func (l *Log) SetStartOffset(offset int64) error {
+	l.w.Lock()
+	defer l.w.Unlock()
+	if err := l.writable(); err != nil {
+		return err
+	}
+	if end := l.end.Load(); offset > end {
+		return fmt.Errorf("%w: start %d, the log ends at %d", ErrOffsetOutOfRange, offset, end)
+	}
+	if offset <= l.start.Load() {
+		return nil
+	}
+	l.advanceStart(offset)
+	if err := l.d.saveLogs(l); err != nil {
+		return storageError("start offset", err)
+	}
+	return nil
+}
+
+// Retain drops segments that are too old, too many or below the start offset, as far
+// as the high watermark allows, and forgets expired producers. If the active segment
+// is too old as well it is rolled first.
+func (l *Log) Retain(now time.Time, hw int64) (Retained, error) {
+	l.w.Lock()
+	defer l.w.Unlock()
+	if err := l.writable(); err != nil {
+		return Retained{}, err
+	}
+	return l.retain(now, hw)
+}
+
+// Retained tells what Retain dropped.
+type Retained struct {
+	Segments int
+	Bytes    int64
+	Expired  int // producers
+}
+
+// cutBack runs a truncation while no sync round is under way; w is held. If it fails
+// half-way, the log is read again from disk by its next use.
+func (l *Log) cutBack(fn func() error) error {
+	l.d.round.Lock()
+	defer l.d.round.Unlock()
+	if err := l.d.forgetInJournal(l); err != nil {
+		return storageError("truncate", err)
+	}
+	if err := fn(); err != nil {
+		l.failed = storageError("truncate", err)
+		return l.failed
+	}
+	return nil
+}
+
+// truncate drops offset and all behind it; w and round are held. The recovery point
+// is lowered first: nothing behind it counts as synced any more.
+func (l *Log) truncate(offset int64) error {
+	list := *l.segs.Load()
+	i := max(find(list, offset), 0)
+	s := list[i]
+	pos, end, err := l.cutPosition(s, offset)
+	if err != nil {
+		return err
+	}
+	ts, at, err := s.largestBelow(end)
+	if err != nil {
+		return err
+	}
+	if err := l.lowerPoint(end, place{s, pos, ts, at}); err != nil {
+		return err
+	}
+	l.forget()
+	l.setSegments(slices.Clone(list[:i+1]))
+	for _, later := range slices.Backward(list[i+1:]) {
+		if err := l.unlink(later); err != nil {
+			return err
+		}
+	}
+	if err := s.cut(end, place{s, pos, ts, at}); err != nil {
+		return err
+	}
+	if err := l.dropSnapshots(end); err != nil {
+		return err
+	}
+	prod, err := rebuildProducers(l, *l.segs.Load(), end)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epochs.truncateEnd(end)
+	l.settle(prod, end)
+	l.dirty.sealed = without(l.dirty.sealed, list[i:])
+	return nil
+}
+
+// settle makes end the log's end; l.mu is held.
+func (l *Log) settle(prod producers, end int64) {
+	l.producers = prod
+	l.unstable.Store(prod.firstUnstable())
+	l.end.Store(end)
+	if l.synced.Load() > end {
+		l.synced.Store(end)
+	}
+	l.damage = slices.DeleteFunc(l.damage, func(d damagedRange) bool { return d.from >= end })
+	l.dirty.snapshotAt = 0
+	l.touch()
+	l.queue()
+}
+
+// cutPosition is where the batch starts that holds offset, and its base offset.
+func (l *Log) cutPosition(s *segment, offset int64) (pos, end int64, err error) {
+	f, err := s.file.acquire()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer s.file.release()
+	limit := s.size.Load()
+	if pos, err = s.position(f, offset, limit); err != nil {
+		return 0, 0, err
+	}
+	end = offset
+	err = headers(f, pos, limit, func(h header) bool {
+		end = min(end, h.base)
+		return false
+	})
+	return pos, end, err
+}
+
+// lowerPoint makes everything from end on, which is at p, count as not synced, durably
+// if it was recorded as synced.
+func (l *Log) lowerPoint(end int64, p place) error {
+	l.mu.Lock()
+	if l.synced.Load() > end {
+		l.synced.Store(end)
+		l.dirty.synced = p
+	}
+	recorded := l.dirty.point > end
+	l.mu.Unlock()
+	if !recorded {
+		return nil
+	}
+	return l.d.saveLogs(l)
+}
+
+// cut drops the bytes behind p, which hold offset and what follows, durably.
+func (s *segment) cut(offset int64, p place) error {
+	if err := s.look(); err != nil {
+		return err
+	}
+	pos := p.size
+	f, err := s.file.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.file.release()
+	s.size.Store(pos)
+	if err := f.Truncate(pos); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return syncError{err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxTs, s.maxTsAt, s.sinceIndex = p.maxTs, p.maxTsAt, 0
+	if pos == 0 {
+		s.firstTs = unknownTs
+	}
+	return errors.Join(
+		s.offsets.truncateTo(pos, (*index).value),
+		s.times.truncateTo(offset-s.base, (*index).value),
+		s.truncateTxns(offset),
+	)
+}
+
+// unlink removes a segment's files at once, durably.
+func (l *Log) unlink(s *segment) error {
+	s.retire()
+	for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {
+		if err := removeIfThere(l.d.fs, s.path(suffix)); err != nil {
+			return err
+		}
+	}
+	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
+		return syncError{err}
+	}
+	return nil
+}
+
+// restart empties the log; w and round are held.
+func (l *Log) restart(start int64) error {
+	list := *l.segs.Load()
+	if err := l.lowerPoint(0, place{}); err != nil {
+		return err
+	}
+	l.forget()
+	l.setSegments(nil)
+	for _, s := range slices.Backward(list) {
+		if err := l.unlink(s); err != nil {
+			return err
+		}
+	}
+	if err := l.dropSnapshots(-1); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.epochs = epochs{dirty: true}
+	l.dirty.sealed = nil
+	l.start.Store(start)
+	l.synced.Store(start)
+	l.hw.Store(min(l.hw.Load(), start))
+	l.settle(producers{end: start, max: l.producers.max}, start)
+	l.mu.Unlock()
+	if _, err := l.addSegment(start, l.d.opt.Clock.Now()); err != nil {
+		return err
+	}
+	return l.d.saveLogs(l)
+}
+
+// dropSnapshots removes the producer snapshots beyond end; w is held.
+func (l *Log) dropSnapshots(end int64) error {
+	for len(l.snapshots) > 0 {
+		last := l.snapshots[len(l.snapshots)-1]
+		if last <= end {
+			break
+		}
+		if err := removeIfThere(l.d.fs, *l.path.Load()+"/"+segmentName(last, snapshotSuffix)); err != nil {
+			return err
+		}
+		l.snapshots = l.snapshots[:len(l.snapshots)-1]
+	}
+	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
+		return syncError{err}
+	}
+	return nil
+}
+
+// truncateTxns drops the aborted transactions that ended at offset or later; mu is held.
+func (s *segment) truncateTxns(offset int64) error {
+	list, err := s.abortedLocked()
+	if err != nil {
+		return err
+	}
+	n := 0
+	for n < len(list) && list[n].LastOffset < offset {
+		n++
+	}
+	if n == len(list) {
+		return nil
+	}
+	if s.txns.inFile != 0 {
+		f, err := s.l.d.fs.OpenFile(s.path(txnIndexSuffix), os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Truncate(0), f.Close()); err != nil {
+			return err
+		}
+	}
+	s.txns = txnIndex{tail: list[:n]}
+	return nil
+}
