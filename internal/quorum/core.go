@@ -3,10 +3,12 @@ package quorum
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,6 +25,7 @@ type core struct {
 	applied uint64
 	due     int64 // log bytes behind the snapshot at which one is asked for
 	confs   []confAt
+	sent    map[uint64]int // ticks since a snapshot went to a member
 	out     duties
 }
 
@@ -67,7 +70,7 @@ const (
 )
 
 func newCore(id uint64, r *recovered, load func(uint64) ([]byte, error), o coreOptions) (*core, error) {
-	c := &core{id: id, log: newMemLog(r, load), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes}
+	c := &core{id: id, log: newMemLog(r, load), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes, sent: map[uint64]int{}}
 	c.confs = []confAt{{r.snapshot.Index, r.snapshot.Conf, r.snapshot.Members}}
 	var err error
 	c.rn, err = raft.NewRawNode(&raft.Config{
@@ -92,7 +95,37 @@ func (c *core) alone() bool {
 
 func (c *core) campaign() error { return c.rn.Campaign() }
 
-func (c *core) tick() { c.rn.Tick() }
+func (c *core) tick() {
+	c.rn.Tick()
+	c.retrySnapshots()
+}
+
+// snapshotPatience is how many election timeouts a leader waits for the answer to a
+// snapshot that it sent.
+const snapshotPatience = 5
+
+// retrySnapshots gives up snapshots that were not answered: the library sends
+// nothing more to such a member until it is told what became of it, and a lossy
+// transport cannot tell.
+func (c *core) retrySnapshots() {
+	if c.rn.BasicStatus().RaftState != raft.StateLeader {
+		clear(c.sent)
+		return
+	}
+	c.rn.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		if p.State != tracker.StateSnapshot {
+			delete(c.sent, id)
+		} else {
+			c.sent[id]++
+		}
+	})
+	for _, id := range slices.Sorted(maps.Keys(c.sent)) {
+		if c.sent[id] > snapshotPatience*c.opts.electionTicks {
+			delete(c.sent, id)
+			c.rn.ReportSnapshot(id, raft.SnapshotFailure)
+		}
+	}
+}
 
 // step takes a message from another member. One from an unknown or removed member
 // is dropped.
