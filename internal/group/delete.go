@@ -2,6 +2,8 @@ package group
 
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/machine"
 )
 
 // Again is the answer to a request that was done in part, because all of it does not
@@ -40,14 +42,10 @@ func (t *turn) deleteGroup(r DeleteGroup) {
 }
 
 // bury writes the tombstone of an Empty group and forgets its pending members; false
-// when it does not fit.
+// when the batch is full.
 func (t *turn) bury(g *group) bool {
-	if g.saved != nil {
-		rec := groupTombstone(g.id)
-		if !t.fits(recordSize(rec)) {
-			return false
-		}
-		t.write(rec)
+	if g.saved != nil && !t.writeNext(groupTombstone(g.id)) {
+		return false
 	}
 	for g.pending.len() > 0 {
 		id := g.pending.oldest()
@@ -58,10 +56,15 @@ func (t *turn) bury(g *group) bool {
 	return true
 }
 
-// tombstone removes one offset; false when the record does not fit.
+// tombstone removes one offset; false when the batch is full.
 func (t *turn) tombstone(g *group, topic string, partition int32) bool {
-	rec := offsetTombstone(g.id, topic, partition)
-	if !t.fits(recordSize(rec)) {
+	return t.writeNext(offsetTombstone(g.id, topic, partition))
+}
+
+// writeNext adds a record if it still fits; the first one always does, so that what
+// is done in several batches comes to its end.
+func (t *turn) writeNext(rec machine.Record) bool {
+	if len(t.out.Records) > 0 && !t.fits(recordSize(rec)) {
 		return false
 	}
 	t.write(rec)
@@ -105,23 +108,61 @@ func (t *turn) deleteOffsets(r DeleteOffsets) {
 	t.reply(t.token, resp)
 }
 
+// maxSweeps bounds the deletions of topics that are under way at once.
+const maxSweeps = 1000
+
+// sweep is a deletion of topics on its way through the groups.
+type sweep struct {
+	topics []Topic
+	token  machine.Token
+	from   string // the group at which it goes on
+}
+
 // topicsDeleted removes the offsets of topics that are gone, of every group. Offsets
-// of another topic of the same name stay.
+// of another topic of the same name stay. What does not go into one batch follows in
+// further decisions.
 func (t *turn) topicsDeleted(r TopicsDeleted) {
+	if len(t.sweeps) >= maxSweeps {
+		t.reply(t.token, Again{})
+		return
+	}
+	t.sweeps = append(t.sweeps, sweep{topics: r.Topics, token: t.token})
+	if len(t.sweeps) == 1 {
+		t.forget()
+	}
+}
+
+// forget goes on with the deletions until the batch is full.
+func (t *turn) forget() {
+	for len(t.sweeps) > 0 {
+		s := &t.sweeps[0]
+		for _, g := range t.sorted() {
+			if g.id < s.from {
+				continue
+			}
+			if !t.forgetIn(g, s.topics) {
+				s.from = g.id
+				t.after(string(timerForget), 0)
+				return
+			}
+		}
+		t.reply(s.token, Done{})
+		t.sweeps = t.sweeps[1:]
+	}
+	t.sweeps = nil
+}
+
+// forgetIn removes the offsets of topics in one group; false when the batch is full.
+func (t *turn) forgetIn(g *group, topics []Topic) bool {
 	var zero [16]byte
-	for _, g := range t.sorted() {
-		for _, topic := range r.Topics {
-			for _, p := range g.offsets.partitions(topic.Name) {
-				c, _ := g.offsets.get(topic.Name, p)
-				if c.topicID != zero && topic.ID != zero && c.topicID != topic.ID {
-					continue
-				}
-				if !t.tombstone(g, topic.Name, p) {
-					t.reply(t.token, Again{})
-					return
-				}
+	for _, topic := range topics {
+		for _, p := range g.offsets.partitions(topic.Name) {
+			c, _ := g.offsets.get(topic.Name, p)
+			other := c.topicID != zero && topic.ID != zero && c.topicID != topic.ID
+			if !other && !t.tombstone(g, topic.Name, p) {
+				return false
 			}
 		}
 	}
-	t.reply(t.token, Done{})
+	return true
 }

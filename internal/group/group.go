@@ -87,6 +87,8 @@ type Machine struct {
 	opts       Options
 	groups     map[string]*group
 	expireFrom string // the group at which an expiry that filled its batch goes on
+	// sweeps are deletions of topics that did not go into one batch, oldest first.
+	sweeps []sweep
 	// foreign counts records that belong to group types which are not built.
 	foreign int64
 }

@@ -59,12 +59,13 @@ type (
 	// List is answered with []kmsg.ListGroupsResponseGroup, sorted by id. Empty
 	// filters admit everything; letter case does not matter.
 	List struct{ StatesFilter, TypesFilter []string }
-	// DeleteGroup is answered with *kmsg.DeleteGroupsResponseGroup.
+	// DeleteGroup is answered with *kmsg.DeleteGroupsResponseGroup, or with Again.
 	DeleteGroup struct{ Group string }
-	// DeleteOffsets is answered with *kmsg.OffsetDeleteResponse.
+	// DeleteOffsets is answered with *kmsg.OffsetDeleteResponse, or with Again.
 	DeleteOffsets struct{ Req *kmsg.OffsetDeleteRequest }
 	// TopicsDeleted removes every offset of topics whose deletion is committed. It is
-	// answered with Done when the last record of it is written.
+	// answered with Done when the last record of it is written, or with Again when too
+	// many of its kind are under way.
 	TopicsDeleted struct{ Topics []Topic }
 )
 

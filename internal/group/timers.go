@@ -16,6 +16,7 @@ const (
 	timerSync    = 'y' // members that have not synced are dropped
 	timerSession = 's' // a member, or a pending one, has not been heard of
 	timerExpire  = 'x' // look for expired offsets
+	timerForget  = 'f' // go on removing the offsets of deleted topics
 )
 
 func joinKey(g *group) string { return string(timerJoin) + g.id }
@@ -70,6 +71,8 @@ func (t *turn) fired(key string) {
 	switch arg := key[1:]; key[0] {
 	case timerExpire:
 		t.expire()
+	case timerForget:
+		t.forget()
 	case timerJoin:
 		if g := t.groups[arg]; g != nil && g.state == preparing {
 			t.joinDue(g)
