@@ -125,20 +125,29 @@ func (e *Env) Admin(ctx context.Context) (*kadm.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.admin(cl), nil
+}
+
+func (e *Env) admin(cl *kgo.Client) *kadm.Client {
 	adm := kadm.NewClient(cl)
 	adm.SetTimeoutMillis(int32(min(e.timeout.Milliseconds(), 1<<30)))
-	return adm, nil
+	return adm
 }
 
 // WithAdmin runs fn with a connection for administration, and puts its error into
 // plain words.
 func (e *Env) WithAdmin(cmd *cobra.Command, fn func(context.Context, *kadm.Client) error) error {
+	return e.WithClient(cmd, func(ctx context.Context, _ *kgo.Client, adm *kadm.Client) error { return fn(ctx, adm) })
+}
+
+// WithClient is WithAdmin with the client beneath, for requests of one's own.
+func (e *Env) WithClient(cmd *cobra.Command, fn func(context.Context, *kgo.Client, *kadm.Client) error) error {
 	ctx, cancel := e.Context(cmd)
 	defer cancel()
-	adm, err := e.Admin(ctx)
+	cl, err := e.Client(ctx)
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
-	return e.Explain(fn(ctx, adm))
+	defer cl.Close()
+	return e.Explain(fn(ctx, cl, e.admin(cl)))
 }

@@ -154,3 +154,6 @@ func Printable(s string) string {
 }
 
 func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
+
+// Line writes one line of a result.
+func (o *Out) Line(s string) { fmt.Fprintln(o.W, s) }

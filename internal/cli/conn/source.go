@@ -1,0 +1,24 @@
+package conn
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// SourceName says in a few words where a setting's value comes from.
+func SourceName(s kmsg.ConfigSource) string {
+	switch s {
+	case kmsg.ConfigSourceDynamicTopicConfig:
+		return "topic"
+	case kmsg.ConfigSourceDynamicBrokerConfig:
+		return "broker (dynamic)"
+	case kmsg.ConfigSourceDynamicDefaultBrokerConfig:
+		return "all brokers (dynamic)"
+	case kmsg.ConfigSourceStaticBrokerConfig:
+		return "broker"
+	case kmsg.ConfigSourceDefaultConfig:
+		return "default"
+	case kmsg.ConfigSourceDynamicBrokerLoggerConfig:
+		return "logger"
+	case kmsg.ConfigSourceGroupConfig:
+		return "group"
+	}
+	return s.String()
+}

@@ -1,0 +1,85 @@
+// Package serve holds "leat serve": the server itself.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leat-stream/leat/internal/config"
+)
+
+// Runner runs a server until ctx ends or it fails. The program hands one in, so
+// that the command line can be tested without a server.
+type Runner func(ctx context.Context, cfg *config.Config, warnings []config.Warning) error
+
+// Command is "leat serve".
+func Command(run Runner) *cobra.Command {
+	var fl Flags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: "Run the server until it is told to stop (Ctrl-C, SIGTERM). It needs no configuration: data goes to ./leat-data, " +
+			"Kafka clients connect to localhost:9092, and metrics are at http://localhost:9644/metrics.\n\n" +
+			"Settings have Kafka's names. They come from --config, a server.properties file, then from the environment " +
+			"(LEAT_ADVERTISED_LISTENERS for advertised.listeners; LEAT_DATA is the data directory), then from --set. " +
+			"'leat config list' shows them all.",
+		Example: `  leat serve
+  leat serve --config server.properties
+  leat serve --set log.dirs=/var/lib/leat --set log.retention.hours=24
+  leat serve --set listeners=PLAINTEXT://0.0.0.0:9092 --insecure`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, warnings, err := fl.Load(os.Environ())
+			if err != nil {
+				return err
+			}
+			if run == nil {
+				return errors.New("this program was built without the server")
+			}
+			return run(cmd.Context(), cfg, warnings)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&fl.File, "config", "c", "", "a server.properties file")
+	f.StringArrayVarP(&fl.Sets, "set", "s", nil, "a setting, NAME=VALUE (repeatable; stronger than file and environment)")
+	f.BoolVar(&fl.Insecure, "insecure", false, "allow listeners that other machines can reach without TLS and authentication")
+	complete := func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		for d := range config.Defs(config.ScopeBroker) {
+			names = append(names, d.Name+"=")
+		}
+		return names, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	}
+	// The only errors are flags that do not exist.
+	_ = cmd.RegisterFlagCompletionFunc("set", complete)
+	_ = cmd.MarkFlagFilename("config", "properties")
+	return cmd
+}
+
+// Flags are where the server's settings come from, besides the environment.
+type Flags struct {
+	File     string
+	Sets     []string
+	Insecure bool
+}
+
+// Load reads and resolves the settings.
+func (f Flags) Load(env []string) (*config.Config, []config.Warning, error) {
+	src := config.Sources{Env: env, Sets: f.Sets}
+	if f.File != "" {
+		file, err := os.Open(f.File)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--config: %w", err)
+		}
+		defer file.Close()
+		src.File, src.FileName = file, f.File
+	}
+	if f.Insecure {
+		src.Sets = append(src.Sets[:len(src.Sets):len(src.Sets)], "insecure=true")
+	}
+	return config.Load(src)
+}

@@ -1,0 +1,101 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/cli/conn"
+	"github.com/leat-stream/leat/internal/cli/out"
+)
+
+type created struct {
+	Topic      string `json:"topic"`
+	ID         string `json:"id,omitempty"`
+	Partitions int32  `json:"partitions"`
+	Replicas   int16  `json:"replicas"`
+	Existed    bool   `json:"existed,omitempty"`
+}
+
+func createCommand(e *conn.Env) *cobra.Command {
+	var (
+		partitions  int32
+		replicas    int16
+		pairs       []string
+		ifNotExists bool
+		dryRun      bool
+	)
+	cmd := &cobra.Command{
+		Use:   "create TOPIC...",
+		Short: "Create topics",
+		Example: `  leat topic create orders
+  leat topic create orders payments --partitions 12 --config retention.ms=86400000
+  leat topic create prices --config cleanup.policy=compact --if-not-exists`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, topics []string) error {
+			configs, err := settings(pairs)
+			if err != nil {
+				return err
+			}
+			return e.WithAdmin(cmd, func(ctx context.Context, adm *kadm.Client) error {
+				create := adm.CreateTopics
+				if dryRun {
+					create = adm.ValidateCreateTopics
+				}
+				rs, err := create(ctx, partitions, replicas, configs, topics...)
+				if err != nil {
+					return err
+				}
+				return showCreated(e, rs, topics, ifNotExists, dryRun)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.Int32VarP(&partitions, "partitions", "p", -1, "number of partitions (-1 is the broker's num.partitions)")
+	f.Int16VarP(&replicas, "replication-factor", "r", -1, "number of replicas (-1 is the broker's default.replication.factor)")
+	f.StringArrayVarP(&pairs, "config", "c", nil, "a setting of the topic, NAME=VALUE (repeatable)")
+	f.BoolVar(&ifNotExists, "if-not-exists", false, "do not fail for topics that exist")
+	f.BoolVar(&dryRun, "dry-run", false, "only check whether the topics could be created")
+	return cmd
+}
+
+func showCreated(e *conn.Env, rs kadm.CreateTopicResponses, topics []string, ifNotExists, dryRun bool) error {
+	done := []created{}
+	t := out.Table{Header: []string{"topic", "partitions", "replicas", "status"}, Right: []int{1, 2}}
+	failures := e.Failures()
+	for _, name := range topics {
+		r, ok := rs[name]
+		if !ok {
+			failures.Add("topic "+name, errors.New("the broker did not answer for it"))
+			continue
+		}
+		existed := ifNotExists && errors.Is(r.Err, kerr.TopicAlreadyExists)
+		if r.Err != nil && !existed {
+			failures.Add("topic "+name, conn.WithMessage(r.Err, r.ErrMessage))
+			continue
+		}
+		c := created{Topic: name, Partitions: r.NumPartitions, Replicas: r.ReplicationFactor, Existed: existed}
+		if r.ID != (kadm.TopicID{}) {
+			c.ID = r.ID.String()
+		}
+		status := "created"
+		switch {
+		case existed:
+			status = "exists"
+		case dryRun:
+			status = "could be created"
+		}
+		done = append(done, c)
+		t.Rows = append(t.Rows, []string{name, fmt.Sprint(c.Partitions), fmt.Sprint(c.Replicas), status})
+	}
+	if len(done) > 0 || e.JSON() {
+		if err := e.Emit(done, t); err != nil {
+			return err
+		}
+	}
+	return failures.Err()
+}
