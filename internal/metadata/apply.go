@@ -3,7 +3,6 @@ package metadata
 import (
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/leat-stream/leat/internal/schema"
 )
@@ -92,7 +91,7 @@ func (b *Builder) registerBroker(index int64, r *schema.RegisterBroker) error {
 	}
 	br := &Broker{
 		ID: r.BrokerID, Epoch: r.Epoch, IncarnationID: r.IncarnationID,
-		Directories: slices.Clone(r.Directories), Rack: r.Rack,
+		Directories: append([][16]byte(nil), r.Directories...), Rack: r.Rack,
 		Fenced: r.Fenced, InControlledShutdown: r.InControlledShutdown, RegisteredAt: r.RegisteredAt,
 	}
 	for _, l := range r.Listeners {
@@ -122,7 +121,7 @@ func (b *Builder) brokerChange(r *schema.BrokerChange) error {
 		br.InControlledShutdown = true
 	}
 	if r.Directories != nil {
-		br.Directories = slices.Clone(r.Directories)
+		br.Directories = append([][16]byte(nil), r.Directories...)
 	}
 	b.setBroker(r.BrokerID, &br)
 	return nil

@@ -62,13 +62,15 @@ func (e *election) decide() *schema.PartitionChange {
 	e.elect(&n)
 	if len(n.isr) == 0 && !e.elr {
 		// Without eligible leader replicas the last ISR says who may lead later.
-		n.isr = p.ISR
+		n.isr = without(p.ISR, e.lost)
 	}
 	switch {
 	case n.leader != NoLeader:
 		n.lastKnown = nil
-	case e.elr && len(n.isr) == 0 && p.Leader != NoLeader:
+	case len(n.isr) == 0 && p.Leader != NoLeader:
 		n.lastKnown = []int32{p.Leader}
+	case len(n.isr) == 0 && len(n.lastKnown) == 0 && e.lost != NoLeader:
+		n.lastKnown = []int32{e.lost}
 	}
 	return e.change(&n)
 }
@@ -95,7 +97,7 @@ func (n *next) completeReassignment() {
 // eligible is the ELR that goes with the target ISR: who left it, or was
 // eligible before, while it is too small for the high watermark to move.
 func (e *election) eligible(n *next) []int32 {
-	if !e.elr || len(n.isr) >= min(e.minISR, len(n.replicas)) {
+	if !e.elr || e.enough(n) {
 		return nil
 	}
 	var elr []int32
@@ -108,18 +110,24 @@ func (e *election) eligible(n *next) []int32 {
 	return elr
 }
 
+// enough tells whether the high watermark moves with such an ISR.
+func (e *election) enough(n *next) bool { return len(n.isr) >= min(e.minISR, len(n.replicas)) }
+
 // elect chooses the leader and settles ISR and ELR by it.
 func (e *election) elect(n *next) {
 	if r, ok := e.cleanLeader(n); ok {
 		n.leader = r
 		if !slices.Contains(n.isr, r) {
 			n.isr, n.elr = []int32{r}, without(n.elr, r)
+			if e.enough(n) {
+				n.elr = nil
+			}
 		}
 		return
 	}
 	last := e.p.LastKnownELR()
 	switch {
-	case e.elr && len(n.isr) == 0 && len(n.elr) == 0 && len(last) == 1 && slices.Contains(n.replicas, last[0]) && e.acceptable(last[0]):
+	case len(n.isr) == 0 && len(n.elr) == 0 && len(last) == 1 && slices.Contains(n.replicas, last[0]) && e.acceptable(last[0]):
 		n.leader = last[0]
 	case e.unclean:
 		i := slices.IndexFunc(n.replicas, e.acceptable)

@@ -3,8 +3,8 @@ package metadata
 import (
 	"fmt"
 	"math/rand/v2"
+	"pgregory.net/rapid"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,7 +19,7 @@ var testFeatures = []FeatureRange{{"metadata.version", 7, 33}, {featureELR, 0, 1
 // cluster drives a controller as the runtime does, without a log: what is decided
 // is applied at once, and to a second state that only ever replays.
 type cluster struct {
-	t      testing.TB
+	t      rapid.TB
 	c      *Controller
 	replay *Builder
 	opts   Options
@@ -33,11 +33,11 @@ type cluster struct {
 }
 
 // newCluster bootstraps a cluster with brokers 1 to n, alive, and static settings.
-func newCluster(t testing.TB, n int, sets ...string) *cluster {
+func newCluster(t rapid.TB, n int, sets ...string) *cluster {
 	return newClusterWith(t, map[string]int16{"metadata.version": 33, featureELR: 1}, n, sets...)
 }
 
-func newClusterWith(t testing.TB, features map[string]int16, n int, sets ...string) *cluster {
+func newClusterWith(t rapid.TB, features map[string]int16, n int, sets ...string) *cluster {
 	t.Helper()
 	cfg, _, err := config.Load(config.Sources{Sets: sets})
 	if err != nil {
@@ -81,13 +81,15 @@ func (k *cluster) settle(d machine.Decision) {
 	k.records = nil
 	for _, rec := range d.Records {
 		k.offset++
-		if err := k.c.Apply(k.offset, k.now.UnixMilli(), rec); err != nil {
-			k.t.Fatal(err)
-		}
 		r, err := schema.Decode(rec.Value)
 		if err != nil {
 			k.t.Fatal(err)
 		}
+		check := k.epochs(r)
+		if err := k.c.Apply(k.offset, k.now.UnixMilli(), rec); err != nil {
+			k.t.Fatal(err)
+		}
+		check()
 		k.records = append(k.records, r)
 		k.logged = append(k.logged, rec)
 		if err := k.replay.Apply(k.offset, r); err != nil {
@@ -97,6 +99,27 @@ func (k *cluster) settle(d machine.Decision) {
 	for _, tm := range d.Timers {
 		if k.timers[tm.Key] = tm.At; tm.At.IsZero() {
 			delete(k.timers, tm.Key)
+		}
+	}
+}
+
+// epochs returns a check, to be made once a record is applied, that a change of a
+// partition counts one partition epoch and at most one leader epoch up.
+func (k *cluster) epochs(rec schema.Record) func() {
+	r, ok := rec.(*schema.PartitionChange)
+	if !ok {
+		return func() {}
+	}
+	p := k.img().TopicByID(r.TopicID).Partition(r.Index)
+	leader, partition := p.LeaderEpoch, p.PartitionEpoch
+	if r.Leader != noChange {
+		leader++
+	}
+	return func() {
+		k.t.Helper()
+		p := k.img().TopicByID(r.TopicID).Partition(r.Index)
+		if p.LeaderEpoch != leader || p.PartitionEpoch != partition+1 {
+			k.t.Fatalf("leader epoch %d, partition epoch %d; want %d and %d", p.LeaderEpoch, p.PartitionEpoch, leader, partition+1)
 		}
 	}
 }

@@ -131,7 +131,8 @@ func (c *Controller) wish(req *kmsg.BrokerHeartbeatRequest, b *Broker, s *sessio
 	case b.Fenced && req.WantShutdown:
 		return nil, true
 	case b.Fenced:
-		if req.WantFence || req.CurrentMetadataOffset < b.RegisteredAt {
+		// Only a new registration ends a controlled shutdown.
+		if req.WantFence || b.InControlledShutdown || req.CurrentMetadataOffset < b.RegisteredAt {
 			return nil, false
 		}
 		b.Fenced = false

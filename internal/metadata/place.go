@@ -8,13 +8,13 @@ import (
 )
 
 // place chooses replicas for new partitions, the first of each a live broker that
-// leads it. It stripes: racks in turn from a random start, so that a partition's
+// leads it. It stripes: racks in turn in a random order, so that a partition's
 // replicas are in as many racks as there are, and brokers within a rack in turn,
 // so that each leads equally often. Fenced brokers are used only where a rack has
-// no other left. Brokers are shuffled anew after each round of them, lest the
+// no other left. Racks and brokers are shuffled anew after each round of them, lest the
 // partitions that one broker leads all follow on the same others.
 //
-//	racks A, B, C of three brokers each:   A0 B1 C2 | B0 C1 A2 | C0 A1 B2 | A1 B2 C0 …
+//	racks A, B, C of three brokers each:   A0 B1 C2 | B0 C2 A1 | C0 A0 B0 | A1 B2 C0 …
 func place(r *rand.Rand, brokers []*Broker, partitions, replicas int) ([][]int32, error) {
 	live := 0
 	for _, b := range brokers {
@@ -29,28 +29,29 @@ func place(r *rand.Rand, brokers []*Broker, partitions, replicas int) ([][]int32
 		return nil, fmt.Errorf("the replication factor %d is larger than the %d registered brokers", replicas, len(brokers))
 	}
 	racks := newRacks(brokers)
-	start := r.IntN(len(racks))
 	out := make([][]int32, partitions)
 	for k := range out {
 		if k%live == 0 {
+			r.Shuffle(len(racks), func(i, j int) { racks[i], racks[j] = racks[j], racks[i] })
 			for i := range racks {
 				racks[i].shuffle(r)
 			}
 		}
-		out[k] = placeOne(racks, start+k, k/len(racks), replicas)
+		out[k] = placeOne(racks, k, replicas)
 	}
 	return out, nil
 }
 
-// placeOne chooses one partition's replicas, from rack first on, where each rack
-// begins with its broker number turn, plus one for each rack already passed.
-func placeOne(racks []rack, first, turn, replicas int) []int32 {
+// placeOne chooses the replicas of partition k. The stride from broker to broker
+// differs between partitions led from different racks, lest they share replicas.
+func placeOne(racks []rack, k, replicas int) []int32 {
+	turn, stride := k/len(racks), 1+k%len(racks)
 	list := make([]int32, 0, replicas)
 	for i := 0; len(list) < replicas; i++ {
-		rk := &racks[(first+i)%len(racks)]
-		id, ok := pick(rk.live, turn+i, list)
+		rk := &racks[(k+i)%len(racks)]
+		id, ok := pick(rk.live, turn+i*stride, list)
 		if !ok && len(list) > 0 {
-			id, ok = pick(rk.fenced, turn+i, list)
+			id, ok = pick(rk.fenced, turn+i*stride, list)
 		}
 		if ok {
 			list = append(list, id)
