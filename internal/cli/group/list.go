@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,13 @@ func listCommand(e *conn.Env) *cobra.Command {
   leat group list --state Stable,Empty --format json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for i, s := range states {
+				k := slices.IndexFunc(allStates, func(known string) bool { return strings.EqualFold(known, s) })
+				if k < 0 {
+					return out.Usagef("--state=%s: use %s", s, strings.Join(allStates, ", "))
+				}
+				states[i] = allStates[k]
+			}
 			return e.WithAdmin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				groups, err := adm.ListGroups(ctx, states...)
 				if err != nil {
@@ -36,7 +44,7 @@ func listCommand(e *conn.Env) *cobra.Command {
 				all := []listed{}
 				t := out.Table{Header: []string{"group", "state", "type", "coordinator"}, Right: []int{3}, Empty: "there are no groups"}
 				for _, g := range groups.Sorted() {
-					if len(states) > 0 && !contains(states, g.State) {
+					if len(states) > 0 && !slices.Contains(states, g.State) {
 						continue
 					}
 					all = append(all, listed{g.Group, g.State, g.ProtocolType, g.Coordinator})
@@ -46,16 +54,10 @@ func listCommand(e *conn.Env) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringSliceVar(&states, "state", nil, "only groups in these states: Empty, PreparingRebalance, CompletingRebalance, Stable, Dead")
-	conn.Complete(cmd, "state", "Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only groups in these states: "+strings.Join(allStates, ", "))
+	conn.Complete(cmd, "state", allStates...)
 	return cmd
 }
 
-func contains(words []string, s string) bool {
-	for _, w := range words {
-		if strings.EqualFold(w, s) {
-			return true
-		}
-	}
-	return false
-}
+// allStates are the states of classic and of consumer protocol groups.
+var allStates = []string{"Empty", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "Stable", "Dead"}

@@ -93,7 +93,7 @@ func resetOffsets(ctx context.Context, e *conn.Env, adm *kadm.Client, group stri
 		return err
 	}
 	committed, err := adm.FetchOffsets(ctx, group)
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return err
 	}
 	if len(want) == 0 {

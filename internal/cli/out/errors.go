@@ -31,7 +31,7 @@ type hinted struct {
 	hint string
 }
 
-func (e *hinted) Error() string { return e.err.Error() + "; " + e.hint }
+func (e *hinted) Error() string { return strings.TrimSuffix(e.err.Error(), ".") + "; " + e.hint }
 func (e *hinted) Unwrap() error { return e.err }
 
 // Hint adds to an error what a person can do.

@@ -16,8 +16,8 @@ import (
 type created struct {
 	Topic      string `json:"topic"`
 	ID         string `json:"id,omitempty"`
-	Partitions int32  `json:"partitions"`
-	Replicas   int16  `json:"replicas"`
+	Partitions int32  `json:"partitions,omitempty"` // left out for topics that existed
+	Replicas   int16  `json:"replicas,omitempty"`
 	Existed    bool   `json:"existed,omitempty"`
 }
 
@@ -82,15 +82,16 @@ func showCreated(e *conn.Env, rs kadm.CreateTopicResponses, topics []string, ifN
 		if r.ID != (kadm.TopicID{}) {
 			c.ID = r.ID.String()
 		}
-		status := "created"
+		row := []string{name, fmt.Sprint(c.Partitions), fmt.Sprint(c.Replicas), "created"}
 		switch {
 		case existed:
-			status = "exists"
+			c.Partitions, c.Replicas = 0, 0
+			row = []string{name, "-", "-", "exists"}
 		case dryRun:
-			status = "could be created"
+			row[3] = "could be created"
 		}
 		done = append(done, c)
-		t.Rows = append(t.Rows, []string{name, fmt.Sprint(c.Partitions), fmt.Sprint(c.Replicas), status})
+		t.Rows = append(t.Rows, row)
 	}
 	if len(done) > 0 || e.JSON() {
 		if err := e.Emit(done, t); err != nil {

@@ -55,7 +55,7 @@ func trimCommand(e *conn.Env) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&before, "before", "", "where the records that stay begin: "+conn.PositionHelp)
-	f.Int32SliceVar(&partitions, "partition", nil, "only these partitions (default all)")
+	f.Int32SliceVarP(&partitions, "partition", "p", nil, "only these partitions (default all)")
 	f.BoolVar(&dryRun, "dry-run", false, "only show what would be deleted")
 	return cmd
 }
