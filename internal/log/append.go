@@ -48,6 +48,9 @@ const maxRebuild = 128 << 20
 // Errors: those of package record, ErrRecordListTooLarge, the producer errors,
 // ErrNotInOrder, ErrStorage, ErrClosed, ErrDeleted.
 func (l *Log) Append(run []byte, o AppendOptions) (AppendInfo, error) {
+	if err := l.usable(); err != nil {
+		return AppendInfo{FirstOffset: -1, LastOffset: -1}, err
+	}
 	cfg := l.cfg.Load()
 	run, info, err := prepare(run, cfg, &o)
 	if err != nil {
@@ -305,7 +308,7 @@ func (l *Log) write(seg *segment, run []byte, pos int64) error {
 	defer seg.file.release()
 	if _, err := f.WriteAt(run, pos); err != nil {
 		l.d.opt.Metrics.writeFailed()
-		l.d.event(WriteFailed{Log: l.id, Segment: seg.base, Position: pos, Err: err})
+		l.d.event(WriteFailed{Log: l.ID(), Segment: seg.base, Position: pos, Err: err})
 		failure := storageError("append", err)
 		if terr := f.Truncate(pos); terr != nil {
 			l.broken = terr

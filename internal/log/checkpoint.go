@@ -28,10 +28,10 @@ func (d *Dir) all() []*Log {
 	}
 	d.mu.Unlock()
 	slices.SortFunc(list, func(a, b *Log) int {
-		if c := strings.Compare(a.id.Topic, b.id.Topic); c != 0 {
+		if c := strings.Compare(a.ID().Topic, b.ID().Topic); c != 0 {
 			return c
 		}
-		return int(a.id.Partition) - int(b.id.Partition)
+		return int(a.ID().Partition) - int(b.ID().Partition)
 	})
 	return list
 }
@@ -122,19 +122,21 @@ func (d *Dir) saveLogs(list ...*Log) error {
 func (l *Log) flushFiles(last bool) error {
 	l.w.Lock()
 	defer l.w.Unlock()
-	if l.segs.Load() == nil || l.closed.Load() != nil || l.failed != nil {
+	if p := l.closed.Load(); p != nil && *p == ErrDeleted || l.segs.Load() == nil || l.failed != nil {
 		return nil
 	}
 	seg := l.active()
 	if seg == nil {
 		return nil
 	}
-	seg.mu.Lock()
+	var err error
 	if last {
-		seg.addTime()
+		err = seg.seal()
+	} else {
+		seg.mu.Lock()
+		err = seg.flushIndexes()
+		seg.mu.Unlock()
 	}
-	err := seg.flushIndexes()
-	seg.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -153,15 +155,14 @@ func (l *Log) flushFiles(last bool) error {
 func (d *Dir) writeTexts() error {
 	points, starts, marks := map[key]int64{}, map[key]int64{}, map[key]int64{}
 	for _, l := range d.all() {
-		k := l.id.key()
+		k := l.ID().key()
 		l.mu.Lock()
 		points[k] = l.dirty.point
-		saved := l.saved
 		l.mu.Unlock()
 		first := int64(-1)
 		if p := l.segs.Load(); p != nil && len(*p) > 0 {
 			first = (*p)[0].base
-		} else if p == nil && saved != nil && len(saved.segs) > 0 {
+		} else if saved := l.trusted(); saved != nil && len(saved.segs) > 0 {
 			first = saved.segs[0].base
 		}
 		if start := l.start.Load(); start > max(first, 0) {
@@ -189,12 +190,15 @@ func (d *Dir) writeTexts() error {
 
 // checkpoints is what the directory's own files say of its logs.
 type checkpoints struct {
+	clean                      bool              // the last stop was clean
 	state                      map[key]*savedLog // nil: none
+	stateSize                  int64
+	stateWhole                 bool
 	points, starts, watermarks map[key]int64
 }
 
 func (d *Dir) readCheckpoints() (c checkpoints, err error) {
-	if c.state, err = d.readState(); err != nil {
+	if c.state, c.stateSize, c.stateWhole, err = d.readState(); err != nil {
 		return c, err
 	}
 	for _, t := range []struct {

@@ -3,7 +3,7 @@ package log
 import (
 	"encoding/hex"
 	"errors"
-	"fmt"
+	"time"
 
 	"github.com/leat-stream/leat/internal/env"
 )
@@ -40,17 +40,90 @@ func (d *Dir) Close(clean bool) error {
 	d.ckptMu.Lock()
 	d.dropState()
 	d.ckptMu.Unlock()
+	if err != nil || !clean {
+		_ = d.journal.Close() // nothing is lost by it: what the journal holds is synced
+	}
 	return errors.Join(err, d.lock.Close())
 }
 
+// closeClean makes everything durable and leaves the marker.
 func (d *Dir) closeClean(list []*Log) error {
-	return fmt.Errorf("not yet")
+	var changed []*Log
+	for _, l := range list {
+		l.mu.Lock()
+		if l.dirty.changed {
+			changed = append(changed, l)
+			l.queue()
+		}
+		l.mu.Unlock()
+	}
+	if _, err := d.SyncRound(); err != nil {
+		return err
+	}
+	errs := make([]error, len(changed))
+	run(len(changed), d.opt.SyncParallel, func(i int) { errs[i] = changed[i].finishFiles() })
+	if err := errors.Join(errs...); err != nil {
+		return d.fatal(err)
+	}
+	d.round.Lock()
+	err := d.emptyJournal()
+	if err == nil {
+		err = d.journal.Close()
+	}
+	d.round.Unlock()
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	for i := range d.trash {
+		d.trash[i].due = time.Time{}
+	}
+	d.mu.Unlock()
+	if err := d.emptyTrash(d.opt.Clock.Now()); err != nil {
+		return err
+	}
+	d.ckptMu.Lock()
+	defer d.ckptMu.Unlock()
+	if err := d.writeState(changed, nil); err != nil {
+		return err
+	}
+	for _, l := range changed {
+		l.markSaved()
+	}
+	if err := d.writeTexts(); err != nil {
+		return err
+	}
+	return writeSmall(d.fs, d.path, cleanFile, []byte(`{"version":0,"brokerEpoch":-1}`))
+}
+
+// finishFiles writes and syncs what is derived from the log: a clean stop promises
+// that it is there.
+func (l *Log) finishFiles() error {
+	if err := l.flushFiles(true); err != nil {
+		return err
+	}
+	p := l.segs.Load()
+	if p == nil || len(*p) == 0 {
+		return nil
+	}
+	if err := (*p)[len(*p)-1].syncSealed(); err != nil {
+		return err
+	}
+	if err := syncFile(l.d.fs, *l.path.Load()+"/"+segmentName(l.end.Load(), snapshotSuffix)); err != nil {
+		return err
+	}
+	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
+		return syncError{err}
+	}
+	return nil
 }
 
 // Delete takes a log out of the directory: it is renamed at once, durably, and removed
 // after file.delete.delay.ms. Further calls on the Log fail with ErrDeleted; runs that
 // were read before can be used.
 func (d *Dir) Delete(id LogID) error {
+	d.admin.Lock()
+	defer d.admin.Unlock()
 	d.mu.Lock()
 	l := d.logs[id.key()]
 	d.mu.Unlock()
@@ -62,7 +135,7 @@ func (d *Dir) Delete(id LogID) error {
 	d.round.Lock()
 	defer d.round.Unlock()
 	old := *l.path.Load()
-	path := d.deletedPath(l.id)
+	path := d.deletedPath(l.ID())
 	if err := d.fs.Rename(old, path); err != nil {
 		return storageError("delete log", err)
 	}
@@ -77,7 +150,7 @@ func (d *Dir) Delete(id LogID) error {
 	now := d.opt.Clock.Now()
 	d.mu.Lock()
 	delete(d.logs, id.key())
-	d.gone = append(d.gone, l.id)
+	d.gone = append(d.gone, l.ID())
 	d.trash = append(d.trash, trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
 	d.mu.Unlock()
 	if err := d.fs.SyncDir(d.path); err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/log/journal"
 )
 
 // DirOptions are what a log directory needs. FS, Clock, Path and Rand are required.
@@ -39,6 +40,7 @@ type DirOptions struct {
 	SyncParallel    int           // syncs at once in a round; 8. 1 keeps all on the caller's goroutine
 	CheckpointBytes int64         // appended, after which Tick writes a checkpoint; 64 MiB
 	CheckpointEvery time.Duration // after which Tick writes one; 5 s
+	JournalBytes    int64         // of each of the journal's two files; 64 MiB
 
 	// Default is the configuration under which logs are recovered until OpenLog gives theirs.
 	Default *Config
@@ -63,6 +65,9 @@ func (o *DirOptions) fill() {
 	}
 	if o.CheckpointBytes <= 0 {
 		o.CheckpointBytes = 64 << 20
+	}
+	if o.JournalBytes <= 0 {
+		o.JournalBytes = 64 << 20
 	}
 	if o.CheckpointEvery <= 0 {
 		o.CheckpointEvery = 5 * time.Second
@@ -89,7 +94,15 @@ type Dir struct {
 	failed   atomic.Pointer[error]
 	woken    chan struct{}
 
-	round sync.Mutex
+	round   sync.Mutex // guards what follows
+	journal *journal.Journal
+	jobs    []job // reused
+	spare   []*Log
+	entries []journal.Entry
+	bytes   []byte
+	settle  chan struct{}
+
+	admin sync.Mutex // one creation or deletion of a log at a time
 
 	ckptMu   sync.Mutex // guards what follows
 	state    stateLog
@@ -115,7 +128,7 @@ func OpenDir(o DirOptions) (*Dir, error) {
 	o.fill()
 	d := &Dir{
 		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{}, woken: make(chan struct{}, 1),
-		texts: map[string]string{},
+		texts: map[string]string{}, settle: make(chan struct{}, 1),
 		files: &fileCache{fs: o.FS, limit: o.MaxOpenFiles},
 		pages: &pageCache{limit: max(int(o.IndexCacheBytes/pageSize), 4), pages: map[pageKey]*page{}},
 	}
@@ -176,26 +189,42 @@ func (d *Dir) openLogs() error {
 			return err
 		}
 	}
+	if err := d.openJournal(); err != nil {
+		return err
+	}
 	marks, err := d.readCheckpoints()
 	if err != nil {
 		return err
 	}
-	var list []*Log
+	marks.clean = clean
+	var list []*Log // to recover
 	for _, e := range names {
-		l, err := d.found(e, marks)
+		l, err := d.found(e, &marks)
 		if err != nil {
 			return err
 		}
-		if l != nil {
+		if l == nil {
+			continue
+		}
+		delete(marks.state, l.ID().key())
+		if l.trusted() == nil {
 			list = append(list, l)
 		}
 	}
-	return d.recoverAll(list, clean)
+	if err := d.recoverAll(list, clean); err != nil {
+		return err
+	}
+	if clean && len(list) == 0 && marks.stateWhole && len(marks.state) == 0 {
+		return d.openState(marks.stateSize)
+	}
+	d.ckptMu.Lock()
+	defer d.ckptMu.Unlock()
+	return d.rewriteState()
 }
 
 // found looks at one entry of the directory: a partition becomes a Log, what a
 // deletion left is removed, anything else is left alone.
-func (d *Dir) found(e fs.DirEntry, marks checkpoints) (*Log, error) {
+func (d *Dir) found(e fs.DirEntry, marks *checkpoints) (*Log, error) {
 	name := e.Name()
 	if !e.IsDir() {
 		if strings.HasSuffix(name, tmpSuffix) {
@@ -211,29 +240,51 @@ func (d *Dir) found(e fs.DirEntry, marks checkpoints) (*Log, error) {
 		return nil, nil
 	}
 	id := LogID{Topic: k.topic, Partition: k.partition}
-	p, err := readSmall(d.fs, d.path+"/"+name+"/"+metadataFile, maxMetaLen)
-	if err == nil {
-		id.TopicID, err = parsePartition(p)
-	}
-	if err != nil {
-		// Lost before its first sync, or damaged: whoever opens the log knows the topic.
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+	saved := marks.state[k]
+	if marks.clean && saved != nil {
+		id = saved.id
+	} else {
+		var err error
+		if id.TopicID, err = d.readTopicID(name); err != nil {
 			return nil, err
 		}
-		id.TopicID = [16]byte{}
 	}
 	l := d.newLog(id)
-	l.dirty.point = marks.points[k]
-	l.start.Store(marks.starts[k])
 	if hw, ok := marks.watermarks[k]; ok {
 		l.hw.Store(hw)
+	}
+	switch {
+	case saved != nil && saved.id.TopicID == id.TopicID:
+		l.saved, l.hint = saved, !marks.clean
+		l.start.Store(saved.start)
+		l.end.Store(saved.point)
+		l.synced.Store(saved.point)
+		l.unstable.Store(saved.unstable)
+		l.dirty.point = saved.point
+	case marks.state == nil:
+		l.dirty.point = marks.points[k]
+		l.start.Store(marks.starts[k])
 	}
 	d.logs[k] = l
 	return l, nil
 }
 
+// readTopicID reads the topic id of a partition's directory; zero when it was lost
+// before its first sync, or is damaged: whoever opens the log knows the topic.
+func (d *Dir) readTopicID(name string) (id [16]byte, err error) {
+	p, err := readSmall(d.fs, d.path+"/"+name+"/"+metadataFile, maxMetaLen)
+	if err == nil {
+		id, err = parsePartition(p)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
+		return [16]byte{}, nil
+	}
+	return id, err
+}
+
 func (d *Dir) newLog(id LogID) *Log {
-	l := &Log{d: d, id: id}
+	l := &Log{d: d}
+	l.id.Store(&id)
 	name := d.path + "/" + id.String()
 	l.path.Store(&name)
 	l.cfg.Store(d.opt.Default)
@@ -252,12 +303,16 @@ func (d *Dir) recoverAll(list []*Log, clean bool) error {
 		l.w.Lock()
 		defer l.w.Unlock()
 		if err := l.load(); err != nil {
-			errs[i] = fmt.Errorf("log %v: %w", l.id, err)
+			errs[i] = fmt.Errorf("log %v: %w", l.ID(), err)
 			return
 		}
 		scanned.Add(l.recovered.ScannedBytes)
 	})
 	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	// What recovery found is in the files, not necessarily on the disk.
+	if _, err := d.SyncRound(); err != nil {
 		return err
 	}
 	d.event(Opened{Path: d.path, Logs: len(list), Clean: clean, SameBoot: d.sameBoot, ScannedBytes: scanned.Load()})
@@ -278,7 +333,7 @@ func (d *Dir) Logs() []LogID {
 	list := d.all()
 	ids := make([]LogID, len(list))
 	for i, l := range list {
-		ids[i] = l.id
+		ids[i] = l.ID()
 	}
 	return ids
 }
@@ -294,37 +349,92 @@ func (d *Dir) Log(topic string, partition int32) *Log {
 // created, durably by the first sync round in which it has something. A directory of
 // another topic of that name is ErrInconsistentTopicID.
 func (d *Dir) OpenLog(id LogID, cfg Config, hooks Hooks) (*Log, error) {
+	d.admin.Lock()
+	defer d.admin.Unlock()
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+	l, closed := d.logs[id.key()], d.closed
+	d.mu.Unlock()
+	switch {
+	case closed:
 		return nil, ErrClosed
-	}
-	l := d.logs[id.key()]
-	if l != nil && l.id.TopicID != id.TopicID && l.id.TopicID != [16]byte{} && id.TopicID != [16]byte{} {
-		return nil, fmt.Errorf("%w: %s holds topic id %s, not %s", ErrInconsistentTopicID,
-			*l.path.Load(), formatUUID(l.id.TopicID), formatUUID(id.TopicID))
-	}
-	if l == nil {
-		if err := d.Failed(); err != nil {
+	case l == nil:
+		var err error
+		if l, err = d.createLog(id); err != nil {
 			return nil, err
 		}
-		l = d.newLog(id)
-		if err := l.create(); err != nil {
-			return nil, storageError("create log", err)
+	case l.ID().TopicID == id.TopicID || id.TopicID == [16]byte{}:
+	case l.ID().TopicID == [16]byte{}:
+		if err := l.adopt(id); err != nil {
+			return nil, err
 		}
-		d.logs[id.key()] = l
-	} else if l.id.TopicID == [16]byte{} && id.TopicID != [16]byte{} {
-		if err := writeSmall(d.fs, *l.path.Load(), metadataFile, encodePartition(id.TopicID)); err != nil {
-			return nil, storageError("write "+metadataFile, err)
-		}
-		l.id = id
+	default:
+		return nil, fmt.Errorf("%w: %s holds topic id %s, not %s", ErrInconsistentTopicID,
+			*l.path.Load(), formatUUID(l.ID().TopicID), formatUUID(id.TopicID))
 	}
 	l.cfg.Store(&cfg)
 	l.mu.Lock()
 	l.producers.max = cfg.MaxProducers
 	l.hooks = hooks
 	l.mu.Unlock()
+	if cfg.Durable && l.synced.Load() < l.end.Load() {
+		l.markDirty()
+	}
 	return l, nil
+}
+
+// createLog makes a new log's directory; admin is held.
+func (d *Dir) createLog(id LogID) (*Log, error) {
+	if err := d.Failed(); err != nil {
+		return nil, err
+	}
+	if err := d.forgetDeleted(id); err != nil {
+		return nil, err
+	}
+	l := d.newLog(id)
+	if err := l.create(); err != nil {
+		return nil, storageError("create log", err)
+	}
+	d.mu.Lock()
+	d.logs[id.key()] = l
+	d.mu.Unlock()
+	l.mu.Lock()
+	l.touch()
+	l.mu.Unlock()
+	return l, nil
+}
+
+// forgetDeleted makes sure that nothing durable speaks of an earlier log of the same
+// name and topic id, which would be taken for the new one's after a crash.
+func (d *Dir) forgetDeleted(id LogID) error {
+	d.mu.Lock()
+	again := slices.ContainsFunc(d.gone, func(g LogID) bool { return g.key() == id.key() })
+	d.mu.Unlock()
+	if again {
+		if err := d.Checkpoint(); err != nil {
+			return storageError("create log", err)
+		}
+	}
+	d.round.Lock()
+	defer d.round.Unlock()
+	old := d.newLog(id)
+	if err := d.forgetInJournal(old); err != nil {
+		return storageError("create log", err)
+	}
+	return nil
+}
+
+// adopt gives the topic id to a log whose own was lost.
+func (l *Log) adopt(id LogID) error {
+	if err := writeSmall(l.d.fs, *l.path.Load(), metadataFile, encodePartition(id.TopicID)); err != nil {
+		return storageError("write "+metadataFile, l.d.fatal(err))
+	}
+	l.d.round.Lock()
+	defer l.d.round.Unlock()
+	if err := l.d.forgetInJournal(l); err != nil {
+		return err
+	}
+	l.id.Store(&id)
+	return nil
 }
 
 // create makes the partition's directory. Its segment is made by the first append.
@@ -333,8 +443,8 @@ func (l *Log) create() error {
 	if err := l.d.fs.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if l.id.TopicID != [16]byte{} {
-		if err := createSmall(l.d.fs, dir+"/"+metadataFile, encodePartition(l.id.TopicID)); err != nil {
+	if l.ID().TopicID != [16]byte{} {
+		if err := createSmall(l.d.fs, dir+"/"+metadataFile, encodePartition(l.ID().TopicID)); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,7 @@
 //
 // # Locks, in the order in which they are taken
 //
+//	Dir.admin  one creation or deletion of a log at a time
 //	Log.w      one writer: append, roll, truncate, retain, swap, load
 //	Dir.round  one sync round at a time; truncation keeps rounds away
 //	Dir.ckptMu one checkpoint at a time

@@ -97,6 +97,28 @@ func (e IndexRebuilt) String() string {
 	return fmt.Sprintf("log %v: %s is built again: %v", e.Log, e.File, e.Err)
 }
 
+// JournalReplayed tells that the journal's bytes were written back into their segments.
+type JournalReplayed struct {
+	Entries int
+	Bytes   int64
+	Skipped int // of segments or logs that are gone
+}
+
+func (e JournalReplayed) String() string {
+	return fmt.Sprintf("journal replayed: %d entries, %d bytes, %d of removed segments", e.Entries, e.Bytes, e.Skipped)
+}
+
+// JournalDamaged tells that synced bytes of the journal cannot be read. What they held
+// may still be in the segments.
+type JournalDamaged struct {
+	File     string
+	From, To int64
+}
+
+func (e JournalDamaged) String() string {
+	return fmt.Sprintf("journal file %s is damaged from %d to %d", e.File, e.From, e.To)
+}
+
 // Rolled tells that a new segment was started.
 type Rolled struct {
 	Log    LogID

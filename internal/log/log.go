@@ -18,7 +18,7 @@ type Hooks struct {
 // Log is one partition on disk. All methods may be called from any goroutine.
 type Log struct {
 	d    *Dir
-	id   LogID
+	id   atomic.Pointer[LogID]
 	path atomic.Pointer[string]
 	cfg  atomic.Pointer[Config]
 
@@ -26,9 +26,10 @@ type Log struct {
 	unstable           atomic.Int64 // first unstable offset; math.MaxInt64: none
 	hw                 atomic.Int64 // as told by SetHighWatermark; -1: never told
 	// segs is the immutable list of segments, ascending; nil until the log is loaded.
-	segs   atomic.Pointer[[]*segment]
-	gen    atomic.Uint32 // counts what makes known positions void
-	closed atomic.Pointer[error]
+	segs      atomic.Pointer[[]*segment]
+	hasDamage atomic.Bool   // damage is not empty
+	gen       atomic.Uint32 // counts what makes known positions void
+	closed    atomic.Pointer[error]
 
 	w         sync.Mutex
 	broken    error   // why nothing can be appended: a half-written tail could not be cut off
@@ -43,6 +44,7 @@ type Log struct {
 	dirty     dirty
 	damage    []damagedRange
 	recovered Recovered
+	hint      bool // saved is not from a clean stop: it only tells where to begin
 	// saved is what the state file says of the log, until it is loaded.
 	saved *savedLog
 }
@@ -51,6 +53,7 @@ type Log struct {
 type dirty struct {
 	queued        bool // is in Dir.dirty
 	checkpoint    bool // is in Dir.unsaved
+	changed       bool // since the directory was opened
 	sealed        []*segment
 	synced        place // of SyncedOffset
 	newFiles      bool  // the partition's directory has names that are not synced
@@ -70,7 +73,7 @@ type place struct {
 }
 
 // ID names the log.
-func (l *Log) ID() LogID { return l.id }
+func (l *Log) ID() LogID { return *l.id.Load() }
 
 // StartOffset is the first offset that can be read.
 func (l *Log) StartOffset() int64 { return l.start.Load() }
@@ -159,11 +162,8 @@ func (l *Log) active() *segment {
 // writable tells why the log cannot be changed; w is held. It loads the log, and
 // repairs what an earlier failed write left.
 func (l *Log) writable() error {
-	if err := l.d.Failed(); err != nil {
+	if err := l.usable(); err != nil {
 		return err
-	}
-	if p := l.closed.Load(); p != nil {
-		return *p
 	}
 	if l.failed != nil {
 		return l.failed
@@ -172,6 +172,14 @@ func (l *Log) writable() error {
 		return err
 	}
 	return l.repair()
+}
+
+// usable tells whether the log is gone or its directory offline, without a lock.
+func (l *Log) usable() error {
+	if p := l.closed.Load(); p != nil {
+		return *p
+	}
+	return l.d.Failed()
 }
 
 // LatestEpoch is the last leader epoch that wrote or was assigned, -1 when there is none.
@@ -251,10 +259,7 @@ func (l *Log) Producers() []ProducerInfo {
 func (l *Log) Size() int64 {
 	p := l.segs.Load()
 	if p == nil {
-		l.mu.Lock()
-		saved := l.saved
-		l.mu.Unlock()
-		if saved != nil {
+		if saved := l.trusted(); saved != nil {
 			return saved.size()
 		}
 		list, err := l.segments()
@@ -268,6 +273,16 @@ func (l *Log) Size() int64 {
 		n += s.size.Load()
 	}
 	return n
+}
+
+// trusted is the state from a clean stop while the log is not loaded, otherwise nil.
+func (l *Log) trusted() *savedLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.segs.Load() != nil || l.hint {
+		return nil
+	}
+	return l.saved
 }
 
 // SegmentInfo describes one segment.

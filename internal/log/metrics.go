@@ -12,6 +12,7 @@ type Metrics struct {
 	DamageMet                      atomic.Int64
 	SyncRounds, SyncedLogs         atomic.Int64
 	SyncNanos                      atomic.Int64
+	JournalRounds, JournalFull     atomic.Int64
 	Checkpoints                    atomic.Int64
 	RecoveredLogs, ScannedBytes    atomic.Int64
 	DeletedSegments, DeletedBytes  atomic.Int64

@@ -29,6 +29,9 @@ func (l *Log) Read(offset int64, maxBytes int, upTo int64, minOne bool) (*Run, e
 		if offset >= upTo || (maxBytes <= 0 && !minOne) {
 			return &Run{next: offset}, nil
 		}
+		if upTo, err = l.beforeDamage(offset, upTo); err != nil {
+			return nil, err
+		}
 		run, err := l.readFrom(list, offset, maxBytes, upTo, minOne)
 		if !errors.Is(err, errGone) {
 			return run, err
@@ -38,6 +41,25 @@ func (l *Log) Read(offset int64, maxBytes int, upTo int64, minOne bool) (*Run, e
 		}
 	}
 	return nil, storageError("read", errGone)
+}
+
+// beforeDamage refuses an offset that is known to be damaged, and bounds a read at the
+// next damage.
+func (l *Log) beforeDamage(offset, upTo int64) (int64, error) {
+	if !l.hasDamage.Load() {
+		return upTo, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.damage {
+		switch {
+		case offset >= d.from && offset < d.to:
+			return 0, damaged("offsets %d to %d are quarantined", d.from, d.to-1)
+		case offset < d.from && upTo > d.from:
+			upTo = d.from
+		}
+	}
+	return upTo, nil
 }
 
 // readFrom looks through the segments from the one that may hold offset on.
@@ -166,7 +188,7 @@ func (l *Log) readFailure(err error, s *segment, offset int64) error {
 	}
 	if errors.Is(err, ErrCorrupt) {
 		l.d.opt.Metrics.damageMet()
-		l.d.event(DamageMet{Log: l.id, Segment: s.base, Offset: offset, Err: err})
+		l.d.event(DamageMet{Log: l.ID(), Segment: s.base, Offset: offset, Err: err})
 	} else if !errors.Is(err, ErrStorage) {
 		err = storageError("read", err)
 	}

@@ -2,11 +2,9 @@ package log
 
 import (
 	"errors"
-
 	"io/fs"
 	"math"
 	"os"
-	"slices"
 
 	"github.com/leat-stream/leat/internal/record"
 )
@@ -45,6 +43,7 @@ type recovery struct {
 	dir       string
 	cfg       *Config
 	point     int64
+	saved     *savedLog // nil: nothing is known
 	segs      []*segment
 	snapshots []int64 // offsets, ascending
 	epochs    epochs
@@ -53,7 +52,6 @@ type recovery struct {
 	res       Recovered
 	changed   bool // files changed: the next sync round must make them durable
 	end       int64
-	scanFrom  int64 // offset of the first batch to check
 }
 
 // load makes the log usable: from its files, unless it is loaded; w is held.
@@ -64,12 +62,13 @@ func (l *Log) load() error {
 	if p := l.closed.Load(); p != nil {
 		return *p
 	}
-	r := &recovery{l: l, dir: *l.path.Load(), cfg: l.cfg.Load(), point: l.dirty.point}
+	r := &recovery{l: l, dir: *l.path.Load(), cfg: l.cfg.Load(), point: l.dirty.point, saved: l.saved}
 	r.prod.max = r.cfg.MaxProducers
 	r.res = Recovered{Point: r.point, Kept: true}
 	if err := r.run(); err != nil {
 		return storageError("recover", err)
 	}
+	l.saved = nil
 	return nil
 }
 
@@ -86,19 +85,26 @@ func (r *recovery) run() error {
 	}
 	start := max(r.l.start.Load(), first)
 	r.end = start
-	at, pos, err := r.scanStart()
+	if r.l.trusted() != nil && r.matches() {
+		return r.loadClean(start)
+	}
+	if err := r.recheck(); err != nil {
+		return err
+	}
+	from, err := r.scanStart()
 	if err != nil {
 		return err
 	}
-	if err := r.startProducers(at, pos); err != nil {
+	if err := r.startProducers(from); err != nil {
 		return err
 	}
-	if err := r.scan(at, pos); err != nil {
+	if err := r.scan(from); err != nil {
 		return err
 	}
-	if r.end < start { // the start was moved beyond what is left
-		r.end = start
+	if err := r.missingTail(); err != nil {
+		return err
 	}
+	r.end = max(r.end, start) // the start may have been moved beyond what is left
 	if err := r.cleanUp(); err != nil {
 		return err
 	}
@@ -106,69 +112,48 @@ func (r *recovery) run() error {
 	return nil
 }
 
-// scanStart finds where to begin: the last batch boundary that the index knows at or
-// below the recovery point. at is the segment's index, len(segs) if there is nothing.
-func (r *recovery) scanStart() (at int, pos int64, err error) {
-	if len(r.segs) == 0 {
-		return 0, 0, nil
+// matches tells whether the files are those that a clean stop left.
+func (r *recovery) matches() bool {
+	if len(r.segs) != len(r.saved.segs) {
+		return false
 	}
-	at = max(find(r.segs, max(r.point, 0)), 0)
-	s := r.segs[at]
-	if err := r.openIndexes(s); err != nil {
-		return 0, 0, err
-	}
-	if r.point > s.base {
-		if pos, err = s.nearest(r.point); err != nil {
-			return 0, 0, err
-		}
-		if ts, last, ok, err := s.times.last(); err != nil {
-			return 0, 0, err
-		} else if ok {
-			s.maxTs, s.maxTsAt = ts, s.base+last
-		}
-		if pos > s.size.Load() {
-			pos = 0
+	for i, g := range r.saved.segs {
+		s := r.segs[i]
+		if s.base != g.base || s.size.Load() != g.size {
+			return false
 		}
 	}
-	return at, pos, nil
+	return true
 }
 
-// openIndexes looks at the index files of a segment that will be scanned, and keeps
-// the entries that can be true.
-func (r *recovery) openIndexes(s *segment) error {
-	for _, ix := range [...]*index{&s.offsets, &s.times} {
-		n, err := ix.open()
-		if err != nil {
+// loadClean takes the log as a clean stop left it.
+func (r *recovery) loadClean(start int64) error {
+	for i, g := range r.saved.segs {
+		r.segs[i].maxTs, r.segs[i].maxTsAt = g.maxTs, g.maxTsAt
+	}
+	r.end = r.saved.point
+	r.prod.reset(r.end)
+	if !r.saved.noProducers && len(r.segs) > 0 {
+		if err := r.producersAt(r.end); err != nil {
 			return err
-		}
-		good, err := ix.validPrefix(s.size.Load())
-		if err != nil {
-			return err
-		}
-		if good < n {
-			r.changed = true
-			if err := ix.truncate(good); err != nil {
-				return err
-			}
-			r.l.d.event(IndexRebuilt{Log: r.l.id, File: segmentName(s.base, ix.file.kind.suffix()),
-				Err: damaged("entry %d of %d", good, n)})
 		}
 	}
+	r.publish(start)
 	return nil
 }
 
-// scan reads and checks from position pos of segment at on, to the end of the log.
-func (r *recovery) scan(at int, pos int64) error {
-	for i := at; i < len(r.segs); i++ {
+// scan reads and checks everything from b on, to the end of the log.
+func (r *recovery) scan(b begin) error {
+	for i := b.at; i < len(r.segs); i++ {
 		s := r.segs[i]
-		if i > at {
-			pos = 0
-			r.end = max(r.end, s.base)
+		if i > b.at {
+			b.pos, b.offset = 0, max(r.end, s.base)
 		}
-		if err := r.prepareScan(s, pos); err != nil {
+		r.end = b.offset
+		if err := r.prepareScan(s, b); err != nil {
 			return err
 		}
-		bad, err := r.scanSegment(s, pos)
+		bad, err := r.scanSegment(s, b.pos)
 		if err != nil {
 			return err
 		}
@@ -184,42 +169,24 @@ func (r *recovery) scan(at int, pos int64) error {
 }
 
 // prepareScan drops the index entries that the scan will make again.
-func (r *recovery) prepareScan(s *segment, pos int64) error {
+func (r *recovery) prepareScan(s *segment, b begin) error {
 	if s.offsets.inFile < 0 {
 		if err := r.openIndexes(s); err != nil {
 			return err
 		}
 	}
-	if err := s.offsets.truncateTo(pos, (*index).value); err != nil {
-		return err
-	}
-	rel := int64(0)
-	if pos > 0 {
-		if _, err := r.withFile(s, func(sc *scanner) error {
-			h, err := sc.header(pos)
-			if err == nil {
-				rel = h.base - s.base
-				r.end = h.base
-			} else if errors.Is(err, ErrCorrupt) {
-				_, last, _, _ := s.offsets.last()
-				rel, err = last+1, nil
-				r.end = max(r.end, s.base+rel)
-			}
-			return err
-		}); err != nil {
-			return err
-		}
-	} else {
+	if b.pos == 0 {
 		s.maxTs, s.maxTsAt = -1, s.base
-		r.end = max(r.end, s.base)
 	}
-	r.scanFrom = r.end
 	s.sinceIndex = 0
 	s.txns = txnIndex{}
-	if err := s.times.truncateTo(rel, (*index).value); err != nil {
+	if err := s.offsets.truncateTo(b.pos, (*index).value); err != nil {
 		return err
 	}
-	return r.keepTxns(s, s.base+rel)
+	if err := s.times.truncateTo(b.offset-s.base, (*index).value); err != nil {
+		return err
+	}
+	return r.keepTxns(s, b.offset)
 }
 
 // keepTxns keeps the aborted transactions that ended below offset.
@@ -233,7 +200,7 @@ func (r *recovery) keepTxns(s *segment, offset int64) error {
 	}
 	list, err := parseTxnEntries(p, s.base)
 	if err != nil {
-		r.l.d.event(IndexRebuilt{Log: r.l.id, File: segmentName(s.base, txnIndexSuffix), Err: err})
+		r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: segmentName(s.base, txnIndexSuffix), Err: err})
 	}
 	for _, t := range list {
 		if t.LastOffset >= offset {
@@ -319,7 +286,7 @@ func (r *recovery) readEpochs() error {
 	}
 	switch {
 	case errors.Is(err, ErrCorrupt):
-		r.l.d.event(IndexRebuilt{Log: r.l.id, File: epochFile, Err: err})
+		r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: epochFile, Err: err})
 		r.epochs.dirty = true
 		return r.eachHeader(func(_ *segment, _ header, b record.Batch) {
 			if b.LeaderEpoch() > r.epochs.latest() {
@@ -335,10 +302,20 @@ func (r *recovery) readEpochs() error {
 // eachHeader walks the headers of all batches with offsets from…to-1, without checking
 // them, and stops quietly where they end. Small batches are whole.
 func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to int64) error {
+	if from >= to {
+		return nil
+	}
 	for i := max(find(r.segs, from), 0); i < len(r.segs) && r.segs[i].base < to; i++ {
 		s := r.segs[i]
+		start := int64(0)
+		if from > s.base {
+			var err error
+			if start, err = s.nearest(from); err != nil {
+				return err
+			}
+		}
 		if _, err := r.withFile(s, func(sc *scanner) error {
-			for pos := int64(0); pos < sc.limit; {
+			for pos := start; pos < sc.limit; {
 				h, err := sc.header(pos)
 				if errors.Is(err, ErrCorrupt) || (err == nil && h.base >= to) {
 					return nil
@@ -361,82 +338,6 @@ func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to 
 		}
 	}
 	return nil
-}
-
-// startProducers builds the producer state as it is at the first batch to scan.
-func (r *recovery) startProducers(at int, pos int64) error {
-	if at >= len(r.segs) {
-		return nil
-	}
-	until := r.segs[at].base
-	if pos > 0 {
-		if _, err := r.withFile(r.segs[at], func(sc *scanner) error {
-			h, err := sc.header(pos)
-			if errors.Is(err, ErrCorrupt) {
-				until = max(until, r.point)
-				return nil
-			}
-			until = h.base
-			return err
-		}); err != nil {
-			return err
-		}
-	}
-	return r.producersAt(until)
-}
-
-// rebuildProducers is the producer state of a loaded log at offset end; w is held.
-func rebuildProducers(l *Log, segs []*segment, end int64) (producers, error) {
-	r := &recovery{l: l, dir: *l.path.Load(), segs: segs, snapshots: l.snapshots}
-	r.prod.max = l.cfg.Load().MaxProducers
-	if len(segs) == 0 {
-		return producers{end: end, max: r.prod.max}, nil
-	}
-	err := r.producersAt(end)
-	l.snapshots = r.snapshots
-	r.prod.end = end
-	hw := l.hw.Load()
-	r.prod.passed(hw)
-	if hw < 0 {
-		r.prod.done = nil
-	}
-	return r.prod, err
-}
-
-// producersAt builds the producer state at offset until: from the latest good snapshot
-// at or below it and the batches between.
-func (r *recovery) producersAt(until int64) error {
-	r.prod.reset(r.segs[0].base)
-	for i, n := range slices.Backward(r.snapshots) {
-		if n > until {
-			continue
-		}
-		name := segmentName(n, snapshotSuffix)
-		p, err := readSmall(r.l.d.fs, r.dir+"/"+name, maxSnapshotBytes)
-		var s producers
-		if err == nil {
-			s, err = decodeSnapshot(p, n)
-		}
-		if err == nil {
-			s.max = r.prod.max
-			r.prod = s
-			break
-		}
-		if !errors.Is(err, ErrCorrupt) {
-			return err
-		}
-		r.l.d.event(IndexRebuilt{Log: r.l.id, File: name, Err: err})
-		if err := r.l.d.fs.Remove(r.dir + "/" + name); err != nil {
-			return err
-		}
-		r.snapshots = slices.Delete(r.snapshots, i, i+1)
-		r.changed = true
-	}
-	return r.eachHeader(func(_ *segment, h header, b record.Batch) {
-		if h.base >= r.prod.end {
-			r.prod.apply(b, true)
-		}
-	}, r.prod.end, until)
 }
 
 // cleanUp removes what refers to offsets beyond the end.
@@ -470,6 +371,7 @@ func (r *recovery) publish(start int64) {
 	}
 	l.mu.Lock()
 	l.producers, l.epochs, l.damage, l.recovered = r.prod, r.epochs, r.damage, r.res
+	l.hasDamage.Store(len(r.damage) > 0)
 	l.snapshots = r.snapshots
 	l.start.Store(start)
 	l.end.Store(r.end)
@@ -477,14 +379,14 @@ func (r *recovery) publish(start int64) {
 	l.unstable.Store(l.producers.firstUnstable())
 	l.setSegments(r.segs)
 	if r.end > r.point || r.changed || r.epochs.dirty {
-		l.dirty.newFiles = true
+		l.dirty.newFiles, l.dirty.newDir = true, true // names too may be in the page cache only
 		l.dirty.sealed = r.unsyncedSealed()
 		l.queue()
 		l.touch()
 	}
 	l.mu.Unlock()
 	if r.res.ScannedBytes > 0 || r.res.CutBytes > 0 || !r.res.Kept {
-		l.d.event(LogRecovered{Log: l.id, Recovered: r.res})
+		l.d.event(LogRecovered{Log: l.ID(), Recovered: r.res})
 	}
 	l.d.opt.Metrics.RecoveredLogs.Add(1)
 	l.d.opt.Metrics.ScannedBytes.Add(r.res.ScannedBytes)

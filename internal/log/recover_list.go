@@ -22,9 +22,10 @@ func (r *recovery) list() error {
 	if err := r.completeSwaps(names); err != nil {
 		return err
 	}
-	for name, isFile := range names {
-		if !isFile {
-			continue
+	for _, e := range entries {
+		name := e.Name()
+		if !names[name] {
+			continue // a directory, or gone by now
 		}
 		if strings.HasSuffix(name, deletedSuffix) || strings.HasSuffix(name, cleanedSuffix) || strings.HasSuffix(name, tmpSuffix) {
 			if err := removeIfThere(fsys, r.dir+"/"+name); err != nil {

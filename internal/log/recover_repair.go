@@ -36,7 +36,7 @@ func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 	}
 	r.segs = r.segs[:i+1]
 	r.res.CutBytes += cut
-	r.l.d.event(Truncated{Log: r.l.id, Offset: b.offset, Segment: s.base, Position: b.pos, Bytes: cut, Kept: kept, Err: b.err})
+	r.l.d.event(Truncated{Log: r.l.ID(), Offset: b.offset, Segment: s.base, Position: b.pos, Bytes: cut, Kept: kept, Err: b.err})
 	return false, nil
 }
 
@@ -149,6 +149,72 @@ func (r *recovery) quarantine(i int, b *bad, next header, found bool) error {
 	r.damage = append(r.damage, d)
 	r.res.Kept = false
 	r.end = max(r.end, d.to)
-	r.l.d.event(Quarantined{Log: r.l.id, From: d.from, To: d.to, File: file, Err: b.err})
+	r.l.d.event(Quarantined{Log: r.l.ID(), From: d.from, To: d.to, File: file, Err: b.err})
+	return nil
+}
+
+// recheck reads again the sealed segments whose size is not the recorded one, though
+// all their bytes were synced: compaction replaced them since, or they are damaged.
+func (r *recovery) recheck() error {
+	if r.saved == nil {
+		return nil
+	}
+	for k, g := range r.saved.segs {
+		i := find(r.segs, g.base)
+		if k == len(r.saved.segs)-1 || i < 0 || r.segs[i].base != g.base || r.segs[i].size.Load() == g.size {
+			continue
+		}
+		for ; i < len(r.segs) && r.segs[i].base < r.saved.segs[k+1].base; i++ {
+			if err := r.checkSegment(i); err != nil {
+				return err
+			}
+		}
+	}
+	r.end = r.l.start.Load()
+	return nil
+}
+
+// checkSegment looks for damage in a segment below the recovery point.
+func (r *recovery) checkSegment(i int) error {
+	s := r.segs[i]
+	next := s.base
+	var found *bad
+	_, err := r.withFile(s, func(sc *scanner) error {
+		for pos := int64(0); pos < sc.limit; {
+			h, _, err := sc.batch(pos, next)
+			if errors.Is(err, ErrCorrupt) {
+				found = &bad{pos, next, err}
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			next, pos = h.last+1, pos+h.size
+			r.res.ScannedBytes += h.size
+		}
+		return nil
+	})
+	if err != nil || found == nil || next >= r.point {
+		return err
+	}
+	_, err = r.repair(i, found)
+	return err
+}
+
+// missingTail deals with synced records that are missing at the end without a trace.
+func (r *recovery) missingTail() error {
+	if r.end >= r.point {
+		return nil
+	}
+	d := damagedRange{r.end, r.point}
+	name := r.dir + "/" + corruptName(d)
+	if err := createSmall(r.l.d.fs, name, nil); err != nil {
+		return err
+	}
+	r.changed = true
+	r.damage = append(r.damage, d)
+	r.res.Kept = false
+	r.end = r.point
+	r.l.d.event(Quarantined{Log: r.l.ID(), From: d.from, To: d.to, Err: damaged("the records are missing")})
 	return nil
 }

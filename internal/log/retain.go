@@ -39,7 +39,7 @@ func (l *Log) retain(now time.Time, hw int64) (res Retained, err error) {
 	for i, s := range list[:n] {
 		res.Segments++
 		res.Bytes += s.size.Load()
-		l.d.event(SegmentDeleted{Log: l.id, Base: s.base, Bytes: s.size.Load(), Reason: reasons[i]})
+		l.d.event(SegmentDeleted{Log: l.ID(), Base: s.base, Bytes: s.size.Load(), Reason: reasons[i]})
 	}
 	l.dropFront(list, n, now, cfg)
 	l.d.opt.Metrics.DeletedSegments.Add(int64(res.Segments))

@@ -20,6 +20,12 @@ func (l *Log) segmentFor(run []byte, next int64, cfg *Config, now time.Time) (*s
 		}
 		return l.addSegment(base, now)
 	}
+	if !seg.looked { // before its indexes grow
+		if err := seg.look(); err != nil {
+			return nil, storageError("append", err)
+		}
+		seg.looked = true
+	}
 	due, err := l.rollDue(seg, int64(len(run)), first.MaxTimestamp(), next-1, cfg, now)
 	if err != nil || !due {
 		return seg, err
@@ -73,7 +79,7 @@ func (l *Log) jitter(base int64, cfg *Config) int64 {
 		return 0
 	}
 	h := fnv.New64a()
-	h.Write([]byte(l.id.String()))
+	h.Write([]byte(l.ID().String()))
 	h.Write([]byte(segmentName(base, "")))
 	return int64(h.Sum64() % uint64(limit))
 }
@@ -92,12 +98,15 @@ func (l *Log) roll(base int64, now time.Time) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.d.event(Rolled{Log: l.id, Base: base, Sealed: old.base, Bytes: old.size.Load()})
+	l.d.event(Rolled{Log: l.ID(), Base: base, Sealed: old.base, Bytes: old.size.Load()})
 	return seg, nil
 }
 
 // seal completes the indexes of a segment that grows no more.
 func (s *segment) seal() error {
+	if err := s.look(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.addTime()

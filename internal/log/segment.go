@@ -29,6 +29,7 @@ type segment struct {
 	txns    txnIndex
 
 	// Only the log's writer uses these.
+	looked     bool  // look was called
 	sinceIndex int64 // bytes since the last index entry
 	firstTs    int64 // largest timestamp of the first batch; unknownTs: not read yet
 	created    int64 // wall clock in ms when it was created or loaded
@@ -166,7 +167,7 @@ func (s *segment) indexesSane() (bool, error) {
 // reindex builds the offset and time index again from the batches; mu is held.
 func (s *segment) reindex() error {
 	l := s.l
-	l.d.event(IndexRebuilt{Log: l.id, File: segmentName(s.base, indexSuffix), Err: damaged("missing or not of this segment")})
+	l.d.event(IndexRebuilt{Log: l.ID(), File: segmentName(s.base, indexSuffix), Err: damaged("missing or not of this segment")})
 	if err := errors.Join(s.offsets.truncate(0), s.times.truncate(0)); err != nil {
 		return err
 	}
@@ -344,4 +345,4 @@ func readBatch(f io.ReaderAt, pos, limit int64) (record.Batch, error) {
 	return b, nil
 }
 
-func (s *segment) String() string { return fmt.Sprintf("%v/%d", s.l.id, s.base) }
+func (s *segment) String() string { return fmt.Sprintf("%v/%d", s.l.ID(), s.base) }

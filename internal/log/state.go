@@ -188,21 +188,32 @@ type stateLog struct {
 	live int64 // size when it was written anew
 }
 
-// readState reads the state file; nil when there is none or it is damaged.
-func (d *Dir) readState() (map[key]*savedLog, error) {
+// readState reads the state file; nil when there is none or it is damaged. whole says
+// that the file ends with its last good frame.
+func (d *Dir) readState() (logs map[key]*savedLog, size int64, whole bool, err error) {
 	p, err := readSmall(d.fs, d.path+"/"+stateFile, maxStateBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, 0, false, nil
 	}
-	var logs map[key]*savedLog
+	used := 0
 	if err == nil {
-		logs, _, err = parseState(p)
+		logs, used, err = parseState(p)
 	}
 	if errors.Is(err, ErrCorrupt) {
 		d.event(IndexRebuilt{File: stateFile, Err: err})
-		return nil, nil
+		return nil, 0, false, nil
 	}
-	return logs, err
+	return logs, int64(used), used == len(p), err
+}
+
+// openState goes on with the state file as it is.
+func (d *Dir) openState(size int64) error {
+	f, err := d.fs.OpenFile(d.path+"/"+stateFile, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	d.state = stateLog{file: f, size: size, live: size}
+	return nil
 }
 
 // writeState makes frames of the given logs (nil: of all) durable; ckptMu is held.
@@ -253,13 +264,8 @@ func (d *Dir) rewriteState() error {
 	if err := writeSmall(d.fs, d.path, stateFile, b); err != nil {
 		return err
 	}
-	f, err := d.fs.OpenFile(d.path+"/"+stateFile, os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	d.state = stateLog{file: f, size: int64(len(b)), live: int64(len(b))}
 	d.stateBuf = b[:0]
-	return nil
+	return d.openState(int64(len(b)))
 }
 
 // snapshotState is what the state file is to say of the log.
@@ -267,10 +273,11 @@ func (l *Log) snapshotState() *savedLog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.segs.Load() == nil && l.saved != nil {
+		l.dirty.saving = l.saved.point
 		return l.saved
 	}
 	s := &savedLog{
-		id: l.id, start: l.start.Load(), point: l.synced.Load(), unstable: l.unstable.Load(),
+		id: l.ID(), start: l.start.Load(), point: l.synced.Load(), unstable: l.unstable.Load(),
 		noProducers: len(l.producers.m) == 0,
 	}
 	l.dirty.saving = s.point

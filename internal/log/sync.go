@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -17,6 +18,7 @@ func (l *Log) queue() {
 
 // touch notes that the next checkpoint has something to write; l.mu is held.
 func (l *Log) touch() {
+	l.dirty.changed = true
 	if l.dirty.checkpoint {
 		return
 	}
@@ -59,7 +61,8 @@ func (d *Dir) Dirty() bool {
 // It returns how many logs it synced. After a failed sync the directory is offline
 // and every further call returns the error.
 //
-// Files are synced in place, up to DirOptions.SyncParallel at a time.
+// Small rounds go through the journal with one sync, others sync their files in place,
+// up to DirOptions.SyncParallel at a time (docs/decisions/0002).
 func (d *Dir) SyncRound() (logs int, err error) {
 	d.round.Lock()
 	defer d.round.Unlock()
@@ -68,12 +71,22 @@ func (d *Dir) SyncRound() (logs int, err error) {
 	}
 	d.mu.Lock()
 	list := d.dirty
-	d.dirty = nil
+	d.dirty = d.spare[:0]
 	d.mu.Unlock()
-	if len(list) == 0 {
-		return 0, nil
+	if len(list) > 0 {
+		err = d.syncLogs(list)
 	}
-	return len(list), d.syncLogs(list)
+	logs = len(list)
+	clear(list)
+	d.spare = list
+	return logs, err
+}
+
+// job is one log in a round.
+type job struct {
+	l   *Log
+	g   goal
+	err error
 }
 
 // syncLogs makes the logs durable; round is held.
@@ -82,17 +95,38 @@ func (d *Dir) syncLogs(list []*Log) error {
 	if err := d.syncNewDirs(list); err != nil {
 		return err
 	}
-	errs := make([]error, len(list))
-	run(len(list), d.opt.SyncParallel, func(i int) {
-		errs[i] = list[i].sync()
+	jobs := d.jobs[:0]
+	for _, l := range list {
+		jobs = append(jobs, job{l: l, g: l.goal()})
+	}
+	small := d.bySize(jobs)
+	if !d.journalJobs(jobs[:small]) {
+		small = 0
+	}
+	large := jobs[small:]
+	run(len(large), d.opt.SyncParallel, func(i int) {
+		j := &large[i]
+		j.err = j.l.reach(&j.g)
+		j.l.finish(&j.g, j.err)
 	})
+	d.settleJobs(large)
 	d.opt.Metrics.synced(len(list), d.opt.Clock.Now().Sub(began))
-	for i, err := range errs {
-		var sync syncError
-		if errors.As(err, &sync) {
-			d.fail(err)
-		} else if err != nil {
-			list[i].markDirty() // for instance a full disk under the epoch file
+	err := d.jobErrors(jobs)
+	clear(jobs)
+	d.jobs = jobs
+	return err
+}
+
+// jobErrors gathers what went wrong in a round: a failed sync takes the directory
+// offline, what else failed (a full disk under the epoch file) is queued again.
+func (d *Dir) jobErrors(jobs []job) error {
+	var errs []error
+	for i := range jobs {
+		if j := &jobs[i]; j.err != nil {
+			errs = append(errs, fmt.Errorf("log %v: %w", j.l.ID(), j.err))
+			if d.fatal(j.err); d.Failed() == nil {
+				j.l.markDirty()
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -121,7 +155,8 @@ func (d *Dir) syncNewDirs(list []*Log) error {
 type goal struct {
 	end      int64
 	active   place // end of the active segment; its seg is nil when there is none
-	grown    bool  // the active segment has unsynced bytes
+	grown    bool  // the active segment has unsynced bytes,
+	from     int64 // from this position on
 	sealed   []*segment
 	newFiles bool
 	newDir   bool
@@ -144,7 +179,10 @@ func (l *Log) goal() goal {
 	g.end = l.end.Load()
 	if p := l.segs.Load(); p != nil && len(*p) > 0 {
 		g.active = (*p)[len(*p)-1].place()
-		g.grown = g.active.size > 0 && (g.active.seg != l.dirty.synced.seg || g.active.size > l.dirty.synced.size)
+		if g.active.seg == l.dirty.synced.seg {
+			g.from = l.dirty.synced.size
+		}
+		g.grown = g.active.size > g.from
 	}
 	return g
 }
@@ -156,10 +194,8 @@ func (s *segment) place() place {
 	return place{s, s.size.Load(), s.maxTs, s.maxTsAt}
 }
 
-// sync makes the log durable up to its end of now and tells its hook; Dir.round is held.
-func (l *Log) sync() error {
-	g := l.goal()
-	err := l.reach(&g)
+// finish publishes what a sync of the log reached, and tells its hook.
+func (l *Log) finish(g *goal, err error) {
 	moved := false
 	l.mu.Lock()
 	if err == nil {
@@ -178,7 +214,6 @@ func (l *Log) sync() error {
 	if moved && g.hook != nil {
 		g.hook(g.end)
 	}
-	return err
 }
 
 // reach syncs what the goal names: sealed segments with their indexes, the active
@@ -281,14 +316,20 @@ func (d *Dir) Failed() error {
 }
 
 // Run is the directory's shell: it calls SyncRound back to back while there is
-// something to sync, and Tick every second, until ctx ends.
+// something to sync, Settle when the journal waits for it, and Tick every second, until
+// ctx ends.
 func (d *Dir) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.runTicks(ctx) })
+	wg.Go(func() { d.runSettle(ctx) })
+	d.runRounds(ctx)
+	wg.Wait()
+}
+
+func (d *Dir) runRounds(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			wg.Wait()
 			return
 		case <-d.woken:
 		}
@@ -297,5 +338,6 @@ func (d *Dir) Run(ctx context.Context) {
 				d.pause(ctx)
 			}
 		}
+		d.prepareJournal()
 	}
 }

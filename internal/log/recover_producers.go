@@ -1,0 +1,74 @@
+package log
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/leat-stream/leat/internal/record"
+)
+
+// startProducers builds the producer state as it is where the scan begins.
+func (r *recovery) startProducers(b begin) error {
+	if len(r.segs) == 0 {
+		return nil
+	}
+	if r.saved != nil && r.saved.noProducers && b.offset == r.saved.point {
+		r.prod.reset(b.offset)
+		return nil
+	}
+	return r.producersAt(b.offset)
+}
+
+// rebuildProducers is the producer state of a loaded log at offset end; w is held.
+func rebuildProducers(l *Log, segs []*segment, end int64) (producers, error) {
+	r := &recovery{l: l, dir: *l.path.Load(), segs: segs, snapshots: l.snapshots}
+	r.prod.max = l.cfg.Load().MaxProducers
+	if len(segs) == 0 {
+		return producers{end: end, max: r.prod.max}, nil
+	}
+	err := r.producersAt(end)
+	l.snapshots = r.snapshots
+	r.prod.end = end
+	hw := l.hw.Load()
+	r.prod.passed(hw)
+	if hw < 0 {
+		r.prod.done = nil
+	}
+	return r.prod, err
+}
+
+// producersAt builds the producer state at offset until: from the latest good snapshot
+// at or below it and the batches between.
+func (r *recovery) producersAt(until int64) error {
+	r.prod.reset(r.segs[0].base)
+	for i, n := range slices.Backward(r.snapshots) {
+		if n > until {
+			continue
+		}
+		name := segmentName(n, snapshotSuffix)
+		p, err := readSmall(r.l.d.fs, r.dir+"/"+name, maxSnapshotBytes)
+		var s producers
+		if err == nil {
+			s, err = decodeSnapshot(p, n)
+		}
+		if err == nil {
+			s.max = r.prod.max
+			r.prod = s
+			break
+		}
+		if !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: name, Err: err})
+		if err := r.l.d.fs.Remove(r.dir + "/" + name); err != nil {
+			return err
+		}
+		r.snapshots = slices.Delete(r.snapshots, i, i+1)
+		r.changed = true
+	}
+	return r.eachHeader(func(_ *segment, h header, b record.Batch) {
+		if h.base >= r.prod.end {
+			r.prod.apply(b, true)
+		}
+	}, r.prod.end, until)
+}
