@@ -72,16 +72,25 @@ const (
 func newCore(id uint64, r *recovered, load func(uint64) ([]byte, error), o coreOptions) (*core, error) {
 	c := &core{id: id, log: newMemLog(r, load), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes, sent: map[uint64]int{}}
 	c.confs = []confAt{{r.snapshot.Index, r.snapshot.Conf, r.snapshot.Members}}
-	var err error
+	return c, c.begin()
+}
+
+// begin makes the library's node. It panics on a state that it cannot have written.
+func (c *core) begin() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: raft: %v", ErrCorrupt, p)
+		}
+	}()
 	c.rn, err = raft.NewRawNode(&raft.Config{
-		ID: id, ElectionTick: o.electionTicks, HeartbeatTick: o.heartbeatTicks,
-		Storage: c.log, Applied: r.snapshot.Index, AsyncStorageWrites: true,
+		ID: c.id, ElectionTick: c.opts.electionTicks, HeartbeatTick: c.opts.heartbeatTicks,
+		Storage: c.log, Applied: c.applied, AsyncStorageWrites: true,
 		MaxSizePerMsg: maxMessageBytes, MaxCommittedSizePerReady: maxApplyBytes,
 		MaxUncommittedEntriesSize: maxUncommittedBytes, MaxInflightMsgs: maxInflight,
 		CheckQuorum: true, PreVote: true, DisableProposalForwarding: true, StepDownOnRemoval: true,
-		Logger: o.logger,
+		Logger: c.opts.logger,
 	})
-	return c, err
+	return err
 }
 
 // conf is the membership as far as it is applied.

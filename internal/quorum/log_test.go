@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -134,7 +135,7 @@ func openLog(t *testing.T, fs env.FS, o *owner, change func(*Options)) *Log {
 func newDisk(t *testing.T) *env.Disk {
 	t.Helper()
 	d := env.NewDisk(1)
-	if err := d.MkdirAll("d", 0o755); err != nil {
+	if err := errors.Join(d.MkdirAll("d", 0o755), d.SyncDir(".")); err != nil {
 		t.Fatal(err)
 	}
 	return d

@@ -98,11 +98,6 @@ func (n *Node) Start() {
 
 // restore restores the state from the snapshot on disk and makes the core.
 func (n *Node) restore(r *recovered) (c *core, err error) {
-	defer func() {
-		if p, ok := recover().(libraryPanic); ok {
-			err = fmt.Errorf("%w: %s", ErrCorrupt, string(p))
-		}
-	}()
 	f, err := openSnapshot(n.opts.FS, n.opts.Dir, r.snapshot.Index)
 	if err != nil {
 		return nil, err

@@ -115,7 +115,7 @@ func (s *segment) visit(f frame, v visitor) error {
 }
 
 // maxFile bounds what is read of a file into memory at once.
-const maxFile = 1 << 30
+const maxFile = 256 << 20
 
 func readFile(fsys env.FS, path string) ([]byte, error) {
 	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)

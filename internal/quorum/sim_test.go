@@ -132,7 +132,7 @@ func (n *simNode) start() {
 		return readFile(n.disk, filepath.Join(crashDir, snapshotName(index)))
 	}
 	c, err := newCore(n.member.ID(), r, load, coreOptions{
-		electionTicks: 10, heartbeatTicks: 2, keepEntries: 5, snapshotBytes: 2000, logger: raftLogger{slog.New(slog.DiscardHandler)},
+		electionTicks: 10, heartbeatTicks: 2, keepEntries: 5, snapshotBytes: 2000, logger: raftLogger{discard},
 	})
 	if err != nil {
 		n.w.t.Fatal(err)
@@ -521,3 +521,5 @@ func TestGroupIsRepeatable(t *testing.T) {
 		t.Fatal("two seeds, one trace")
 	}
 }
+
+var discard = slog.New(slog.DiscardHandler)
