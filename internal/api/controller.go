@@ -1,0 +1,51 @@
+package api
+
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/machine"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// Requests that the controller decides. Here they are authorised, handed on, and a
+// controller that cannot be reached is turned into the error that makes the client
+// try again.
+
+// context is who asks, for the controller.
+func (s *Server) context(r *Request) metadata.Context {
+	return metadata.Context{Principal: r.Conn.Principal, ClientID: r.ClientID, NodeID: s.NodeID}
+}
+
+// forwardThen hands a request to the controller. The reply is what then makes of its
+// answer, or what failed makes of the reason why there is none.
+func (s *Server) forwardThen(r *Request, req kmsg.Request, then func(kmsg.Response) kmsg.Response, failed func(code *kerr.Error) kmsg.Response) {
+	s.Controller(&metadata.Request{Context: s.context(r), Req: req}, func(body any, err error) {
+		if resp, ok := body.(kmsg.Response); ok && err == nil {
+			r.Reply(then(resp))
+			return
+		}
+		if why, ok := body.(error); ok && err == nil {
+			err = why
+		}
+		s.Log.Warn("controller request failed", "api", kmsg.NameForKey(r.Key), "why", err)
+		r.Reply(failed(controllerError(err)))
+	})
+}
+
+// controllerError is what a client is told when the controller did not decide: to
+// try again, unless the request itself was at fault.
+func controllerError(err error) *kerr.Error {
+	var known *kerr.Error
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.Is(err, machine.ErrTimeout):
+		return kerr.RequestTimedOut
+	case errors.Is(err, metadata.ErrUnsupported):
+		return kerr.UnsupportedVersion
+	}
+	return kerr.NotController
+}

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// CreateTopics, key 19, is decided by the controller. It is answered once the new
+// partitions serve on this broker.
+var _ = register(Handler{
+	Key:    kmsg.CreateTopics,
+	Needs:  []Need{{kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic}},
+	Handle: handleCreateTopics,
+})
+
+func handleCreateTopics(s *Server, r *Request) {
+	req := r.Msg.(*kmsg.CreateTopicsRequest)
+	var denied []kmsg.CreateTopicsResponseTopic
+	allowed := req.Topics[:0:0]
+	for _, t := range req.Topics {
+		if s.Allowed(r, kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic, t.Topic) {
+			allowed = append(allowed, t)
+			continue
+		}
+		denied = append(denied, createTopicFailed(t.Topic, kerr.TopicAuthorizationFailed))
+	}
+	asked := req.Topics
+	req.Topics = allowed
+	s.forwardThen(r, req, func(resp kmsg.Response) kmsg.Response {
+		made := resp.(*kmsg.CreateTopicsResponse)
+		made.Topics = append(made.Topics, denied...)
+		return made
+	}, func(code *kerr.Error) kmsg.Response {
+		resp := kmsg.NewPtrCreateTopicsResponse()
+		for _, t := range asked {
+			resp.Topics = append(resp.Topics, createTopicFailed(t.Topic, code))
+		}
+		return resp
+	})
+}
+
+func createTopicFailed(name string, code *kerr.Error) kmsg.CreateTopicsResponseTopic {
+	t := kmsg.NewCreateTopicsResponseTopic()
+	t.Topic, t.ErrorCode, t.ErrorMessage = name, code.Code, kmsg.StringPtr(code.Description)
+	return t
+}

@@ -1,0 +1,48 @@
+package api
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/group"
+)
+
+// DescribeGroups, key 15: state, protocol and members of classic groups, in the order
+// of the request.
+var _ = register(Handler{
+	Key:    kmsg.DescribeGroups,
+	Early:  true,
+	Needs:  []Need{{kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup}},
+	Handle: handleDescribeGroups,
+})
+
+// groupOperations are those that exist for a group (KIP-430).
+var groupOperations = operations(kmsg.ACLOperationRead, kmsg.ACLOperationDelete, kmsg.ACLOperationDescribe,
+	kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs)
+
+func handleDescribeGroups(s *Server, r *Request) {
+	req := r.Msg.(*kmsg.DescribeGroupsRequest)
+	resp := kmsg.NewPtrDescribeGroupsResponse()
+	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
+	fanOut(len(req.Groups), func(i int, done func()) {
+		id := req.Groups[i]
+		described := func(body any, code *kerr.Error) {
+			out := &resp.Groups[i]
+			if code == nil {
+				*out = *body.(*kmsg.DescribeGroupsResponseGroup)
+			} else {
+				*out = kmsg.NewDescribeGroupsResponseGroup()
+				out.Group, out.ErrorCode = id, code.Code
+			}
+			if r.Version >= 3 && req.IncludeAuthorizedOperations && out.ErrorCode == 0 {
+				out.AuthorizedOperations = groupOperations
+			}
+			done()
+		}
+		if !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, id) {
+			described(nil, kerr.GroupAuthorizationFailed)
+			return
+		}
+		s.coordinate(id, group.Describe{Context: groupContext(r), Group: id}, described)
+	}, func() { r.Reply(resp) })
+}

@@ -1,0 +1,87 @@
+package api
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/replica"
+)
+
+// ListOffsets, key 2: offsets by time, and the special ones (latest, earliest, max
+// timestamp, and those of tiered storage, which hold nothing here).
+var _ = register(Handler{
+	Key:    kmsg.ListOffsets,
+	Early:  true,
+	Needs:  []Need{{kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic}},
+	Handle: handleListOffsets,
+})
+
+// specialSince is the first version that knows a special timestamp.
+var specialSince = map[int64]int16{
+	replica.Latest: 0, replica.Earliest: 0, replica.MaxTimestamp: 7,
+	replica.EarliestLocal: 8, replica.LatestTiered: 9, replica.EarliestUpload: 11,
+}
+
+func handleListOffsets(s *Server, r *Request) {
+	req := r.Msg.(*kmsg.ListOffsetsRequest)
+	resp := kmsg.NewPtrListOffsetsResponse()
+	type place struct {
+		topic string
+		index int32
+	}
+	count := map[place]int{}
+	for i := range req.Topics {
+		for j := range req.Topics[i].Partitions {
+			count[place{req.Topics[i].Topic, req.Topics[i].Partitions[j].Partition}]++
+		}
+	}
+	for i := range req.Topics {
+		in := &req.Topics[i]
+		out := kmsg.NewListOffsetsResponseTopic()
+		out.Topic = in.Topic
+		for j := range in.Partitions {
+			ask := &in.Partitions[j]
+			var at replica.Listed
+			if count[place{in.Topic, ask.Partition}] > 1 {
+				at = replica.Listed{Err: kerr.InvalidRequest, Timestamp: -1, Offset: -1, LeaderEpoch: -1}
+			} else {
+				at = s.listOffset(r, in.Topic, ask, req.IsolationLevel == 1)
+			}
+			p := kmsg.NewListOffsetsResponseTopicPartition()
+			p.Partition, p.Timestamp, p.Offset, p.LeaderEpoch = ask.Partition, at.Timestamp, at.Offset, at.LeaderEpoch
+			if at.Err != nil {
+				p.ErrorCode = at.Err.Code
+			}
+			out.Partitions = append(out.Partitions, p)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	r.Reply(resp)
+}
+
+func (s *Server) listOffset(r *Request, topic string, ask *kmsg.ListOffsetsRequestTopicPartition, committed bool) replica.Listed {
+	none := replica.Listed{Timestamp: -1, Offset: -1, LeaderEpoch: -1}
+	if !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, topic) {
+		none.Err = kerr.TopicAuthorizationFailed
+		return none
+	}
+	if since, known := specialSince[ask.Timestamp]; ask.Timestamp < 0 && (!known || r.Version < since) {
+		none.Err = kerr.UnsupportedVersion
+		return none
+	}
+	p, err := s.Replicas.Find(replica.Ref{Topic: topic, Index: ask.Partition})
+	if err != nil {
+		none.Err = s.elsewhere(topic, ask.Partition, err)
+		return none
+	}
+	return p.ListOffset(ask.Timestamp, ask.CurrentLeaderEpoch, committed)
+}
+
+// elsewhere refines "no such partition here": when the metadata knows it, another
+// broker leads it.
+func (s *Server) elsewhere(topic string, index int32, err *kerr.Error) *kerr.Error {
+	if err == kerr.UnknownTopicOrPartition && s.Image().Partition(topic, index) != nil {
+		return kerr.NotLeaderForPartition
+	}
+	return err
+}

@@ -1,0 +1,196 @@
+package api
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// Metadata, key 3: brokers, and topics by name or id. A named topic that does not
+// exist is created when both the client and auto.create.topics.enable allow it; the
+// answer then waits for the creation, so that first use needs no retry.
+var _ = register(Handler{
+	Key:    kmsg.Metadata,
+	Early:  true,
+	Needs:  []Need{{kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic}, {kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic}},
+	Handle: handleMetadata,
+})
+
+func handleMetadata(s *Server, r *Request) {
+	req := r.Msg.(*kmsg.MetadataRequest)
+	if r.Version < 12 {
+		for i := range req.Topics {
+			if req.Topics[i].Topic == nil || req.Topics[i].TopicID != [16]byte{} {
+				r.Reply(metadataRefused(s, r, req, kerr.InvalidRequest))
+				return
+			}
+		}
+	}
+	missing := s.toCreate(r, req)
+	if len(missing) == 0 {
+		r.Reply(s.metadata(r, req, nil))
+		return
+	}
+	s.Controller(&metadata.AutoCreateTopics{Context: s.context(r), Names: missing}, func(body any, err error) {
+		failed := map[string]*kerr.Error{}
+		if created, ok := body.(*kmsg.CreateTopicsResponse); ok && err == nil {
+			for _, t := range created.Topics {
+				if e := kerr.TypedErrorForCode(t.ErrorCode); e != nil && e != kerr.TopicAlreadyExists {
+					failed[t.Topic] = e
+				}
+			}
+		}
+		r.Reply(s.metadata(r, req, failed))
+	})
+}
+
+// toCreate lists the topics that the request brings into being.
+func (s *Server) toCreate(r *Request, req *kmsg.MetadataRequest) []string {
+	if !s.Config().Bool(config.AutoCreateTopicsEnable) || (r.Version >= 4 && !req.AllowAutoTopicCreation) {
+		return nil
+	}
+	img := s.Image()
+	var missing []string
+	for i := range req.Topics {
+		name := req.Topics[i].Topic
+		if name == nil || img.Topic(*name) != nil || metadata.CheckTopicName(*name) != nil || slices.Contains(missing, *name) {
+			continue
+		}
+		if s.Allowed(r, kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic, *name) {
+			missing = append(missing, *name)
+		}
+	}
+	return missing
+}
+
+// metadataRefused answers every topic of a request with one error.
+func metadataRefused(s *Server, r *Request, req *kmsg.MetadataRequest, code *kerr.Error) *kmsg.MetadataResponse {
+	resp := s.metadataBase(r)
+	for i := range req.Topics {
+		t := kmsg.NewMetadataResponseTopic()
+		t.ErrorCode, t.Topic, t.TopicID = code.Code, req.Topics[i].Topic, req.Topics[i].TopicID
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
+
+// metadataBase is an answer without topics.
+func (s *Server) metadataBase(r *Request) *kmsg.MetadataResponse {
+	img := s.Image()
+	resp := kmsg.NewPtrMetadataResponse()
+	resp.ClusterID = kmsg.StringPtr(img.ClusterID())
+	resp.ControllerID = s.NodeID
+	for _, b := range img.Brokers() {
+		host, port, ok := s.Endpoint(r.Conn, b)
+		if !ok || b.Fenced {
+			continue
+		}
+		mb := kmsg.NewMetadataResponseBroker()
+		mb.NodeID, mb.Host, mb.Port, mb.Rack = b.ID, host, port, b.Rack
+		resp.Brokers = append(resp.Brokers, mb)
+	}
+	return resp
+}
+
+// metadata answers from the committed image; failed holds topics whose creation failed.
+func (s *Server) metadata(r *Request, req *kmsg.MetadataRequest, failed map[string]*kerr.Error) *kmsg.MetadataResponse {
+	resp := s.metadataBase(r)
+	img := s.Image()
+	if req.IncludeClusterAuthorizedOperations {
+		resp.AuthorizedOperations = clusterOperations
+	}
+	if req.Topics == nil || (r.Version == 0 && len(req.Topics) == 0) {
+		for t := range img.Topics() {
+			if s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, t.Name) {
+				resp.Topics = append(resp.Topics, s.metadataTopic(r, img, t, req.IncludeTopicAuthorizedOperations))
+			}
+		}
+		return resp
+	}
+	for i := range req.Topics {
+		resp.Topics = append(resp.Topics, s.metadataAsked(r, img, &req.Topics[i], failed, req.IncludeTopicAuthorizedOperations))
+	}
+	return resp
+}
+
+// metadataAsked answers one topic of the request.
+func (s *Server) metadataAsked(r *Request, img *metadata.Image, ask *kmsg.MetadataRequestTopic, failed map[string]*kerr.Error, ops bool) kmsg.MetadataResponseTopic {
+	none := kmsg.NewMetadataResponseTopic()
+	none.Topic, none.TopicID = ask.Topic, ask.TopicID
+	var t *metadata.Topic
+	if ask.TopicID != [16]byte{} || ask.Topic == nil {
+		none.Topic = nil
+		if t = img.TopicByID(ask.TopicID); t == nil {
+			none.ErrorCode = kerr.UnknownTopicID.Code
+			return none
+		}
+	} else if t = img.Topic(*ask.Topic); t == nil {
+		switch e := failed[*ask.Topic]; {
+		case e != nil:
+			none.ErrorCode = e.Code
+		case metadata.CheckTopicName(*ask.Topic) != nil:
+			none.ErrorCode = kerr.InvalidTopicException.Code
+		default:
+			none.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		}
+		return none
+	}
+	if !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, t.Name) {
+		none.ErrorCode = kerr.TopicAuthorizationFailed.Code
+		return none
+	}
+	return s.metadataTopic(r, img, t, ops)
+}
+
+func (s *Server) metadataTopic(r *Request, img *metadata.Image, t *metadata.Topic, ops bool) kmsg.MetadataResponseTopic {
+	mt := kmsg.NewMetadataResponseTopic()
+	mt.Topic, mt.TopicID, mt.IsInternal = kmsg.StringPtr(t.Name), t.ID, t.Internal()
+	if ops {
+		mt.AuthorizedOperations = topicOperations
+	}
+	mt.Partitions = make([]kmsg.MetadataResponseTopicPartition, 0, len(t.Partitions))
+	for _, p := range t.Partitions {
+		mp := kmsg.NewMetadataResponseTopicPartition()
+		mp.Partition, mp.LeaderEpoch, mp.Replicas, mp.ISR = p.Index, p.LeaderEpoch, p.Replicas, p.ISR
+		mp.Leader = visibleLeader(img, p)
+		if mp.Leader < 0 {
+			mp.ErrorCode = kerr.LeaderNotAvailable.Code
+		}
+		for _, id := range p.Replicas {
+			if !img.Active(id) {
+				mp.OfflineReplicas = append(mp.OfflineReplicas, id)
+			}
+		}
+		mt.Partitions = append(mt.Partitions, mp)
+	}
+	return mt
+}
+
+// visibleLeader is the leader that a client may be sent to, -1 when there is none.
+func visibleLeader(img *metadata.Image, p *metadata.Partition) int32 {
+	if p.Leader < 0 || !img.Active(p.Leader) {
+		return -1
+	}
+	return p.Leader
+}
+
+// Bit sets of the operations that exist for a resource (KIP-430): what a principal
+// may do where everything is allowed.
+var (
+	clusterOperations = operations(kmsg.ACLOperationCreate, kmsg.ACLOperationAlter, kmsg.ACLOperationDescribe,
+		kmsg.ACLOperationClusterAction, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs, kmsg.ACLOperationIdempotentWrite)
+	topicOperations = operations(kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationCreate, kmsg.ACLOperationDelete,
+		kmsg.ACLOperationAlter, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs)
+)
+
+func operations(ops ...kmsg.ACLOperation) int32 {
+	bits := int32(0)
+	for _, o := range ops {
+		bits |= 1 << o
+	}
+	return bits
+}

@@ -1,0 +1,125 @@
+package api
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/machine"
+	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/replica"
+	"github.com/leat-stream/leat/internal/wire"
+)
+
+// Server holds the rooms that handlers call.
+type Server struct {
+	NodeID   int32
+	Config   func() *config.Config // the settings in force, dynamic ones included
+	Clock    env.Clock
+	Rand     *rand.Rand // guarded by the caller: only ApiVersions-free paths on one goroutine use it
+	Log      *slog.Logger
+	Image    func() *metadata.Image // the committed image, never nil
+	Replicas *replica.Manager
+	// Groups runs the coordinators; its shards are named by GroupShard.
+	Groups *machine.Runtime
+	// Controller submits a request to the active controller; done is called once.
+	Controller func(req any, done func(resp any, err error))
+	// Endpoint tells the address at which a client of conn reaches a broker.
+	Endpoint func(c *Conn, broker *metadata.Broker) (host string, port int32, ok bool)
+	// ProducerIDs hands out producer ids; done is called once.
+	ProducerIDs func(done func(id int64, err error))
+	// Budget bounds the memory that decoded requests take, in bytes.
+	Budget *Budget
+
+	sessions *sessionCache
+}
+
+// Init readies the server's own caches; call it once before Serve.
+func (s *Server) Init() {
+	s.sessions = newSessionCache(int(s.Config().Int(config.MaxIncrementalFetchSessionCacheSlots)), s.Clock)
+}
+
+// Budget is a bound on bytes in use.
+type Budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// NewBudget bounds use at limit bytes.
+func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
+
+// Take reserves n bytes; false when that would pass the limit.
+func (b *Budget) Take(n int64) bool {
+	if b.used.Add(n) > b.limit {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// Give returns n bytes.
+func (b *Budget) Give(n int64) { b.used.Add(-n) }
+
+// Verdict says what became of a frame.
+type Verdict struct {
+	// Handler of the request; nil when the frame was refused.
+	Handler *Handler
+	// Err says why the frame was refused: the connection closes and the log says so.
+	Err error
+}
+
+// Serve parses one frame (without its size prefix) into r, finds its handler and
+// runs it. done receives the answer once, possibly later. When the verdict has an
+// error, done is never called. The frame may be reused as soon as Serve returns.
+func (s *Server) Serve(c *Conn, frame []byte, r *Request, done func(Answer)) Verdict {
+	h, body, err := wire.ParseHeader(frame)
+	if err != nil {
+		return Verdict{Err: err}
+	}
+	handler := handlers[h.Key]
+	if handler == nil {
+		return Verdict{Err: refused{h.Key, h.Version, "the API is not built"}}
+	}
+	*r = Request{
+		Conn: c, Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID,
+		ClientID: string(h.ClientID), Received: s.Clock.Now(), Body: body, handler: handler, done: done,
+	}
+	if r.Version < handler.Min || r.Version > handler.Max {
+		if r.Key == kmsg.ApiVersions.Int16() {
+			answerUnknownApiVersions(r)
+			return Verdict{Handler: handler}
+		}
+		return Verdict{Err: refused{h.Key, h.Version, "the version is not spoken"}}
+	}
+	if handler.Raw {
+		handler.Handle(s, r)
+		return Verdict{Handler: handler}
+	}
+	alloc, err := wire.Check(r.Key, r.Version, body, wire.Limits{})
+	if err != nil {
+		return Verdict{Err: err}
+	}
+	if !s.Budget.Take(alloc) {
+		return Verdict{Err: refused{h.Key, h.Version, "it would take more memory than requests may (queued.max.request.bytes)"}}
+	}
+	defer s.Budget.Give(alloc)
+	msg := kmsg.RequestForKey(r.Key)
+	msg.SetVersion(r.Version)
+	if err := msg.ReadFrom(body); err != nil {
+		return Verdict{Err: refused{h.Key, h.Version, err.Error()}}
+	}
+	r.Msg = msg
+	handler.Handle(s, r)
+	return Verdict{Handler: handler}
+}
+
+// Allowed says whether the request's principal may do op on a resource. Access
+// control lists come with the security issue; until then a listener either admits
+// everyone or does not open.
+func (s *Server) Allowed(r *Request, op kmsg.ACLOperation, resource kmsg.ACLResourceType, name string) bool {
+	return true
+}

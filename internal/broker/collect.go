@@ -1,0 +1,103 @@
+package broker
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/replica"
+)
+
+// watchLog registers the counters of the log directory.
+func (m *metrics) watchLog(reg prometheus.Registerer, l *log.Metrics) {
+	count := func(name, help string, read func() float64) {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
+	}
+	count("leat_log_appended_bytes_total", "Bytes appended to partitions.", func() float64 { return float64(l.AppendedBytes.Load()) })
+	count("leat_log_appended_records_total", "Records appended to partitions.", func() float64 { return float64(l.AppendedRecords.Load()) })
+	count("leat_log_write_failures_total", "Appends that the file system refused.", func() float64 { return float64(l.WriteFailures.Load()) })
+	count("leat_log_damage_total", "Damaged ranges met in segments.", func() float64 { return float64(l.DamageMet.Load()) })
+	count("leat_log_sync_rounds_total", "Group commits.", func() float64 { return float64(l.SyncRounds.Load()) })
+	count("leat_log_synced_logs_total", "Partitions made durable, summed over group commits.", func() float64 { return float64(l.SyncedLogs.Load()) })
+	count("leat_log_checkpoints_total", "Checkpoints written.", func() float64 { return float64(l.Checkpoints.Load()) })
+	count("leat_recovery_logs_total", "Partitions recovered at the start.", func() float64 { return float64(l.RecoveredLogs.Load()) })
+	count("leat_recovery_scanned_bytes_total", "Bytes read by recovery at the start.", func() float64 { return float64(l.ScannedBytes.Load()) })
+	count("leat_log_deleted_segments_total", "Segments removed by retention.", func() float64 { return float64(l.DeletedSegments.Load()) })
+	count("leat_log_deleted_bytes_total", "Bytes removed by retention.", func() float64 { return float64(l.DeletedBytes.Load()) })
+	count("leat_compactions_total", "Compactions of a partition.", func() float64 { return float64(l.Compactions.Load()) })
+	count("leat_compaction_read_bytes_total", "Bytes read by compaction.", func() float64 { return float64(l.CompactionReadBytes.Load()) })
+	count("leat_compaction_written_bytes_total", "Bytes written by compaction.", func() float64 { return float64(l.CompactionWrittenBytes.Load()) })
+	reg.MustRegister(m.syncSeconds)
+}
+
+// registerGauges registers what is read at each scrape.
+func (b *Broker) registerGauges(reg prometheus.Registerer) {
+	reg.MustRegister(&topicCollector{b: b})
+	gauge := func(name, help string, read func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+	}
+	gauge("leat_log_directory_online", "1 while the log directory can be written.", func() float64 {
+		if b.dir.Failed() != nil {
+			return 0
+		}
+		return 1
+	})
+	gauge("leat_log_directory_free_bytes", "Free space of the log directory's file system.", func() float64 {
+		u, err := b.replicas.Usage()
+		if err != nil {
+			return -1
+		}
+		return float64(u.Free)
+	})
+	gauge("leat_fetch_sessions", "Open incremental fetch sessions.", func() float64 {
+		open, _ := b.api.FetchSessions()
+		return float64(open)
+	})
+	gauge("leat_coordinator_shards", "Group coordinators in service.", func() float64 { return float64(b.groups.Stats().Active) })
+	gauge("leat_coordinator_pending", "Requests that wait for a group coordinator.", func() float64 {
+		s := b.groups.Stats()
+		return float64(s.Queued + s.Pending)
+	})
+	gauge("leat_metadata_index", "Log index of the committed cluster image.", func() float64 { return float64(b.meta.image().Index()) })
+}
+
+// topicCollector reports each topic's partitions as sums: one series a topic and
+// measure, however many partitions there are.
+type topicCollector struct{ b *Broker }
+
+var (
+	descPartitions = prometheus.NewDesc("leat_topic_partitions", "Partitions of the topic on this broker.", []string{"topic"}, nil)
+	descBytes      = prometheus.NewDesc("leat_topic_log_bytes", "Bytes of the topic's segments on this broker.", []string{"topic"}, nil)
+	descEnd        = prometheus.NewDesc("leat_topic_high_watermark", "High watermarks of the topic's partitions, summed.", []string{"topic"}, nil)
+	descUnsynced   = prometheus.NewDesc("leat_topic_uncommitted_records", "Records above the high watermark, summed.", []string{"topic"}, nil)
+)
+
+func (c *topicCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descPartitions
+	ch <- descBytes
+	ch <- descEnd
+	ch <- descUnsynced
+}
+
+func (c *topicCollector) Collect(ch chan<- prometheus.Metric) {
+	type sum struct{ partitions, bytes, end, above float64 }
+	sums := map[string]*sum{}
+	c.b.replicas.Each(func(p *replica.Partition) {
+		name := p.ID().Topic
+		s := sums[name]
+		if s == nil {
+			s = &sum{}
+			sums[name] = s
+		}
+		hw := p.HighWatermark()
+		s.partitions++
+		s.bytes += float64(p.Log().Size())
+		s.end += float64(hw)
+		s.above += float64(max(0, p.Log().EndOffset()-hw))
+	})
+	for name, s := range sums {
+		ch <- prometheus.MustNewConstMetric(descPartitions, prometheus.GaugeValue, s.partitions, name)
+		ch <- prometheus.MustNewConstMetric(descBytes, prometheus.GaugeValue, s.bytes, name)
+		ch <- prometheus.MustNewConstMetric(descEnd, prometheus.GaugeValue, s.end, name)
+		ch <- prometheus.MustNewConstMetric(descUnsynced, prometheus.GaugeValue, s.above, name)
+	}
+}

@@ -1,0 +1,305 @@
+package broker
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/leat-stream/leat/internal/api"
+)
+
+const (
+	// maxInFlight bounds the requests of one connection that are not yet answered;
+	// beyond it the connection is not read.
+	maxInFlight = 128
+	// readBuffer holds a small request whole; larger ones are read past it.
+	readBuffer = 4 << 10
+	// frameStep bounds what is allocated ahead of the bytes that really arrived.
+	frameStep = 1 << 20
+	// stalled ends a connection that stops in the middle of a large frame or does
+	// not take its answers.
+	stalled = 60 * time.Second
+)
+
+// conn is one client connection. Its reading goroutine reads frames and runs
+// handlers; its writing goroutine writes the answers in the order of the requests.
+type conn struct {
+	b    *Broker
+	nc   net.Conn
+	out  *sender
+	info api.Conn
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	moved  sync.Cond // the head became done, a place became free, or the end came
+	queue  []*slot   // in order of arrival
+	closed bool      // no more slots come
+
+	active activity
+}
+
+// slot is the place of one request in the order of answers.
+type slot struct {
+	req    api.Request
+	answer api.Answer
+	done   bool
+	in     int // bytes of the request, size prefix included
+}
+
+func newConn(b *Broker, nc net.Conn, info api.Conn) *conn {
+	c := &conn{b: b, nc: nc, info: info, out: newSender(nc)}
+	c.moved.L = &c.mu
+	c.log = b.log.With("remote", nc.RemoteAddr().String(), "listener", info.Listener)
+	return c
+}
+
+// serve runs the connection until it ends.
+func (c *conn) serve() {
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	err := c.read()
+	var waiting []*slot
+	c.mu.Lock()
+	c.closed = true
+	for _, s := range c.queue {
+		if !s.done {
+			waiting = append(waiting, s)
+		}
+	}
+	c.mu.Unlock()
+	for _, s := range waiting {
+		s.req.Cancel()
+	}
+	c.moved.Broadcast()
+	if err != nil && !ended(err) {
+		c.b.metrics.refused.Inc()
+		c.log.Warn("connection closed", "why", err)
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.nc.Close() // else the broker is stopping: what is owed is still written
+	}
+	writer.Wait()
+	c.nc.Close()
+}
+
+// ended says whether an error is just the end of a connection.
+func ended(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || isReset(err) ||
+		(errors.As(err, &timeout) && timeout.Timeout())
+}
+
+// read takes frames until the connection ends or sends something that has no answer.
+func (c *conn) read() error {
+	br := bufio.NewReaderSize(c.nc, readBuffer)
+	var head [4]byte
+	for {
+		c.active.idle(c.b.clock.Now())
+		if _, err := io.ReadFull(br, head[:]); err != nil {
+			return err
+		}
+		c.active.busy()
+		size := int32(binary.BigEndian.Uint32(head[:]))
+		if limit := c.b.limits.maxRequest; size < 0 || size > limit {
+			return fmt.Errorf("a frame of %d bytes; socket.request.max.bytes allows %d", size, limit)
+		}
+		if err := c.request(br, int(size)); err != nil {
+			return err
+		}
+	}
+}
+
+// request reads one frame and runs its handler.
+func (c *conn) request(br *bufio.Reader, size int) error {
+	frame, err := c.frame(br, size)
+	if err != nil {
+		return err
+	}
+	s := &slot{in: size + 4}
+	if !c.enqueue(s) {
+		c.b.frames.put(frame)
+		return net.ErrClosed
+	}
+	v := c.b.api.Serve(&c.info, frame, &s.req, func(a api.Answer) { c.complete(s, a) })
+	c.b.frames.put(frame)
+	if v.Err != nil {
+		c.complete(s, hangup)
+		return v.Err
+	}
+	if !v.Handler.Early {
+		c.await(s)
+	}
+	return nil
+}
+
+func hangup() api.Output { return api.Output{Close: true} }
+
+// frame reads size bytes. Memory is taken as bytes arrive, so that a claimed size
+// alone costs nothing.
+func (c *conn) frame(br *bufio.Reader, size int) ([]byte, error) {
+	if size <= frameStep {
+		f := c.b.frames.get(size)
+		_, err := io.ReadFull(br, f)
+		if err != nil {
+			c.b.frames.put(f)
+		}
+		return f, noEOF(err)
+	}
+	f := c.b.frames.get(frameStep)
+	have := 0
+	for have < size {
+		if have == len(f) {
+			g := c.b.frames.get(min(size, 2*len(f)))
+			copy(g, f)
+			c.b.frames.put(f)
+			f = g
+		}
+		if err := c.nc.SetReadDeadline(time.Now().Add(stalled)); err != nil {
+			return nil, err
+		}
+		n, err := br.Read(f[have:])
+		have += n
+		if err != nil {
+			c.b.frames.put(f)
+			return nil, noEOF(err)
+		}
+	}
+	return f, c.nc.SetReadDeadline(time.Time{})
+}
+
+// noEOF turns the end of input inside a frame into an error that says so.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// enqueue takes a place in the order of answers, waiting while too many are taken.
+func (c *conn) enqueue(s *slot) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.queue) >= maxInFlight && !c.closed {
+		c.moved.Wait()
+	}
+	if c.closed {
+		return false
+	}
+	c.queue = append(c.queue, s)
+	return true
+}
+
+// complete gives a slot its answer; any goroutine may call it.
+func (c *conn) complete(s *slot, a api.Answer) {
+	c.mu.Lock()
+	s.answer, s.done = a, true
+	c.mu.Unlock()
+	c.moved.Broadcast()
+}
+
+// await waits until a slot has its answer.
+func (c *conn) await(s *slot) {
+	c.mu.Lock()
+	for !s.done && !c.closed {
+		c.moved.Wait()
+	}
+	c.mu.Unlock()
+}
+
+// write sends answers in order until the connection ends. After that it still takes
+// every outstanding answer, to give back what it holds.
+func (c *conn) write() {
+	broken := false
+	for {
+		s := c.next()
+		if s == nil {
+			return
+		}
+		if s.answer == nil {
+			c.b.metrics.observe(s, 0, c.b.clock.Now())
+			continue
+		}
+		out := s.answer()
+		n := int64(0)
+		if !broken && len(out.Pieces) > 0 {
+			var err error
+			if n, err = c.out.send(out.Pieces); err != nil {
+				broken = true
+				c.hang(err)
+			}
+		}
+		if out.Release != nil {
+			out.Release()
+		}
+		c.b.metrics.observe(s, n, c.b.clock.Now())
+		if out.Close && !broken {
+			broken = true
+			c.hang(nil)
+		}
+	}
+}
+
+// next waits for the oldest request's answer; nil when no more can come.
+func (c *conn) next() *slot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if len(c.queue) > 0 && c.queue[0].done {
+			s := c.queue[0]
+			n := copy(c.queue, c.queue[1:])
+			c.queue[n] = nil
+			c.queue = c.queue[:n]
+			c.moved.Broadcast()
+			return s
+		}
+		if c.closed && len(c.queue) == 0 {
+			return nil
+		}
+		c.moved.Wait()
+	}
+}
+
+// drain makes the reading side end now; answers that are owed are still written.
+func (c *conn) drain() {
+	if c.nc.SetReadDeadline(time.Unix(1, 0)) != nil {
+		c.nc.Close()
+	}
+}
+
+// hang closes the connection from the writing side.
+func (c *conn) hang(err error) {
+	if err != nil && !ended(err) {
+		c.log.Warn("answer not sent", "why", err)
+	}
+	c.nc.Close()
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.moved.Broadcast()
+}
+
+// activity knows since when a connection is idle, for connections.max.idle.ms.
+type activity struct {
+	mu    sync.Mutex
+	since time.Time // zero while a request is being read or handled
+}
+
+func (a *activity) idle(now time.Time) { a.mu.Lock(); a.since = now; a.mu.Unlock() }
+func (a *activity) busy()              { a.mu.Lock(); a.since = time.Time{}; a.mu.Unlock() }
+
+// idleFor tells for how long nothing was asked; 0 while something is.
+func (a *activity) idleFor(now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.since.IsZero() {
+		return 0
+	}
+	return now.Sub(a.since)
+}

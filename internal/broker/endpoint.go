@@ -1,0 +1,67 @@
+package broker
+
+import (
+	"net"
+	"strconv"
+
+	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// Listening is one open listener.
+type Listening struct{ Name, Address string }
+
+// Listening lists the open listeners, in the order of the settings.
+func (b *Broker) Listening() []Listening {
+	var all []Listening
+	for _, d := range b.doors {
+		all = append(all, Listening{d.name, d.ln.Addr().String()})
+	}
+	return all
+}
+
+// Addr is the address of the first listener.
+func (b *Broker) Addr() string {
+	if len(b.doors) == 0 {
+		return ""
+	}
+	return b.doors[0].ln.Addr().String()
+}
+
+// endpoint tells where a client reaches a broker: the advertised listener of the
+// name that the client came in by; for this broker, when nothing is configured, the
+// very address that the client connected to, so that it is right through NAT-free
+// containers, machines and networks alike. A wildcard is never told.
+func (b *Broker) endpoint(c *api.Conn, of *metadata.Broker) (host string, port int32, ok bool) {
+	if of.ID == b.nodeID {
+		if e, set := b.config().Advertised(c.Listener); set {
+			if e.Port == 0 {
+				return e.Host, b.boundPort(c.Listener), true
+			}
+			return e.Host, int32(e.Port), true
+		}
+		host, p, err := net.SplitHostPort(c.Local.String())
+		if err != nil {
+			return "", 0, false
+		}
+		n, err := strconv.ParseInt(p, 10, 32)
+		return host, int32(n), err == nil
+	}
+	l, ok := of.Listener(c.Listener)
+	return l.Host, int32(l.Port), ok
+}
+
+// boundPort is the port that a listener got.
+func (b *Broker) boundPort(listener string) int32 {
+	for _, d := range b.doors {
+		if d.name != listener {
+			continue
+		}
+		if _, p, err := net.SplitHostPort(d.ln.Addr().String()); err == nil {
+			if n, err := strconv.ParseInt(p, 10, 32); err == nil {
+				return int32(n)
+			}
+		}
+	}
+	return 0
+}

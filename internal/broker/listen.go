@@ -1,0 +1,122 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/leat-stream/leat/internal/api"
+)
+
+// idleScan is how often connections are checked against connections.max.idle.ms.
+const idleScan = 10 * time.Second
+
+// door is one open listener and its connections.
+type door struct {
+	b    *Broker
+	name string // listener name
+	ln   net.Listener
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	shut  bool
+	wg    sync.WaitGroup
+}
+
+// openDoor binds an address; accepting starts with run.
+func (b *Broker) openDoor(ctx context.Context, name, address string) (*door, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", name, err)
+	}
+	return &door{b: b, name: name, ln: ln, conns: map[*conn]struct{}{}}, nil
+}
+
+// run accepts connections until the door closes.
+func (d *door) run() {
+	pause := 5 * time.Millisecond
+	for {
+		nc, err := d.ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Out of file descriptors, most likely: the next accept may succeed.
+			d.b.log.Error("accept failed", "listener", d.name, "why", err)
+			if !d.b.pause(pause) {
+				return
+			}
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		d.admit(nc)
+	}
+}
+
+// admit starts a connection, unless the door is shut or full.
+func (d *door) admit(nc net.Conn) {
+	c := newConn(d.b, nc, api.Conn{
+		ID: d.b.connIDs.Add(1), Listener: d.name, Local: nc.LocalAddr(), Remote: nc.RemoteAddr(),
+		Principal: "User:ANONYMOUS",
+	})
+	d.mu.Lock()
+	if d.shut || len(d.conns) >= d.b.limits.maxConnections {
+		d.mu.Unlock()
+		d.b.log.Warn("connection refused", "listener", d.name, "remote", nc.RemoteAddr().String(), "limit", d.b.limits.maxConnections)
+		nc.Close()
+		return
+	}
+	d.conns[c] = struct{}{}
+	d.wg.Add(1)
+	d.mu.Unlock()
+	d.b.metrics.accepted.Inc()
+	d.b.metrics.connections.Inc()
+	go func() {
+		defer d.wg.Done()
+		c.serve()
+		d.b.metrics.connections.Dec()
+		d.mu.Lock()
+		delete(d.conns, c)
+		d.mu.Unlock()
+	}()
+}
+
+// closeIdle ends connections that asked nothing for longer than limit.
+func (d *door) closeIdle(now time.Time, limit time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		if c.active.idleFor(now) > limit {
+			c.nc.Close()
+		}
+	}
+}
+
+// close stops accepting; finish then ends the connections that are left.
+func (d *door) close() error {
+	d.mu.Lock()
+	d.shut = true
+	d.mu.Unlock()
+	return d.ln.Close()
+}
+
+// finish lets connections write the answers they owe, at most for the given time,
+// and waits for their goroutines.
+func (d *door) finish(grace time.Duration) {
+	each := func(f func(*conn)) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for c := range d.conns {
+			f(c)
+		}
+	}
+	each((*conn).drain)
+	cut := d.b.clock.AfterFunc(grace, func() { each(func(c *conn) { c.nc.Close() }) })
+	d.wg.Wait()
+	cut.Stop()
+}

@@ -1,0 +1,399 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/group"
+	"github.com/leat-stream/leat/internal/machine"
+	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/quorum"
+	"github.com/leat-stream/leat/internal/schema"
+)
+
+// controllerShard is the one shard of the controller's runtime.
+const controllerShard = "controller"
+
+// metadataFolder holds the Raft log, inside the data directory.
+const metadataFolder = "metadata"
+
+// metadataLog is this node's part in the metadata: the quorum's member, the
+// controller on it, and the committed image that everything else reads.
+type metadataLog struct {
+	b       *Broker
+	log     *quorum.Log
+	runtime *machine.Runtime
+	img     atomic.Pointer[metadata.Image]
+
+	led  chan int32 // the epochs in which this node came to lead
+	term atomic.Int32
+
+	// Only the hooks' goroutine uses what follows.
+	builder *metadata.Builder
+	serving atomic.Bool // images go to the replicas as they come
+
+	apply       sync.Mutex // one image at a time goes to the replicas
+	incarnation [16]byte
+	epoch       int64 // broker epoch; set once before heartbeats begin
+	snapshots   sync.WaitGroup
+}
+
+// openMetadata opens the Raft log of a quorum of one.
+func openMetadata(b *Broker) (*metadataLog, error) {
+	m := &metadataLog{
+		b: b, led: make(chan int32, 16), builder: metadata.NewBuilder(nil),
+		incarnation: env.UUID(b.rand),
+	}
+	m.img.Store(new(metadata.Image))
+	m.runtime = machine.NewRuntime(machine.Options{Clock: b.clock, Seed: b.seed(), CommitTimeout: controllerTimeout})
+	self := quorum.Member{NodeID: b.nodeID, DirectoryID: b.dir.DirectoryID()}
+	l, err := quorum.OpenLog(quorum.Options{
+		FS: b.opt.FS, Dir: filepath.Join(b.opt.DataDir, metadataFolder), Clock: b.clock,
+		Self: self, Voters: []quorum.Member{self}, Logger: b.log,
+	}, quorum.LogHooks{
+		Restore: m.restore, Records: m.records, Lead: m.lead, Resign: m.resign, SnapshotDue: m.snapshotDue,
+	})
+	if err != nil {
+		m.runtime.Close()
+		return nil, fmt.Errorf("metadata log: %w", err)
+	}
+	m.log = l
+	return m, nil
+}
+
+// controllerTimeout is how long a decision of the controller may take to be committed.
+const controllerTimeout = 15 * time.Second
+
+// image is the newest committed image.
+func (m *metadataLog) image() *metadata.Image { return m.img.Load() }
+
+// submit hands a request to the controller.
+func (m *metadataLog) submit(req any, done func(body any, err error)) {
+	m.runtime.Submit(controllerShard, req, done)
+}
+
+func (m *metadataLog) restore(_, _ int64, recs iter.Seq2[machine.Record, error]) error {
+	b := metadata.NewBuilder(nil)
+	for rec, err := range recs {
+		if err != nil {
+			return err
+		}
+		r, err := schema.Decode(rec.Value)
+		if err != nil {
+			return fmt.Errorf("metadata snapshot: %w", err)
+		}
+		if err := b.Apply(0, r); err != nil {
+			return fmt.Errorf("metadata snapshot: %w", err)
+		}
+	}
+	m.builder = b
+	return m.publish()
+}
+
+// records takes one committed batch into the image, publishes it, and only then lets
+// the replies that wait for it go.
+func (m *metadataLog) records(batch quorum.Batch) error {
+	for i, rec := range batch.Records {
+		r, err := schema.Decode(rec.Value)
+		if err != nil {
+			return fmt.Errorf("metadata record %d: %w", batch.Base+int64(i), err)
+		}
+		if err := m.builder.Apply(batch.Base+int64(i), r); err != nil {
+			return fmt.Errorf("metadata record %d: %w", batch.Base+int64(i), err)
+		}
+	}
+	if err := m.publish(); err != nil {
+		return err
+	}
+	if term := m.term.Load(); term != 0 {
+		m.runtime.Committed(controllerShard, term, batch.End())
+	}
+	return nil
+}
+
+// publish cuts an image and hands it on.
+func (m *metadataLog) publish() error {
+	img, delta := m.builder.Image()
+	if img == nil {
+		return nil
+	}
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	m.takeConfigs(img)
+	m.img.Store(img)
+	if m.serving.Load() {
+		m.follow(img, delta)
+	}
+	return nil
+}
+
+// takeConfigs resolves the broker's dynamic settings anew.
+func (m *metadataLog) takeConfigs(img *metadata.Image) {
+	own := img.Config(metadata.ResourceBroker, fmt.Sprint(m.b.nodeID))
+	all := img.Config(metadata.ResourceBroker, "")
+	cfg, warnings := m.b.opt.Config.WithDynamic(own, all)
+	for _, w := range warnings {
+		m.b.log.Warn("dynamic setting", "why", w.String())
+	}
+	m.b.cfg.Store(cfg)
+}
+
+// follow makes the replicas and the coordinators follow a change.
+func (m *metadataLog) follow(img *metadata.Image, delta *metadata.Delta) {
+	if err := m.b.replicas.Apply(img, delta); err != nil {
+		m.b.log.Error("metadata change not followed in full", "why", err)
+	}
+	var deleted []group.Topic
+	for _, c := range delta.Topics {
+		if c.New == nil {
+			deleted = append(deleted, group.Topic{Name: c.Old.Name, ID: c.Old.ID})
+		}
+	}
+	if len(deleted) > 0 {
+		m.forget(img, deleted)
+	}
+}
+
+// forget removes the committed offsets of deleted topics. A coordinator that cannot
+// do it now does it when it is loaded next, by the image of then.
+func (m *metadataLog) forget(img *metadata.Image, deleted []group.Topic) {
+	offsets := img.Topic(metadata.OffsetsTopic)
+	if offsets == nil {
+		return
+	}
+	for _, p := range offsets.Partitions {
+		if p.Leader != m.b.nodeID {
+			continue
+		}
+		m.b.groups.Submit(api.GroupShard(p.Index), group.TopicsDeleted{Topics: deleted}, func(_ any, err error) {
+			if err != nil {
+				m.b.log.Warn("offsets of deleted topics not removed", "partition", p.Index, "why", err)
+			}
+		})
+	}
+}
+
+func (m *metadataLog) lead(epoch int32, end int64) {
+	m.term.Store(epoch)
+	opts := metadata.Options{Config: m.b.opt.Config, Features: featureRanges(), NodeID: m.b.nodeID}
+	m.runtime.Lead(controllerShard, epoch, m.log, func() machine.Machine { return metadata.NewController(nil, opts) })
+	m.runtime.Committed(controllerShard, epoch, end)
+	select {
+	case m.led <- epoch:
+	default: // nobody waits any more
+	}
+}
+
+func (m *metadataLog) resign(epoch int32) {
+	m.term.CompareAndSwap(epoch, 0)
+	m.runtime.Resign(controllerShard, epoch)
+}
+
+// snapshotDue writes a snapshot of the newest image, beside the hooks.
+func (m *metadataLog) snapshotDue(int64) {
+	img := m.image()
+	m.snapshots.Go(func() {
+		if err := m.log.TakeSnapshot(img.Index(), imageRecords(img)); err != nil && !errors.Is(err, quorum.ErrClosed) {
+			m.b.log.Error("metadata snapshot not written", "why", err)
+		}
+	})
+}
+
+// imageRecords are the records that rebuild an image.
+func imageRecords(img *metadata.Image) iter.Seq[machine.Record] {
+	return func(yield func(machine.Record) bool) {
+		level := max(img.Feature(schema.FeatureName), 1)
+		for r := range img.Records() {
+			value, err := schema.Append(nil, r, level)
+			if err != nil {
+				panic(fmt.Sprintf("broker: a record of the image cannot be encoded: %v", err)) // it was decoded before
+			}
+			if !yield(machine.Record{Value: value}) {
+				return
+			}
+		}
+	}
+}
+
+// featureRanges are the feature levels that this build can run.
+func featureRanges() []metadata.FeatureRange {
+	var all []metadata.FeatureRange
+	for _, f := range api.Features {
+		all = append(all, metadata.FeatureRange{Name: f.Name, Min: f.Min, Max: f.Max})
+	}
+	return all
+}
+
+// start waits until this node leads, creates the cluster in an empty log, registers
+// the broker and opens its partitions.
+func (m *metadataLog) start(ctx context.Context) error {
+	m.log.Start()
+	select {
+	case <-m.led:
+	case <-m.log.Node().Failed():
+		return m.failed()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	go m.watch()
+	levels := map[string]int16{}
+	for _, f := range api.Features {
+		levels[f.Name] = f.Max
+	}
+	body, err := m.ask(ctx, &metadata.Bootstrap{ClusterID: m.b.dir.ClusterID(), Features: levels})
+	if err != nil {
+		return fmt.Errorf("creating the cluster: %w", err)
+	}
+	if reply := body.(*metadata.BootstrapReply); reply.Created {
+		m.b.log.Info("cluster created", "cluster", reply.ClusterID)
+	}
+	if err := m.register(ctx); err != nil {
+		return err
+	}
+	if err := m.heartbeat(ctx); err != nil {
+		return err
+	}
+	m.serve()
+	m.b.every(config.Millis(m.b.config(), config.BrokerHeartbeatIntervalMs), func() {
+		if err := m.heartbeat(m.b.ctx); err != nil && m.b.ctx.Err() == nil {
+			m.b.log.Warn("heartbeat", "why", err)
+		}
+	})
+	return nil
+}
+
+// serve opens the partitions of the newest image; later ones are followed as they come.
+func (m *metadataLog) serve() {
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	img := m.image()
+	m.follow(img, metadata.Diff(nil, img))
+	m.serving.Store(true)
+}
+
+// ask submits a request and waits for its answer; loading counts as waiting.
+func (m *metadataLog) ask(ctx context.Context, req any) (any, error) {
+	type answer struct {
+		body any
+		err  error
+	}
+	for {
+		done := make(chan answer, 1)
+		m.submit(req, func(body any, err error) { done <- answer{body, err} })
+		select {
+		case a := <-done:
+			if errors.Is(a.err, machine.ErrLoading) {
+				if !m.b.pause(time.Millisecond) {
+					return nil, context.Canceled
+				}
+				continue
+			}
+			if err, ok := a.body.(error); ok && a.err == nil {
+				return nil, err
+			}
+			return a.body, a.err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (m *metadataLog) register(ctx context.Context) error {
+	req := kmsg.NewPtrBrokerRegistrationRequest()
+	req.Version = req.MaxVersion()
+	req.BrokerID, req.ClusterID, req.IncarnationID = m.b.nodeID, m.image().ClusterID(), m.incarnation
+	req.LogDirs = [][16]byte{m.b.dir.DirectoryID()}
+	req.Features = metadata.RegistrationFeatures(featureRanges())
+	if rack := m.b.config().String(config.BrokerRack); rack != "" {
+		req.Rack = &rack
+	}
+	for _, l := range m.b.config().Listeners() {
+		if l.Controller {
+			continue
+		}
+		out := kmsg.NewBrokerRegistrationRequestListener()
+		out.Name, out.Host, out.Port = l.Name, l.Host, uint16(m.b.boundPort(l.Name))
+		if e, set := m.b.config().Advertised(l.Name); set {
+			out.Host = e.Host
+			if e.Port != 0 {
+				out.Port = uint16(e.Port)
+			}
+		}
+		req.Listeners = append(req.Listeners, out)
+	}
+	body, err := m.ask(ctx, &metadata.RegisterBroker{Req: req})
+	if err != nil {
+		return fmt.Errorf("registering broker %d: %w", m.b.nodeID, err)
+	}
+	resp := body.(*kmsg.BrokerRegistrationResponse)
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return fmt.Errorf("registering broker %d: %w", m.b.nodeID, err)
+	}
+	m.epoch = resp.BrokerEpoch
+	return nil
+}
+
+// heartbeat tells the controller that the broker is alive and how far it has followed.
+func (m *metadataLog) heartbeat(ctx context.Context) error {
+	req := kmsg.NewPtrBrokerHeartbeatRequest()
+	req.Version = req.MaxVersion()
+	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = m.b.nodeID, m.epoch, m.image().Index()
+	body, err := m.ask(ctx, &metadata.Request{Req: req})
+	if err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	return kerr.ErrorForCode(body.(*kmsg.BrokerHeartbeatResponse).ErrorCode)
+}
+
+// allocateIDs asks the controller for a block of producer ids.
+func (m *metadataLog) allocateIDs(done func(resp *kmsg.AllocateProducerIDsResponse, err error)) {
+	req := kmsg.NewPtrAllocateProducerIDsRequest()
+	req.BrokerID, req.BrokerEpoch = m.b.nodeID, m.epoch
+	m.submit(&metadata.Request{Req: req}, func(body any, err error) {
+		if resp, ok := body.(*kmsg.AllocateProducerIDsResponse); ok && err == nil {
+			done(resp, nil)
+			return
+		}
+		if why, ok := body.(error); ok && err == nil {
+			err = why
+		}
+		done(nil, err)
+	})
+}
+
+// watch ends the process when the metadata log fails: what cannot be synced must not
+// be answered for.
+func (m *metadataLog) watch() {
+	select {
+	case <-m.log.Node().Failed():
+		m.b.opt.Failed(m.failed())
+	case <-m.b.ctx.Done():
+	}
+}
+
+func (m *metadataLog) failed() error {
+	if err := m.log.Node().Err(); err != nil {
+		return fmt.Errorf("metadata log: %w", err)
+	}
+	return nil
+}
+
+// close ends the controller and the member.
+func (m *metadataLog) close() error {
+	m.runtime.Close()
+	err := m.log.Close()
+	m.snapshots.Wait()
+	return err
+}

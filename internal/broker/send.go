@@ -1,0 +1,127 @@
+package broker
+
+import (
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/leat-stream/leat/internal/api"
+)
+
+// zeroCopyFrom is the length from which a run of a segment goes out by sendfile; a
+// shorter one is cheaper to read and to write together with what stands around it.
+const zeroCopyFrom = 64 << 10
+
+// fileRun is a run that lies in one operating system file.
+type fileRun interface {
+	File() (f *os.File, pos int64)
+}
+
+// sender writes answers to one connection.
+type sender struct {
+	nc   net.Conn
+	raw  syscall.RawConn // nil when the connection is no socket
+	bufs [][]byte
+	held []*[]byte // pooled copies of small runs
+}
+
+func newSender(nc net.Conn) *sender {
+	s := &sender{nc: nc}
+	if sc, ok := nc.(syscall.Conn); ok && canSendfile {
+		if raw, err := sc.SyscallConn(); err == nil {
+			s.raw = raw
+		}
+	}
+	return s
+}
+
+// send writes the pieces in order and tells how many bytes went out.
+func (s *sender) send(pieces []api.Piece) (n int64, err error) {
+	if err := s.nc.SetWriteDeadline(time.Now().Add(stalled)); err != nil {
+		return 0, err
+	}
+	defer s.drop()
+	for _, p := range pieces {
+		if p.Run == nil {
+			s.bufs = append(s.bufs, p.Bytes)
+			continue
+		}
+		f, pos := s.zeroCopy(p.Run)
+		if f == nil {
+			if err := s.copyIn(p.Run); err != nil {
+				return n, err
+			}
+			continue
+		}
+		m, err := s.flush(true)
+		n += m
+		if err != nil {
+			return n, err
+		}
+		m, err = sendfile(s.raw, f, pos, int64(p.Run.Len()))
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	m, err := s.flush(false)
+	return n + m, err
+}
+
+// zeroCopy says where a run lies if it is to go by sendfile.
+func (s *sender) zeroCopy(r api.Run) (*os.File, int64) {
+	if s.raw == nil || r.Len() < zeroCopyFrom {
+		return nil, 0
+	}
+	if fr, ok := r.(fileRun); ok {
+		return fr.File()
+	}
+	return nil, 0
+}
+
+var runBuffers = sync.Pool{New: func() any { b := make([]byte, zeroCopyFrom); return &b }}
+
+// copyIn reads a run into pooled memory, in pieces of one buffer.
+func (s *sender) copyIn(r api.Run) error {
+	for off := 0; off < r.Len(); {
+		b := runBuffers.Get().(*[]byte)
+		s.held = append(s.held, b)
+		part := (*b)[:min(zeroCopyFrom, r.Len()-off)]
+		if _, err := r.ReadAt(part, int64(off)); err != nil {
+			return err
+		}
+		s.bufs = append(s.bufs, part)
+		off += len(part)
+	}
+	return nil
+}
+
+// flush writes what is gathered; more says that a file's bytes follow at once.
+func (s *sender) flush(more bool) (int64, error) {
+	if len(s.bufs) == 0 {
+		return 0, nil
+	}
+	var n int64
+	var err error
+	if s.raw != nil {
+		n, err = writeVec(s.raw, s.bufs, more)
+	} else {
+		b := net.Buffers(s.bufs)
+		n, err = b.WriteTo(s.nc)
+	}
+	s.bufs = s.bufs[:0]
+	return n, err
+}
+
+// drop gives back pooled memory and forgets the caller's.
+func (s *sender) drop() {
+	clear(s.bufs[:cap(s.bufs)])
+	s.bufs = s.bufs[:0]
+	for i, b := range s.held {
+		runBuffers.Put(b)
+		s.held[i] = nil
+	}
+	s.held = s.held[:0]
+}

@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/record"
+	"github.com/leat-stream/leat/internal/replica"
+)
+
+// codecs maps compression.type; "producer" is absent, since it leaves batches alone.
+var codecs = map[string]record.Codec{
+	"uncompressed": record.CodecNone, "gzip": record.CodecGzip, "snappy": record.CodecSnappy,
+	"lz4": record.CodecLZ4, "zstd": record.CodecZstd,
+}
+
+// topicSettings resolves what the replicas need to know of a topic.
+func topicSettings(cfg *config.Config, img *metadata.Image, topic string) replica.Settings {
+	t := cfg.ResolveTopic(img.Config(metadata.ResourceTopic, topic))
+	return replica.Settings{
+		Log:     logConfig(cfg, &t),
+		MinISR:  img.MinISR(topic),
+		Durable: !t.Relaxed,
+		Watched: topic == metadata.OffsetsTopic,
+		Deletes: t.CleanupDelete || !t.CleanupCompact,
+	}
+}
+
+func logConfig(cfg *config.Config, t *config.Topic) log.Config {
+	c := log.DefaultConfig()
+	c.Durable = !t.Relaxed
+	c.SegmentBytes, c.SegmentMs, c.SegmentJitterMs = int64(t.SegmentBytes), t.SegmentMs, t.SegmentJitterMs
+	c.IndexBytes, c.IndexIntervalBytes = int64(t.SegmentIndexBytes), int64(t.IndexIntervalBytes)
+	c.Preallocate = t.Preallocate
+	c.FlushMessages, c.FlushMs = t.FlushMessages, t.FlushMs
+	c.FileDeleteDelayMs = t.FileDeleteDelayMs
+	c.MaxMessageBytes, c.MaxDecompressedBytes = t.MaxMessageBytes, t.MaxDecompressedMessageBytes
+	c.TimestampType = record.CreateTime
+	if t.LogAppendTime {
+		c.TimestampType = record.LogAppendTime
+	}
+	c.TimestampBeforeMaxMs, c.TimestampAfterMaxMs = t.MessageTimestampBeforeMaxMs, t.MessageTimestampAfterMaxMs
+	if codec, own := codecs[t.CompressionType]; own {
+		c.CompressionSet = true
+		c.Compression = record.Compression{Codec: codec, Level: compressionLevel(t, codec)}
+	}
+	c.Delete, c.RetentionMs, c.RetentionBytes = t.CleanupDelete, t.RetentionMs, t.RetentionBytes
+	c.Compact, c.MinCleanable = t.CleanupCompact, t.MinCleanableDirtyRatio
+	c.MinCompactLagMs, c.MaxCompactLagMs, c.DeleteRetention = t.MinCompactionLagMs, t.MaxCompactionLagMs, t.DeleteRetentionMs
+	c.ProducerExpireMs = int64(cfg.Int(config.ProducerIdExpirationMs))
+	return c
+}
+
+// compressionLevel is the level that a topic asks of its codec.
+func compressionLevel(t *config.Topic, codec record.Codec) int {
+	switch codec {
+	case record.CodecGzip:
+		return t.CompressionGzipLevel
+	case record.CodecLZ4:
+		return t.CompressionLz4Level
+	case record.CodecZstd:
+		return t.CompressionZstdLevel
+	}
+	return 0
+}

@@ -1,0 +1,218 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// Apply follows the metadata: it creates and opens logs, takes and gives up
+// leadership, takes over settings, and deletes what was deleted. Images must come in
+// order; calls do not overlap. The first call gets an image and the delta from
+// nothing. A log that cannot be opened is reported and leaves its partition out; the
+// others go on.
+func (m *Manager) Apply(img *metadata.Image, delta *metadata.Delta) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	for _, c := range delta.Topics {
+		if c.New == nil {
+			errs = append(errs, m.remove(c.Old))
+			continue
+		}
+		errs = append(errs, m.update(img, c))
+	}
+	for _, r := range delta.Configs {
+		switch {
+		case r.Type == metadata.ResourceBroker:
+			m.refresh(img, "")
+		case r.Type == metadata.ResourceTopic:
+			m.refresh(img, r.Name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// update follows one created or changed topic.
+func (m *Manager) update(img *metadata.Image, c metadata.TopicChange) error {
+	t := m.topic(c.New)
+	settings := m.opt.Config(img, c.New.Name)
+	var errs []error
+	for _, i := range c.Partitions {
+		part := c.New.Partition(i)
+		if part == nil {
+			continue
+		}
+		p := t.partition(i)
+		if !slices.Contains(part.Replicas, m.opt.NodeID) {
+			if p != nil {
+				errs = append(errs, m.drop(t, p))
+			}
+			continue
+		}
+		if p == nil {
+			var err error
+			if p, err = m.open(c.New, part, settings); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			p.assume(newRole(m.opt.NodeID, part, settings))
+			t.mu.Lock()
+			t.parts[i] = p
+			t.mu.Unlock()
+			p.announce(nil)
+			continue
+		}
+		old := p.st.Load()
+		p.assume(newRole(m.opt.NodeID, part, settings))
+		p.announce(old)
+	}
+	return errors.Join(errs...)
+}
+
+// topic gives the entry of a topic, making it if need be.
+func (m *Manager) topic(of *metadata.Topic) *topic {
+	if v, ok := m.byID.Load(of.ID); ok {
+		return v.(*topic)
+	}
+	t := &topic{name: of.Name, id: of.ID, parts: map[int32]*Partition{}}
+	m.byID.Store(of.ID, t)
+	m.byName.Store(of.Name, t)
+	return t
+}
+
+func (m *Manager) open(t *metadata.Topic, part *metadata.Partition, s Settings) (*Partition, error) {
+	id := log.LogID{Topic: t.Name, TopicID: t.ID, Partition: part.Index}
+	p := &Partition{m: m, id: id}
+	l, err := m.opt.Dir.OpenLog(id, s.Log, log.Hooks{Synced: func(int64) { p.synced() }})
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", id, err)
+	}
+	p.log = l
+	return p, nil
+}
+
+func newRole(self int32, part *metadata.Partition, s Settings) *role {
+	return &role{
+		leader: part.Leader, leaderEpoch: part.LeaderEpoch, partitionEpoch: part.PartitionEpoch,
+		replicas: part.Replicas, isr: part.ISR,
+		leading:  part.Leader == self,
+		minISR:   max(1, min(s.MinISR, len(part.Replicas))),
+		Settings: s,
+	}
+}
+
+// assume takes a role that the metadata log gave. A new leader epoch starts at the
+// log's end; whoever waited under an older one is told that the leader is gone,
+// unless this broker leads on.
+func (p *Partition) assume(r *role) {
+	p.mu.Lock()
+	old := p.st.Load()
+	p.st.Store(r)
+	if old == nil {
+		p.hw.Store(max(p.log.StartOffset(), min(p.log.HighWatermark(), p.log.EndOffset())))
+	}
+	var wake wakeups
+	var started error
+	if r.leading {
+		if old == nil || !old.leading || old.leaderEpoch != r.leaderEpoch {
+			started = p.log.AssignEpoch(r.leaderEpoch)
+		}
+		wake = p.advance(r)
+	}
+	lost := old != nil && old.leading && !r.leading
+	p.mu.Unlock()
+	wake.run()
+	if started != nil {
+		// The log says the same to every append, which is where clients learn it.
+		p.m.opt.Logger.Error("leader epoch not started", "partition", p.id.String(), "epoch", r.leaderEpoch, "why", started)
+	}
+	if lost {
+		p.failWaiting(kerr.NotLeaderForPartition)
+	}
+	if old == nil || old.Log != r.Log {
+		p.log.SetConfig(r.Log)
+	}
+}
+
+// announce tells the coordinators' runtime of leadership gained and lost.
+func (p *Partition) announce(old *role) {
+	r := p.st.Load()
+	if !r.Watched {
+		return
+	}
+	if old != nil && old.leading && (!r.leading || old.leaderEpoch != r.leaderEpoch) {
+		p.m.opt.Resigned(p, old.leaderEpoch)
+	}
+	if r.leading && (old == nil || !old.leading || old.leaderEpoch != r.leaderEpoch) {
+		p.m.opt.Led(p, r.leaderEpoch)
+		p.m.opt.Committed(p, p.HighWatermark())
+	}
+}
+
+// remove deletes a topic that was deleted by a committed record.
+func (m *Manager) remove(of *metadata.Topic) error {
+	v, ok := m.byID.LoadAndDelete(of.ID)
+	if !ok {
+		return nil
+	}
+	t := v.(*topic)
+	m.byName.CompareAndDelete(t.name, v)
+	var errs []error
+	for _, p := range t.all() {
+		errs = append(errs, m.drop(t, p))
+	}
+	return errors.Join(errs...)
+}
+
+// drop deletes one partition's log.
+func (m *Manager) drop(t *topic, p *Partition) error {
+	t.mu.Lock()
+	delete(t.parts, p.id.Partition)
+	t.mu.Unlock()
+	old := p.st.Load()
+	gone := *old
+	gone.leading = false
+	p.mu.Lock()
+	p.st.Store(&gone)
+	p.mu.Unlock()
+	p.failWaiting(kerr.UnknownTopicOrPartition)
+	if old.Watched && old.leading {
+		m.opt.Resigned(p, old.leaderEpoch)
+	}
+	if err := m.opt.Dir.Delete(p.id); err != nil {
+		return fmt.Errorf("deleting %s: %w", p.id, err)
+	}
+	return nil
+}
+
+// refresh takes over changed settings: of one topic, or of all when name is empty.
+func (m *Manager) refresh(img *metadata.Image, name string) {
+	each := func(v any) {
+		t := v.(*topic)
+		settings := m.opt.Config(img, t.name)
+		for _, p := range t.all() {
+			if part := img.Topic(t.name).Partition(p.id.Partition); part != nil {
+				p.assume(newRole(m.opt.NodeID, part, settings))
+			}
+		}
+	}
+	if name != "" {
+		if v, ok := m.byName.Load(name); ok {
+			each(v)
+		}
+		return
+	}
+	m.byName.Range(func(_, v any) bool { each(v); return true })
+}
+
+// Stop wakes whoever waits, before the broker closes its connections: producers are
+// told that the leader is gone, consumers get what there is.
+func (m *Manager) Stop() {
+	m.Each(func(p *Partition) { p.failWaiting(kerr.NotLeaderForPartition) })
+}

@@ -1,0 +1,107 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/record"
+)
+
+// AppendIn appends one batch that a coordinator decided, if this broker still leads
+// the partition in exactly that epoch. It returns the offset of the last record,
+// which is not committed yet: Options.Committed tells when it is.
+func (p *Partition) AppendIn(epoch int32, batch []byte) (last int64, err error) {
+	p.mu.Lock()
+	r := p.st.Load()
+	if !r.leading || r.leaderEpoch != epoch {
+		p.mu.Unlock()
+		return 0, kerr.NotLeaderForPartition
+	}
+	if len(r.isr) < r.minISR {
+		p.mu.Unlock()
+		return 0, kerr.NotEnoughReplicas
+	}
+	res := p.append(r, batch, log.OriginCoordinator)
+	if res.Err != nil {
+		p.mu.Unlock()
+		return 0, fmt.Errorf("%w: %w", res.Err, res.Cause)
+	}
+	p.park(pending{end: res.Info.LastOffset + 1, bytes: len(batch)})
+	var wake wakeups
+	if !r.Durable {
+		wake = p.advance(r)
+	}
+	p.mu.Unlock()
+	wake.run()
+	return res.Info.LastOffset, nil
+}
+
+// loadChunk is how much a coordinator reads at a time while it loads.
+const loadChunk = 1 << 20
+
+// maxDecompressed bounds one batch of a coordinator's log, in bytes; coordinators
+// write far smaller ones.
+const maxDecompressed = 256 << 20
+
+// ReadAll calls fn for every record from the log's start to its end, committed or
+// not, while this broker leads in epoch. Keys and values are valid during the call
+// only. It returns the end offset.
+func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record) error) (end int64, err error) {
+	next := p.log.StartOffset()
+	buf := []byte(nil)
+	for {
+		r := p.st.Load()
+		if !r.leading || r.leaderEpoch != epoch {
+			return next, kerr.NotLeaderForPartition
+		}
+		end := p.log.EndOffset()
+		if next >= end {
+			return end, nil
+		}
+		run, err := p.log.Read(next, loadChunk, end, true)
+		if err != nil {
+			return next, err
+		}
+		if run.Len() == 0 {
+			run.Release()
+			return end, nil
+		}
+		buf = append(buf[:0], make([]byte, run.Len())...)
+		_, err = run.ReadAt(buf, 0)
+		run.Release()
+		if err != nil {
+			return next, err
+		}
+		if next, err = eachRecord(buf, next, fn); err != nil {
+			return next, err
+		}
+	}
+}
+
+// eachRecord walks the data records of whole batches, skipping those below from and
+// control batches; it returns the offset after the last batch.
+func eachRecord(buf []byte, from int64, fn func(b record.Batch, r record.Record) error) (next int64, err error) {
+	next = from
+	for b, err := range record.Split(buf) {
+		if err != nil {
+			return next, err
+		}
+		if !b.IsControl() {
+			for r, err := range b.Records(maxDecompressed) {
+				if err != nil {
+					return next, err
+				}
+				if r.Offset < from {
+					continue
+				}
+				if err := fn(b, r); err != nil {
+					return next, err
+				}
+			}
+		}
+		next = b.LastOffset() + 1
+	}
+	return next, nil
+}

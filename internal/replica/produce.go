@@ -1,0 +1,179 @@
+package replica
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/log"
+)
+
+// ProducePart is the records for one partition.
+type ProducePart struct {
+	Partition *Partition
+	Batches   []byte // used until Produce returns
+}
+
+// Produced is the outcome for one partition.
+type Produced struct {
+	Err        *kerr.Error // nil when acknowledged
+	Cause      error       // what the log said, for the error message and per-record errors
+	Info       log.AppendInfo
+	Leadership Leadership // for KIP-951, when Err is NOT_LEADER_OR_FOLLOWER
+}
+
+// ProduceOp is one produce request on its way to being acknowledged.
+type ProduceOp struct {
+	// Results are in the order of the parts; they are stable once ready was called.
+	Results []Produced
+
+	mu    sync.Mutex
+	open  int // results still waiting for the high watermark
+	wait  []bool
+	fired atomic.Bool
+	timer env.Timer
+	ready func(*ProduceOp)
+}
+
+// Produce appends each part, in order, and calls ready once: at once when nothing
+// has to wait (acks 0 and 1, or every part failed), else when the high watermark
+// has passed every part or timeout is over (REQUEST_TIMED_OUT for those it has not).
+func (m *Manager) Produce(parts []ProducePart, acks int16, timeout time.Duration, ready func(*ProduceOp)) {
+	op := &ProduceOp{Results: make([]Produced, len(parts)), ready: ready}
+	if acks == -1 {
+		op.wait = make([]bool, len(parts))
+		op.open = 1 // held until every part is appended, so that it cannot fire early
+	}
+	for i := range parts {
+		parts[i].Partition.produce(parts[i].Batches, acks, op, i)
+	}
+	if acks != -1 {
+		op.fire()
+		return
+	}
+	op.mu.Lock()
+	op.open--
+	left := op.open
+	if left > 0 {
+		op.timer = m.opt.Clock.AfterFunc(timeout, op.expire)
+	}
+	op.mu.Unlock()
+	if left == 0 {
+		op.fire()
+	}
+}
+
+// produce appends one part and stores its result before anybody can settle it.
+func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int) {
+	p.mu.Lock()
+	r, err := p.lead(-1)
+	if err != nil {
+		p.mu.Unlock()
+		op.Results[index] = Produced{Err: err, Leadership: Leadership{r.leader, r.leaderEpoch}}
+		return
+	}
+	if acks == -1 && len(r.isr) < r.minISR {
+		p.mu.Unlock()
+		op.Results[index] = Produced{Err: kerr.NotEnoughReplicas}
+		return
+	}
+	res := p.append(r, batches, log.OriginClient)
+	op.Results[index] = res
+	if res.Err != nil {
+		p.mu.Unlock()
+		return
+	}
+	end := res.Info.LastOffset + 1
+	if acks == -1 && p.hw.Load() < end {
+		op.await(index)
+		p.park(pending{end: end, bytes: len(batches), op: op, index: index})
+	} else if !res.Info.Duplicate {
+		p.park(pending{end: end, bytes: len(batches)})
+	}
+	var wake wakeups
+	if !r.Durable {
+		wake = p.advance(r)
+	}
+	p.mu.Unlock()
+	wake.run()
+}
+
+// append writes to the log with mu held.
+func (p *Partition) append(r *role, batches []byte, origin log.Origin) Produced {
+	info, err := p.log.Append(batches, log.AppendOptions{
+		LeaderEpoch: r.leaderEpoch, Origin: origin, Now: p.m.now(),
+	})
+	if err != nil {
+		return Produced{Err: appendError(err), Cause: err, Info: info}
+	}
+	return Produced{Info: info}
+}
+
+// park remembers an append above the high watermark, in order of its end. Appends
+// come in order; only a duplicate of an uncommitted batch lands before the last one.
+func (p *Partition) park(a pending) {
+	i := len(p.pending)
+	for i > 0 && p.pending[i-1].end > a.end {
+		i--
+	}
+	p.pending = append(p.pending, pending{})
+	copy(p.pending[i+1:], p.pending[i:])
+	p.pending[i] = a
+}
+
+func (op *ProduceOp) await(index int) {
+	op.mu.Lock()
+	op.wait[index] = true
+	op.open++
+	op.mu.Unlock()
+}
+
+// settle ends the wait of one part.
+func (op *ProduceOp) settle(index int, err *kerr.Error) {
+	op.mu.Lock()
+	if !op.wait[index] {
+		op.mu.Unlock()
+		return
+	}
+	op.wait[index] = false
+	op.Results[index].Err = err
+	op.open--
+	left := op.open
+	op.mu.Unlock()
+	if left == 0 {
+		op.fire()
+	}
+}
+
+// expire fails the parts that still wait.
+func (op *ProduceOp) expire() {
+	op.mu.Lock()
+	for i, w := range op.wait {
+		if w {
+			op.wait[i] = false
+			op.Results[i].Err = kerr.RequestTimedOut
+			op.open--
+		}
+	}
+	left := op.open
+	op.mu.Unlock()
+	if left == 0 {
+		op.fire()
+	}
+}
+
+func (op *ProduceOp) fire() {
+	if op.fired.Swap(true) {
+		return
+	}
+	op.mu.Lock()
+	t := op.timer
+	op.mu.Unlock()
+	if t != nil {
+		t.Stop()
+	}
+	op.ready(op)
+}

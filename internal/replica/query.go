@@ -1,0 +1,139 @@
+package replica
+
+import (
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/log"
+)
+
+// Special timestamps of ListOffsets.
+const (
+	Latest         int64 = -1 // the high watermark, or the last stable offset
+	Earliest       int64 = -2
+	MaxTimestamp   int64 = -3 // KIP-734
+	EarliestLocal  int64 = -4 // KIP-405
+	LatestTiered   int64 = -5 // KIP-1005
+	EarliestUpload int64 = -6 // KIP-1023
+)
+
+// Listed is the answer of ListOffsets for one partition; -1 means none.
+type Listed struct {
+	Err         *kerr.Error
+	Timestamp   int64
+	Offset      int64
+	LeaderEpoch int32
+}
+
+// ListOffset looks an offset up by time or by one of the special timestamps. Only
+// offsets that readers may see are found.
+func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, committed bool) Listed {
+	r, lerr := p.lead(currentEpoch)
+	if lerr != nil {
+		return Listed{lerr, -1, -1, -1}
+	}
+	upTo := p.HighWatermark()
+	if committed {
+		upTo = p.LastStableOffset()
+	}
+	switch timestamp {
+	case Latest:
+		return Listed{nil, -1, upTo, r.leaderEpoch}
+	case Earliest, EarliestLocal:
+		start := p.log.StartOffset()
+		return Listed{nil, -1, start, p.epochAt(start)}
+	case LatestTiered, EarliestUpload: // nothing is tiered here
+		return Listed{nil, -1, -1, -1}
+	case MaxTimestamp:
+		return p.found(p.log.MaxTimestampOffset(upTo))
+	}
+	if timestamp < 0 {
+		return Listed{kerr.UnsupportedVersion, -1, -1, -1}
+	}
+	return p.found(p.log.OffsetForTime(timestamp, upTo))
+}
+
+func (p *Partition) found(at log.TimeOffset, ok bool, err error) Listed {
+	switch {
+	case err != nil:
+		return Listed{readError(err), -1, -1, -1}
+	case !ok:
+		return Listed{nil, -1, -1, -1}
+	}
+	return Listed{nil, at.Timestamp, at.Offset, p.epochAt(at.Offset)}
+}
+
+// epochAt is the leader epoch in which the record at offset was written, -1 when unknown.
+func (p *Partition) epochAt(offset int64) int32 { return p.log.EpochForOffset(offset) }
+
+// EpochEnd answers OffsetForLeaderEpoch: the largest epoch not above the asked one
+// and where it ended (KIP-101, KIP-279); -1, -1 when unknown.
+func (p *Partition) EpochEnd(epoch, currentEpoch int32) (int32, int64, *kerr.Error) {
+	r, lerr := p.lead(currentEpoch)
+	if lerr != nil {
+		return -1, -1, lerr
+	}
+	if epoch == r.leaderEpoch {
+		return epoch, p.HighWatermark(), nil
+	}
+	e, end := p.log.EndOffsetForEpoch(epoch)
+	return e, end, nil
+}
+
+// DeleteRecords moves the log start offset up to before; -1 means the high
+// watermark. The new start is durable when it returns.
+func (p *Partition) DeleteRecords(before int64) (start int64, err *kerr.Error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, lerr := p.lead(-1)
+	if lerr != nil {
+		return -1, lerr
+	}
+	if !r.Deletes {
+		return -1, kerr.PolicyViolation
+	}
+	hw := p.HighWatermark()
+	if before == -1 {
+		before = hw
+	}
+	if before < 0 || before > hw {
+		return -1, kerr.OffsetOutOfRange
+	}
+	if cause := p.log.SetStartOffset(before); cause != nil {
+		if errors.Is(cause, log.ErrOffsetOutOfRange) {
+			return -1, kerr.OffsetOutOfRange
+		}
+		return -1, kerr.KafkaStorageError
+	}
+	return p.log.StartOffset(), nil
+}
+
+// Producers lists the producers that the partition remembers (DescribeProducers).
+func (p *Partition) Producers() ([]log.ProducerInfo, *kerr.Error) {
+	if _, err := p.lead(-1); err != nil {
+		return nil, err
+	}
+	return p.log.Producers(), nil
+}
+
+// Path is the log directory.
+func (m *Manager) Path() string { return m.opt.Dir.Path() }
+
+// Usage is the space of the file system that holds the log directory.
+func (m *Manager) Usage() (env.Usage, error) { return m.opt.FS.Usage(m.opt.Dir.Path()) }
+
+// Failed is why the log directory is offline, nil while it is not.
+func (m *Manager) Failed() error { return m.opt.Dir.Failed() }
+
+// Retain applies retention by time, size and start offset to every partition that
+// this broker leads; failed is told of each that could not be.
+func (m *Manager) Retain(now time.Time, failed func(id log.LogID, err error)) {
+	m.Each(func(p *Partition) {
+		if _, err := p.log.Retain(now, p.HighWatermark()); err != nil {
+			failed(p.id, err)
+		}
+	})
+}

@@ -1,0 +1,151 @@
+// Package replica holds the partitions of this broker: their roles, the in-sync
+// set, the high watermark, and everybody who waits for it to move.
+//
+// The high watermark of a durable partition is the smallest synced end offset over
+// the in-sync replicas; a relaxed partition counts the written end (decision D6).
+// Everything readers see and every acks=all answer follow the high watermark and
+// nothing else. A leader counts its own end only from what the log directory's sync
+// round reported.
+//
+// The package starts no goroutine. It is driven by calls: requests from the API,
+// Synced from the sync round, Apply from the metadata publisher, timers from the
+// clock; a simulator can therefore drive it from one goroutine.
+//
+// Lock order: Partition.mu, then whatever the log takes inside. Callbacks (an
+// operation's ready, Options hooks) run without any lock of this package.
+package replica
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// Options of a Manager. All fields are required.
+type Options struct {
+	NodeID int32
+	FS     env.FS
+	Dir    *log.Dir
+	Clock  env.Clock
+	Logger *slog.Logger
+	// Config resolves a topic's settings under an image.
+	Config func(img *metadata.Image, topic string) Settings
+	// Led is called after this broker became leader of a partition in epoch, and
+	// Resigned after it stopped being; Committed after the high watermark of a led
+	// partition moved. They are called for partitions whose Settings say Watched.
+	Led       func(p *Partition, epoch int32)
+	Resigned  func(p *Partition, epoch int32)
+	Committed func(p *Partition, hw int64)
+}
+
+// Settings of a topic as this package needs them.
+type Settings struct {
+	Log     log.Config
+	MinISR  int
+	Durable bool // the high watermark counts synced bytes only
+	Watched bool // a coordinator lives on this topic
+	Deletes bool // cleanup.policy has delete, or is empty: DeleteRecords is allowed
+}
+
+// Manager is the set of partitions on this broker.
+type Manager struct {
+	opt Options
+
+	byName sync.Map // string -> *topic
+	byID   sync.Map // [16]byte -> *topic
+
+	mu      sync.Mutex // serialises Apply and Close
+	offline error      // the log directory failed; guarded by mu
+}
+
+// topic is one topic's partitions on this broker, by partition index.
+type topic struct {
+	name string
+	id   [16]byte
+
+	mu    sync.RWMutex
+	parts map[int32]*Partition
+}
+
+func (t *topic) partition(i int32) *Partition {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.parts[i]
+}
+
+// all lists the partitions of a topic.
+func (t *topic) all() []*Partition {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	parts := make([]*Partition, 0, len(t.parts))
+	for _, p := range t.parts {
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// New returns an empty manager; Apply fills it.
+func New(opt Options) *Manager { return &Manager{opt: opt} }
+
+// Ref names a partition: by topic name, or by topic id when Topic is empty.
+type Ref struct {
+	Topic   string
+	TopicID [16]byte
+	Index   int32
+}
+
+// Find returns the partition, or the error that a client gets: UNKNOWN_TOPIC_ID for
+// an id nobody has here, UNKNOWN_TOPIC_OR_PARTITION otherwise.
+func (m *Manager) Find(ref Ref) (*Partition, *kerr.Error) {
+	var t *topic
+	if ref.Topic != "" {
+		if v, ok := m.byName.Load(ref.Topic); ok {
+			t = v.(*topic)
+		}
+	} else if v, ok := m.byID.Load(ref.TopicID); ok {
+		t = v.(*topic)
+	} else {
+		return nil, kerr.UnknownTopicID
+	}
+	if t == nil {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	if p := t.partition(ref.Index); p != nil {
+		return p, nil
+	}
+	return nil, kerr.UnknownTopicOrPartition
+}
+
+// Each calls fn for every partition on this broker.
+func (m *Manager) Each(fn func(p *Partition)) {
+	m.byName.Range(func(_, v any) bool {
+		for _, p := range v.(*topic).all() {
+			fn(p)
+		}
+		return true
+	})
+}
+
+// Fail puts every partition offline after the log directory failed: whoever waits
+// for the high watermark gets KAFKA_STORAGE_ERROR. Reads go on.
+func (m *Manager) Fail(err error) {
+	m.mu.Lock()
+	m.offline = err
+	m.mu.Unlock()
+	m.Each(func(p *Partition) { p.failWaiting(kerr.KafkaStorageError) })
+}
+
+// HighWatermarks lists the high watermark of every partition, for the checkpoint.
+func (m *Manager) HighWatermarks() map[log.LogID]int64 {
+	all := map[log.LogID]int64{}
+	m.Each(func(p *Partition) { all[p.id] = p.HighWatermark() })
+	return all
+}
+
+func (m *Manager) now() time.Time { return m.opt.Clock.Now() }

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// httpDoor serves /metrics, /healthz, /readyz and, when enabled, /debug/pprof.
+type httpDoor struct {
+	ln  net.Listener
+	srv *http.Server
+	end chan struct{}
+}
+
+// health tells whether the process is alive and whether it serves.
+type health interface {
+	// Healthy is nil while the node works; a failed log directory is an error.
+	Healthy() error
+	// Ready is nil once the node serves clients.
+	Ready() error
+}
+
+func openHTTP(ctx context.Context, address string, reg *prometheus.Registry, h health, profiling bool) (*httpDoor, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", probe(h.Healthy))
+	mux.HandleFunc("GET /readyz", probe(h.Ready))
+	if profiling {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return &httpDoor{
+		ln:  ln,
+		srv: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10},
+		end: make(chan struct{}),
+	}, nil
+}
+
+// run serves until close; a failure while serving goes to failed.
+func (d *httpDoor) run(failed func(error)) {
+	defer close(d.end)
+	if err := d.srv.Serve(d.ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		failed(fmt.Errorf("http: %w", err))
+	}
+}
+
+// close ends the door and waits for its goroutine. Requests under way (a profile, a
+// scrape) are cut: they hold nothing that must be finished.
+func (d *httpDoor) close() error {
+	err := d.srv.Close()
+	<-d.end
+	return err
+}
+
+func probe(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if err := check(); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintln(w, err)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}

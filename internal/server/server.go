@@ -1,0 +1,192 @@
+// Package server is what "leat serve" runs: the broker, and the HTTP door with
+// metrics and health beside it.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/leat-stream/leat/internal/broker"
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/env"
+)
+
+// stopGrace is how long answers that are owed may take to leave at a stop.
+const stopGrace = 1200 * time.Millisecond
+
+// Options of a server.
+type Options struct {
+	Config *config.Config
+	Log    *slog.Logger
+	// Version is shown in the banner and in the leat_build_info metric.
+	Version string
+	// Banner gets a few lines that say what listens where; nil is silent.
+	Banner io.Writer
+	// Embedded servers leave the process's limits and memory settings alone.
+	Embedded bool
+}
+
+// Server is one node.
+type Server struct {
+	opt    Options
+	reg    *prometheus.Registry
+	broker *broker.Broker
+	http   []*httpDoor
+	failed chan error
+}
+
+// Start opens the data directory and the doors. When it returns, clients are served.
+func Start(ctx context.Context, opt Options) (*Server, error) {
+	s := &Server{opt: opt, reg: prometheus.NewRegistry(), failed: make(chan error, 4)}
+	files := uint64(0)
+	if !opt.Embedded {
+		var err error
+		if files, err = raiseOpenFiles(); err != nil {
+			opt.Log.Warn("open files", "why", err)
+		}
+		if soft := followCgroup(); soft > 0 {
+			opt.Log.Info("memory limit", "bytes", soft)
+		}
+	}
+	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(opt.Version))
+	dir, err := filepath.Abs(opt.Config.DataDir())
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	b, err := broker.Open(ctx, broker.Options{
+		Config: opt.Config, Log: opt.Log, FS: env.OS, Clock: env.Real, Metrics: s.reg,
+		DataDir: dir, OpenFiles: files, Failed: s.fail, Version: opt.Version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.broker = b
+	if err := s.openHTTP(ctx); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	if err := b.Start(ctx); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	s.banner(dir)
+	return s, nil
+}
+
+// openHTTP binds the HTTP door; a further address of the same name (::1 beside
+// 127.0.0.1) may be missing on the machine.
+func (s *Server) openHTTP(ctx context.Context) error {
+	port := ""
+	for i, address := range s.opt.Config.HTTPAddresses() {
+		host, p, err := net.SplitHostPort(address)
+		if err != nil {
+			return fmt.Errorf("http.listen: %w", err)
+		}
+		if i > 0 && p == "0" {
+			p = port
+		}
+		d, err := openHTTP(ctx, net.JoinHostPort(host, p), s.reg, s.broker, s.opt.Config.Bool(config.PprofEnable))
+		if err != nil {
+			if i > 0 {
+				continue
+			}
+			return err
+		}
+		if _, port, err = net.SplitHostPort(d.ln.Addr().String()); err != nil {
+			return fmt.Errorf("http.listen: %w", err)
+		}
+		s.http = append(s.http, d)
+		go d.run(s.fail)
+	}
+	return nil
+}
+
+// fail takes an error after which the server cannot go on.
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // the first ones tell enough
+	}
+}
+
+// Failed yields an error after which the server cannot go on.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Addr is the address of the first listener for clients.
+func (s *Server) Addr() string { return s.broker.Addr() }
+
+// HTTPAddr is the address of the HTTP door, "" when there is none.
+func (s *Server) HTTPAddr() string {
+	if len(s.http) == 0 {
+		return ""
+	}
+	return s.http[0].ln.Addr().String()
+}
+
+// Stop ends the node in order: no new connections, answers that are owed, flush,
+// clean-shutdown marker. It takes less than two seconds.
+func (s *Server) Stop() error { return s.stop() }
+
+func (s *Server) stop() error {
+	err := s.broker.Close(stopGrace)
+	for _, d := range s.http {
+		err = errors.Join(err, d.close())
+	}
+	return err
+}
+
+// Run starts a server, waits until ctx is done or the server fails, and stops it.
+func Run(ctx context.Context, opt Options) error {
+	s, err := Start(ctx, opt)
+	if err != nil {
+		return err
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+		opt.Log.Info("stopping")
+	case failure = <-s.Failed():
+		opt.Log.Error("stopping after a failure", "why", failure)
+	}
+	return errors.Join(failure, s.Stop())
+}
+
+// banner says what listens where.
+func (s *Server) banner(dir string) {
+	w := s.opt.Banner
+	if w == nil {
+		return
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "leat %s (%s)\n", s.opt.Version, runtime.Version())
+	fmt.Fprintf(&b, "  data   %s\n", dir)
+	for _, l := range s.broker.Listening() {
+		fmt.Fprintf(&b, "  kafka  %s  %s\n", l.Address, l.Name)
+	}
+	for _, d := range s.http {
+		fmt.Fprintf(&b, "  http   http://%s  /metrics /healthz /readyz\n", d.ln.Addr())
+	}
+	fmt.Fprintf(&b, "  ready: leat topic create hello --bootstrap-server %s\n", s.broker.Addr())
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		s.opt.Log.Debug("banner not shown", "why", err)
+	}
+}
+
+// buildInfo is the constant metric that names the build.
+func buildInfo(version string) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "leat_build_info", Help: "The build, as labels; always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
+	})
+	g.Set(1)
+	return g
+}
