@@ -15,7 +15,7 @@ import (
 func (c *Controller) alterPartition(req *kmsg.AlterPartitionRequest) outcome {
 	resp := req.ResponseKind().(*kmsg.AlterPartitionResponse)
 	if _, err := c.checkEpoch(req.BrokerID, req.BrokerEpoch); err != nil {
-		resp.ErrorCode, _ = wire(err)
+		resp.ErrorCode, _ = code(err)
 		return outcome{body: resp}
 	}
 	var recs []schema.Record
@@ -42,7 +42,7 @@ func (c *Controller) alterPartition(req *kmsg.AlterPartitionRequest) outcome {
 				}
 				seen[tp] = true
 			}
-			p.ErrorCode, _ = wire(err)
+			p.ErrorCode, _ = code(err)
 			out.Partitions = append(out.Partitions, p)
 		}
 		resp.Topics = append(resp.Topics, out)

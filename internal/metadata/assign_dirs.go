@@ -27,7 +27,7 @@ func (c *Controller) assignDirs(req *kmsg.AssignReplicasToDirsRequest) outcome {
 		err = refuse(kerr.InvalidRequest, "%d assignments; at most %d are allowed.", total, maxAssignments)
 	}
 	if err != nil {
-		resp.ErrorCode, _ = wire(err)
+		resp.ErrorCode, _ = code(err)
 		return outcome{body: resp}
 	}
 	var recs []schema.Record
@@ -50,7 +50,7 @@ func (c *Controller) assignDirs(req *kmsg.AssignReplicasToDirsRequest) outcome {
 				if rec != nil {
 					recs = append(recs, rec)
 				}
-				out.ErrorCode, _ = wire(err)
+				out.ErrorCode, _ = code(err)
 				outTopic.Partitions = append(outTopic.Partitions, out)
 			}
 			outDir.Topics = append(outDir.Topics, outTopic)

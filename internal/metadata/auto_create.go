@@ -2,7 +2,6 @@ package metadata
 
 import (
 	"math/rand/v2"
-	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,7 +23,12 @@ func (c *Controller) autoCreate(a *AutoCreateTopics, r *rand.Rand) outcome {
 	resp.Version = kmsg.NewPtrCreateTopicsRequest().MaxVersion()
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Version = resp.Version
+	seen := make(map[string]bool, len(a.Names))
 	for _, name := range a.Names {
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
 		if t := c.View().Topic(name); t != nil {
 			out := kmsg.NewCreateTopicsResponseTopic()
 			out.Topic, out.TopicID = name, t.ID
@@ -32,9 +36,7 @@ func (c *Controller) autoCreate(a *AutoCreateTopics, r *rand.Rand) outcome {
 			resp.Topics = append(resp.Topics, out)
 			continue
 		}
-		if !slices.ContainsFunc(req.Topics, func(t kmsg.CreateTopicsRequestTopic) bool { return t.Topic == name }) {
-			req.Topics = append(req.Topics, c.autoTopic(name))
-		}
+		req.Topics = append(req.Topics, c.autoTopic(name))
 	}
 	o := c.createTopics(req, r)
 	resp.Topics = append(resp.Topics, o.body.(*kmsg.CreateTopicsResponse).Topics...)

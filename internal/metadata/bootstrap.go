@@ -103,12 +103,12 @@ func (c *Controller) updateFeatures(req *kmsg.UpdateFeaturesRequest) outcome {
 	if err != nil || req.ValidateOnly {
 		recs = nil
 	}
-	resp.ErrorCode, resp.ErrorMessage = wire(err)
+	resp.ErrorCode, resp.ErrorMessage = code(err)
 	if req.Version <= 1 {
 		for i := range req.FeatureUpdates {
 			r := kmsg.NewUpdateFeaturesResponseResult()
 			r.Feature = req.FeatureUpdates[i].Feature
-			r.ErrorCode, r.ErrorMessage = wire(err)
+			r.ErrorCode, r.ErrorMessage = code(err)
 			resp.Results = append(resp.Results, r)
 		}
 	}

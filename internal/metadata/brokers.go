@@ -38,13 +38,16 @@ func RegistrationFeatures(ranges []FeatureRange) []kmsg.BrokerRegistrationReques
 	return out
 }
 
+// maxDirectories bounds the log directories of one broker.
+const maxDirectories = 1000
+
 // register answers BrokerRegistration (versions 0 to 4). A new incarnation is
 // fenced, gets a new broker epoch, and every partition that the earlier one led
 // gets a new leader epoch, so that nothing of the earlier one is taken for it.
 func (c *Controller) register(r *RegisterBroker, now time.Time) outcome {
 	resp := r.Req.ResponseKind().(*kmsg.BrokerRegistrationResponse)
 	if err := c.checkRegistration(r.Req, now); err != nil {
-		resp.ErrorCode, _ = wire(err)
+		resp.ErrorCode, _ = code(err)
 		return outcome{body: resp}
 	}
 	old := c.View().Broker(r.Req.BrokerID)
@@ -117,6 +120,9 @@ func (c *Controller) checkDirectories(req *kmsg.BrokerRegistrationRequest) error
 	if req.Version >= 2 && len(req.LogDirs) == 0 {
 		return refuse(kerr.InvalidRegistration, "No directories specified in request")
 	}
+	if len(req.LogDirs) > maxDirectories {
+		return refuse(kerr.InvalidRegistration, "%d directories; at most %d are allowed.", len(req.LogDirs), maxDirectories)
+	}
 	for i, id := range req.LogDirs {
 		if reservedUUID(id) {
 			return refuse(kerr.InvalidRegistration, "Reserved directory ID in request")
@@ -139,7 +145,7 @@ func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest) outcome {
 	resp := req.ResponseKind().(*kmsg.UnregisterBrokerResponse)
 	b := c.View().Broker(req.BrokerID)
 	if b == nil {
-		resp.ErrorCode, resp.ErrorMessage = wire(refuse(kerr.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID))
+		resp.ErrorCode, resp.ErrorMessage = code(refuse(kerr.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID))
 		return outcome{body: resp}
 	}
 	recs := c.leave(leaving{broker: b.ID, lost: true})

@@ -18,9 +18,11 @@ type Builder struct {
 	cur  Image
 	base *Image // as of the last cut
 	// owned are the topics that no cut image has yet, which may be changed in place.
-	owned   map[*Topic]struct{}
-	touched *touched
-	lists   interner
+	owned map[*Topic]struct{}
+	// ownedConfigs are the resources whose map of configs no cut image has yet.
+	ownedConfigs map[string]struct{}
+	touched      *touched
+	lists        interner
 	// snapshot is set between a snapshot's header and its footer.
 	snapshot bool
 	// snapshotRecords counts the records since the header.
@@ -32,7 +34,10 @@ func NewBuilder(base *Image) *Builder {
 	if base == nil {
 		base = new(Image)
 	}
-	return &Builder{cur: base.copy(), base: base, owned: map[*Topic]struct{}{}, touched: newTouched()}
+	return &Builder{
+		cur: base.copy(), base: base, touched: newTouched(),
+		owned: map[*Topic]struct{}{}, ownedConfigs: map[string]struct{}{},
+	}
 }
 
 // View is the state after the last record applied. It is read-only, and what is
@@ -54,6 +59,7 @@ func (b *Builder) Image() (*Image, *Delta) {
 	delta := b.touched.delta(b.base, &img)
 	b.base, b.touched = &img, newTouched()
 	clear(b.owned)
+	clear(b.ownedConfigs)
 	return &img, delta
 }
 
@@ -93,20 +99,21 @@ func (b *Builder) setBroker(id int32, br *Broker) {
 
 // setConfig sets one config of a resource, or deletes it when value is nil.
 func (b *Builder) setConfig(key, name string, value *string) {
-	old, _ := b.cur.configs.Get(key)
-	m := maps.Clone(old)
+	m, _ := b.cur.configs.Get(key)
+	if _, owned := b.ownedConfigs[key]; !owned || m == nil {
+		if m = maps.Clone(m); m == nil {
+			m = map[string]string{}
+		}
+		b.cur.configs.Set(key, m)
+		b.ownedConfigs[key] = struct{}{}
+	}
 	if value == nil {
 		delete(m, name)
 	} else {
-		if m == nil {
-			m = map[string]string{}
-		}
 		m[name] = *value
 	}
 	if len(m) == 0 {
 		b.cur.configs.Delete(key)
-	} else {
-		b.cur.configs.Set(key, m)
 	}
 	b.touched.configs[key] = struct{}{}
 }
@@ -116,6 +123,7 @@ func (b *Builder) reset(h *schema.SnapshotHeader) {
 	b.touched.all(&b.cur)
 	b.cur = Image{index: h.Index, term: h.Term, lastBrokerEpoch: h.LastBrokerEpoch}
 	clear(b.owned)
+	clear(b.ownedConfigs)
 	b.snapshot, b.snapshotRecords = true, 0
 }
 

@@ -52,7 +52,7 @@ func (c *Controller) alterConfigs(ctx Context, req *kmsg.AlterConfigsRequest) ou
 	recs := c.alter(ctx, all, req.ValidateOnly, func(res Resource, err error) {
 		out := kmsg.NewAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = kmsg.ConfigResourceType(res.Type), res.Name
-		out.ErrorCode, out.ErrorMessage = wire(err)
+		out.ErrorCode, out.ErrorMessage = code(err)
 		resp.Resources = append(resp.Resources, out)
 	})
 	return outcome{body: resp, recs: recs}
@@ -73,7 +73,7 @@ func (c *Controller) incrementalAlterConfigs(ctx Context, req *kmsg.IncrementalA
 	recs := c.alter(ctx, all, req.ValidateOnly, func(res Resource, err error) {
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = kmsg.ConfigResourceType(res.Type), res.Name
-		out.ErrorCode, out.ErrorMessage = wire(err)
+		out.ErrorCode, out.ErrorMessage = code(err)
 		resp.Resources = append(resp.Resources, out)
 	})
 	return outcome{body: resp, recs: recs}
@@ -229,22 +229,37 @@ func applyOp(now map[string]string, res Resource, op configOp) error {
 	if !given && !def.Null {
 		value = def.Default
 	}
-	list := elements(value)
-	for _, e := range strings.Split(*op.value, ",") {
-		switch {
-		case op.op == kmsg.IncrementalAlterConfigOpSubtract:
-			list = slices.DeleteFunc(list, func(have string) bool { return have == e })
-		case e != "" && !slices.Contains(list, e):
-			list = append(list, e)
-		}
+	if len(*op.value) > maxConfigValue {
+		return refuse(kerr.InvalidConfig, "The value of %.64s is longer than %d bytes.", op.key, maxConfigValue)
 	}
-	now[op.key] = strings.Join(list, ",")
+	now[op.key] = strings.Join(changeList(elements(value), elements(*op.value), op.op == kmsg.IncrementalAlterConfigOpAppend), ",")
 	return nil
 }
 
 // elements are those of a list config's value.
 func elements(value string) []string {
 	return slices.DeleteFunc(strings.Split(value, ","), func(e string) bool { return e == "" })
+}
+
+// changeList adds to a list what it lacks of change, or removes what it has of it.
+func changeList(list, change []string, add bool) []string {
+	if !add {
+		gone := make(map[string]bool, len(change))
+		for _, e := range change {
+			gone[e] = true
+		}
+		return slices.DeleteFunc(list, func(e string) bool { return gone[e] })
+	}
+	have := make(map[string]bool, len(list))
+	for _, e := range list {
+		have[e] = true
+	}
+	for _, e := range change {
+		if !have[e] {
+			list, have[e] = append(list, e), true
+		}
+	}
+	return list
 }
 
 // validate checks all the configs that a resource is to have.

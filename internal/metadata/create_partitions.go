@@ -42,7 +42,7 @@ func (c *Controller) createPartitions(req *kmsg.CreatePartitionsRequest, r *rand
 		}
 		out := kmsg.NewCreatePartitionsResponseTopic()
 		out.Topic = t.Topic
-		out.ErrorCode, out.ErrorMessage = wire(err)
+		out.ErrorCode, out.ErrorMessage = code(err)
 		resp.Topics = append(resp.Topics, out)
 		recs = append(recs, made...)
 	}

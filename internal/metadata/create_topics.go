@@ -90,7 +90,7 @@ func topicFailed(name string, err error) kmsg.CreateTopicsResponseTopic {
 	t := kmsg.NewCreateTopicsResponseTopic()
 	t.Topic = name
 	t.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // empty, not null
-	t.ErrorCode, t.ErrorMessage = wire(err)
+	t.ErrorCode, t.ErrorMessage = code(err)
 	return t
 }
 
@@ -119,6 +119,9 @@ func (c *Controller) createTopic(t *kmsg.CreateTopicsRequestTopic, made map[stri
 		made[collision] = t.Topic
 	}
 	id := newUUID(r)
+	for c.View().TopicByID(id) != nil { // a seed may be used twice
+		id = newUUID(r)
+	}
 	recs := make([]schema.Record, 0, 1+len(configs)+len(lists))
 	recs = append(recs, &schema.Topic{TopicID: id, Name: t.Topic})
 	for _, key := range slices.Sorted(maps.Keys(configs)) {

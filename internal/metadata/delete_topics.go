@@ -110,6 +110,6 @@ func (a deletion) response(err error) kmsg.DeleteTopicsResponseTopic {
 		t.Topic = &a.name
 	}
 	t.TopicID = a.id
-	t.ErrorCode, t.ErrorMessage = wire(err)
+	t.ErrorCode, t.ErrorMessage = code(err)
 	return t
 }

@@ -26,8 +26,8 @@ func refuse(kind *kerr.Error, format string, args ...any) error {
 	return &refusal{kind, fmt.Sprintf(format, args...)}
 }
 
-// wire is an error as a response carries it: code 0 and no message for nil.
-func wire(err error) (code int16, message *string) {
+// code is an error as a response carries it, as code and message: 0 and none for nil.
+func code(err error) (int16, *string) {
 	var r *refusal
 	switch {
 	case err == nil:

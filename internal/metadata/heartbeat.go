@@ -82,7 +82,7 @@ func (c *Controller) heartbeat(req *kmsg.BrokerHeartbeatRequest, now time.Time) 
 	resp := req.ResponseKind().(*kmsg.BrokerHeartbeatResponse)
 	b, err := c.checkEpoch(req.BrokerID, req.BrokerEpoch)
 	if err != nil {
-		resp.ErrorCode, _ = wire(err)
+		resp.ErrorCode, _ = code(err)
 		return outcome{body: resp}
 	}
 	timer := c.touch(b.ID, now, true)

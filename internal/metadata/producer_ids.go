@@ -22,7 +22,7 @@ func (c *Controller) allocateProducerIDs(req *kmsg.AllocateProducerIDsRequest) o
 		err = refuse(kerr.UnknownServerError, "All producer ids are given out.")
 	}
 	if err != nil {
-		resp.ErrorCode, _ = wire(err)
+		resp.ErrorCode, _ = code(err)
 		return outcome{body: resp}
 	}
 	resp.ProducerIDStart, resp.ProducerIDLen = first, ProducerIDBlock
