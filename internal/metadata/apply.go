@@ -34,6 +34,16 @@ func (b *Builder) Apply(index int64, rec schema.Record) error {
 	return nil
 }
 
+// ApplyFrame applies a record as the log has it. Errors wrap ErrInconsistent,
+// schema.ErrUnknown or schema.ErrMalformed.
+func (b *Builder) ApplyFrame(index int64, frame []byte) error {
+	rec, err := schema.Decode(frame)
+	if err != nil {
+		return fmt.Errorf("metadata record at index %d: %w", index, err)
+	}
+	return b.Apply(index, rec)
+}
+
 func (b *Builder) apply(index int64, rec schema.Record) error {
 	switch r := rec.(type) {
 	case *schema.ClusterCreated:

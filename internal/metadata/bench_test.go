@@ -1,9 +1,7 @@
 package metadata
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"runtime"
 	"testing"
 
@@ -103,21 +101,22 @@ func BenchmarkCreateTopic(b *testing.B) {
 	}
 }
 
-// BenchmarkSnapshot writes and reads an image of 100,000 partitions.
+// BenchmarkSnapshot writes and loads an image of 100,000 partitions.
 func BenchmarkSnapshot(b *testing.B) {
 	img, _ := bigCluster(b, 30, 100_000).c.b.Image()
 	b.Run("write", func(b *testing.B) {
 		for b.Loop() {
-			if err := img.WriteSnapshot(io.Discard); err != nil {
-				b.Fatal(err)
+			for _, err := range img.Snapshot() {
+				if err != nil {
+					b.Fatal(err)
+				}
 			}
 		}
 	})
-	raw := snapshotBytes(b, img)
-	b.Run("read", func(b *testing.B) {
-		b.SetBytes(int64(len(raw)))
+	whole := frames(b, img)
+	b.Run("load", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := ReadSnapshot(bytes.NewReader(raw)); err != nil {
+			if _, err := LoadSnapshot(each(whole)); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -3,7 +3,7 @@ package metadata
 import (
 	"bytes"
 	"errors"
-	"io"
+	"iter"
 	"slices"
 	"testing"
 
@@ -141,13 +141,30 @@ func TestImagesAreImmutable(t *testing.T) {
 	}
 }
 
-func snapshotBytes(t testing.TB, img *Image) []byte {
+// frames are an image's snapshot.
+func frames(t testing.TB, img *Image) [][]byte {
 	t.Helper()
-	var buf bytes.Buffer
-	if err := img.WriteSnapshot(&buf); err != nil {
-		t.Fatal(err)
+	var out [][]byte
+	for frame, err := range img.Snapshot() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, frame)
 	}
-	return buf.Bytes()
+	return out
+}
+
+func snapshotBytes(t testing.TB, img *Image) []byte { return bytes.Join(frames(t, img), nil) }
+
+// each iterates over frames as a snapshot's reader does.
+func each(frames [][]byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, f := range frames {
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}
 }
 
 func TestRemoveTopicRemovesConfigs(t *testing.T) {
@@ -236,27 +253,27 @@ func TestApplyErrors(t *testing.T) {
 
 func TestSnapshot(t *testing.T) {
 	img := sampleImage(t)
-	raw := snapshotBytes(t, img)
-	back, err := ReadSnapshot(bytes.NewReader(raw))
+	loaded, err := LoadSnapshot(each(frames(t, img)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !back.Equal(img) || back.Term() != img.Term() || !Diff(nil, back).Features {
-		t.Fatal("the loaded image differs")
+	back, delta := loaded.Image()
+	if !back.Equal(img) || back.Term() != img.Term() || !delta.Features || len(delta.Topics) != 2 || len(delta.Brokers) != 2 {
+		t.Fatalf("the loaded image differs; delta %+v", delta)
 	}
 	// The next broker epoch outlives the brokers.
 	b := NewBuilder(img)
 	apply(t, b, &schema.UnregisterBroker{BrokerID: 1, Epoch: 4})
-	again, err := ReadSnapshot(bytes.NewReader(snapshotBytes(t, b.View())))
-	if err != nil || again.lastBrokerEpoch != 4 {
-		t.Fatalf("last broker epoch %d, %v", again.lastBrokerEpoch, err)
+	again, err := LoadSnapshot(each(frames(t, b.View())))
+	if err != nil || again.View().lastBrokerEpoch != 4 {
+		t.Fatalf("last broker epoch %d, %v", again.View().lastBrokerEpoch, err)
 	}
 	// As records within a log, a snapshot replaces what was there.
 	b = NewBuilder(nil)
 	apply(t, b, &schema.Topic{TopicID: id(77), Name: "old"})
 	b.Image()
-	for rec := range img.Records() {
-		if err := b.Apply(img.Index(), rec); err != nil {
+	for _, frame := range frames(t, img) {
+		if err := b.ApplyFrame(img.Index(), frame); err != nil {
 			t.Fatal(err)
 		}
 		if cut, _ := b.Image(); (cut == nil) != b.snapshot {
@@ -268,36 +285,49 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-// TestSnapshotDamage cuts and flips every byte: always an error, never a
-// different image.
+// TestSnapshotDamage: records that are missing, repeated, too many or broken are noticed.
 func TestSnapshotDamage(t *testing.T) {
-	img := sampleImage(t)
-	raw := snapshotBytes(t, img)
-	for i := range raw {
-		if _, err := ReadSnapshot(bytes.NewReader(raw[:i])); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Fatalf("cut at %d: %v", i, err)
-		}
-		bad := bytes.Clone(raw)
-		bad[i] ^= 0x10
-		if _, err := ReadSnapshot(bytes.NewReader(bad)); err == nil {
-			t.Fatalf("flipped byte %d was not noticed", i)
+	whole := frames(t, sampleImage(t))
+	bad := func(name string, want error, frames [][]byte) {
+		t.Helper()
+		if _, err := LoadSnapshot(each(frames)); !errors.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := ReadSnapshot(bytes.NewReader(append(raw, 0))); !errors.Is(err, ErrInconsistent) {
-		t.Fatalf("a byte too many: %v", err)
+	for i := range whole {
+		bad("cut", ErrInconsistent, whole[:i])
+		bad("one missing", ErrInconsistent, slices.Concat(whole[:i], whole[i+1:]))
+		bad("one twice", ErrInconsistent, slices.Insert(slices.Clone(whole), i, whole[i]))
+		bad("one cut", schema.ErrMalformed, slices.Concat(whole[:i], [][]byte{whole[i][:len(whole[i])-1]}, whole[i+1:]))
+		bad("a newer one", schema.ErrUnknown, slices.Concat(whole[:i], [][]byte{{0, 99, 0, 0}}, whole[i:]))
+	}
+	broken := errors.New("disk")
+	if _, err := LoadSnapshot(func(yield func([]byte, error) bool) { yield(nil, broken) }); !errors.Is(err, broken) {
+		t.Errorf("a read error: %v", err)
 	}
 }
 
-func FuzzReadSnapshot(f *testing.F) {
-	f.Add(snapshotBytes(f, sampleImage(f)))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		img, err := ReadSnapshot(bytes.NewReader(in))
-		if err != nil {
+// FuzzApplyFrame applies any frame to a state: an error leaves the state as it
+// was, and without one the state survives a snapshot.
+func FuzzApplyFrame(f *testing.F) {
+	img := sampleImage(f)
+	for _, frame := range frames(f, img) {
+		f.Add(frame)
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		b := NewBuilder(img)
+		if err := b.ApplyFrame(100, frame); err != nil {
+			if !b.View().Equal(img) {
+				t.Fatalf("the state changed: %v", err)
+			}
 			return
 		}
-		back, err := ReadSnapshot(bytes.NewReader(snapshotBytes(t, img)))
-		if err != nil || !back.Equal(img) {
-			t.Fatalf("image differs after a round trip: %v", err)
+		if b.snapshot {
+			return
+		}
+		again, err := LoadSnapshot(each(frames(t, b.View())))
+		if err != nil || !again.View().Equal(b.View()) {
+			t.Fatalf("the image differs after a snapshot: %v", err)
 		}
 	})
 }

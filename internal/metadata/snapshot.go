@@ -1,12 +1,7 @@
 package metadata
 
 import (
-	"bufio"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -103,99 +98,52 @@ func (p *Partition) record(topic [16]byte) *schema.Partition {
 	}
 }
 
-// Limits and layout of a snapshot as bytes.
-const (
-	// maxSnapshotRecord bounds one record: a partition of 1,000 replicas or a
-	// config value takes far less.
-	maxSnapshotRecord = 16 << 20
-	// snapshotFrame is the length int32 and CRC-32C uint32 before each record.
-	snapshotFrame = 8
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// WriteSnapshot writes the image as bytes: each record as
-//
-//	length int32 | CRC-32C of the record uint32 | record (frame of package schema)
-//
-// all big-endian, header first, footer last.
-func (img *Image) WriteSnapshot(w io.Writer) error {
-	bw := bufio.NewWriterSize(w, 64<<10)
-	var buf []byte
-	level := max(img.Feature(schema.FeatureName), 1)
-	for rec := range img.Records() {
-		var err error
-		if buf, err = schema.Append(append(buf[:0], make([]byte, snapshotFrame)...), rec, level); err != nil {
-			return err
-		}
-		body := buf[snapshotFrame:]
-		binary.BigEndian.PutUint32(buf, uint32(len(body)))
-		binary.BigEndian.PutUint32(buf[4:], crc32.Checksum(body, castagnoli))
-		if _, err := bw.Write(buf); err != nil {
-			return err
+// Snapshot iterates over the same records as frames (package schema), in the
+// versions that the image's own feature level allows.
+func (img *Image) Snapshot() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		level := max(img.Feature(schema.FeatureName), 1)
+		var chunk []byte // frames are cut from chunks, as each is small
+		for rec := range img.Records() {
+			if cap(chunk)-len(chunk) < 512 {
+				chunk = make([]byte, 0, 32<<10)
+			}
+			start := len(chunk)
+			var err error
+			chunk, err = schema.Append(chunk, rec, level)
+			if !yield(chunk[start:len(chunk):len(chunk)], err) || err != nil {
+				return
+			}
 		}
 	}
-	return bw.Flush()
 }
 
-// ReadSnapshot reads what WriteSnapshot wrote. The bytes are not trusted: errors
-// wrap schema.ErrUnknown (written by a newer build), ErrInconsistent,
-// schema.ErrMalformed, io.ErrUnexpectedEOF, or come from the reader.
-func ReadSnapshot(r io.Reader) (*Image, error) {
+// LoadSnapshot returns a builder with the state that the frames of a snapshot
+// describe; its first delta holds everything. The frames are not trusted: errors
+// wrap schema.ErrUnknown (written by a newer build), schema.ErrMalformed or
+// ErrInconsistent, or are those of the iteration.
+func LoadSnapshot(frames iter.Seq2[[]byte, error]) (*Builder, error) {
 	b := NewBuilder(nil)
-	br := bufio.NewReaderSize(r, 64<<10)
-	var buf []byte
-	for first := true; ; first = false {
-		rec, err := readSnapshotRecord(br, &buf)
+	n, whole := 0, false
+	for frame, err := range frames {
 		if err != nil {
-			return nil, fmt.Errorf("metadata snapshot: %w", err)
+			return nil, err
 		}
-		if _, ok := rec.(*schema.SnapshotHeader); ok != first {
-			return nil, fmt.Errorf("metadata snapshot: %w: its header is not its first record", ErrInconsistent)
+		rec, err := schema.Decode(frame)
+		if err != nil {
+			return nil, fmt.Errorf("metadata snapshot, record %d: %w", n, err)
+		}
+		if _, header := rec.(*schema.SnapshotHeader); header != (n == 0) || whole {
+			return nil, fmt.Errorf("metadata snapshot, record %d: %w: %T out of place", n, ErrInconsistent, rec)
 		}
 		if err := b.Apply(0, rec); err != nil {
-			return nil, fmt.Errorf("metadata snapshot: %w", err)
+			return nil, fmt.Errorf("metadata snapshot, record %d: %w", n, err)
 		}
-		if _, ok := rec.(*schema.SnapshotFooter); ok {
-			break
-		}
+		_, whole = rec.(*schema.SnapshotFooter)
+		n++
 	}
-	if _, err := br.ReadByte(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("metadata snapshot: %w: bytes after the footer", ErrInconsistent)
+	if !whole {
+		return nil, fmt.Errorf("metadata snapshot: %w: it ends after %d records, without its footer", ErrInconsistent, n)
 	}
-	img, _ := b.Image()
-	return img, nil
-}
-
-// readSnapshotRecord reads one record; buf is kept between calls.
-func readSnapshotRecord(r io.Reader, buf *[]byte) (schema.Record, error) {
-	var head [snapshotFrame]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, truncated(err)
-	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n > maxSnapshotRecord {
-		return nil, fmt.Errorf("%w: %d bytes long", schema.ErrMalformed, n)
-	}
-	// Read in steps, so that a wrong length does not allocate by itself.
-	body := (*buf)[:0]
-	for len(body) < int(n) {
-		step := min(int(n)-len(body), 64<<10)
-		body = append(body, make([]byte, step)...)
-		if _, err := io.ReadFull(r, body[len(body)-step:]); err != nil {
-			return nil, truncated(err)
-		}
-	}
-	*buf = body
-	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(head[4:]) {
-		return nil, fmt.Errorf("%w: checksum differs", schema.ErrMalformed)
-	}
-	return schema.Decode(body)
-}
-
-func truncated(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return b, nil
 }
