@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leat-stream/leat/internal/cli/bench"
 	"github.com/leat-stream/leat/internal/cli/cluster"
 	"github.com/leat-stream/leat/internal/cli/configcmd"
 	"github.com/leat-stream/leat/internal/cli/conn"
@@ -74,7 +75,7 @@ func newRoot(e *conn.Env, run serve.Runner) *cobra.Command {
 		return out.Usagef("%v; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(serve.Command(run), topic.Command(e), produce.Command(e), consume.Command(e), group.Command(e),
-		configcmd.Command(e), cluster.Command(e))
+		configcmd.Command(e), cluster.Command(e), bench.Command(e))
 	eachCommand(root, func(cmd *cobra.Command) { cmd.Args = usageArgs(cmd.Args) })
 	return root
 }

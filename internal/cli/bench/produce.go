@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-stream/leat/internal/cli/conn"
+)
+
+func produceCommand(e *conn.Env) *cobra.Command {
+	var (
+		topic topicFlags
+		load  loadFlags
+		b     bounds
+	)
+	cmd := &cobra.Command{
+		Use:   "produce",
+		Short: "Produce, and measure throughput and the latency of acknowledgements",
+		Example: `  leat bench produce
+  leat bench produce --partitions 12 --record-size 1024 --acks leader --duration 30s --format json
+  leat bench produce --producers 50 --record-size 100 --keys 10000 --linger 0 --rate 100000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(load.check(), b.check()); err != nil {
+				return err
+			}
+			return benchProduce(cmd.Context(), e, topic, load, b)
+		},
+	}
+	topic.add(cmd.Flags())
+	load.add(cmd.Flags(), 0)
+	b.add(cmd.Flags())
+	return cmd
+}
+
+func benchProduce(ctx context.Context, e *conn.Env, topic topicFlags, fl loadFlags, b bounds) error {
+	partitions, err := topic.ensure(ctx, e)
+	if err != nil {
+		return err
+	}
+	l, err := newLoad(ctx, e, fl, topic.name)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	start := time.Now()
+	w := newWindow(start, b)
+	l.acked = func(due time.Time, r *kgo.Record, err error) {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				w.fail(err)
+			}
+			return
+		}
+		w.count(due, time.Now(), len(r.Key)+len(r.Value))
+	}
+	runUntil(ctx, e, w, func(ctx context.Context) { l.run(ctx, start) })
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r := result{Benchmark: "produce", Topic: topic.name, Settings: fl.settings(), Open: fl.rate > 0, Summary: w.summary()}
+	r.Settings["partitions"] = partitions
+	return r.emit(e, "send to acknowledge")
+}
+
+// runUntil runs work until the window has passed, is full, or something failed.
+func runUntil(ctx context.Context, e *conn.Env, w *window, work func(context.Context)) {
+	ctx, cancel := context.WithDeadline(ctx, w.until)
+	defer cancel()
+	bar := e.Progress(int64(time.Until(w.until)/time.Millisecond), "measuring", false)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			bar.Add(int64(watchInterval / time.Millisecond))
+			if w.failure() != nil {
+				cancel()
+			}
+		case <-w.full:
+			cancel()
+			<-done
+			bar.Done()
+			return
+		case <-done:
+			bar.Done()
+			return
+		}
+	}
+}
+
+// watchInterval is how often a running measurement is looked at.
+const watchInterval = 100 * time.Millisecond
