@@ -4,8 +4,8 @@
 GO      ?= go
 PREFIX  ?= /usr/local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-# The package and name of the variable that `leat version` prints.
-LDFLAGS := -s -w -X github.com/leat-stream/leat/internal/cli.version=$(VERSION)
+# The variable that `leat version` prints.
+LDFLAGS := -s -w -X main.version=$(VERSION)
 
 # Packages whose tests also run under the race detector.
 RACE ?= ./...
