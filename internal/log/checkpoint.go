@@ -153,7 +153,7 @@ func (l *Log) flushFiles(last bool) error {
 
 // writeTexts writes the checkpoints in Kafka's form, those that changed.
 func (d *Dir) writeTexts() error {
-	points, starts, marks := map[key]int64{}, map[key]int64{}, map[key]int64{}
+	points, starts, marks, cleaned := map[key]int64{}, map[key]int64{}, map[key]int64{}, map[key]int64{}
 	for _, l := range d.all() {
 		k := l.ID().key()
 		l.mu.Lock()
@@ -171,11 +171,14 @@ func (d *Dir) writeTexts() error {
 		if hw := l.hw.Load(); hw >= 0 {
 			marks[k] = hw
 		}
+		if c := l.cleaned.Load(); c > 0 {
+			cleaned[k] = c
+		}
 	}
 	for _, t := range []struct {
 		name string
 		m    map[key]int64
-	}{{recoveryPointFile, points}, {startOffsetFile, starts}, {watermarkFile, marks}} {
+	}{{recoveryPointFile, points}, {startOffsetFile, starts}, {watermarkFile, marks}, {cleanerFile, cleaned}} {
 		content := encodeOffsets(t.m)
 		if d.texts[t.name] == string(content) {
 			continue
@@ -190,11 +193,11 @@ func (d *Dir) writeTexts() error {
 
 // checkpoints is what the directory's own files say of its logs.
 type checkpoints struct {
-	clean                      bool              // the last stop was clean
-	state                      map[key]*savedLog // nil: none
-	stateSize                  int64
-	stateWhole                 bool
-	points, starts, watermarks map[key]int64
+	clean                               bool              // the last stop was clean
+	state                               map[key]*savedLog // nil: none
+	stateSize                           int64
+	stateWhole                          bool
+	points, starts, watermarks, cleaned map[key]int64
 }
 
 func (d *Dir) readCheckpoints() (c checkpoints, err error) {
@@ -204,7 +207,7 @@ func (d *Dir) readCheckpoints() (c checkpoints, err error) {
 	for _, t := range []struct {
 		name string
 		m    *map[key]int64
-	}{{recoveryPointFile, &c.points}, {startOffsetFile, &c.starts}, {watermarkFile, &c.watermarks}} {
+	}{{recoveryPointFile, &c.points}, {startOffsetFile, &c.starts}, {watermarkFile, &c.watermarks}, {cleanerFile, &c.cleaned}} {
 		p, err := readSmall(d.fs, d.path+"/"+t.name, maxCheckpointBytes)
 		if err == nil {
 			*t.m, err = parseOffsets(p)

@@ -12,6 +12,7 @@ const (
 	recoveryPointFile = "recovery-point-offset-checkpoint"
 	startOffsetFile   = "log-start-offset-checkpoint"
 	watermarkFile     = "replication-offset-checkpoint"
+	cleanerFile       = "cleaner-offset-checkpoint"
 )
 
 // maxCheckpointBytes bounds what is read of a text checkpoint.

@@ -253,6 +253,7 @@ func (d *Dir) found(e fs.DirEntry, marks *checkpoints) (*Log, error) {
 	if hw, ok := marks.watermarks[k]; ok {
 		l.hw.Store(hw)
 	}
+	l.cleaned.Store(marks.cleaned[k])
 	switch {
 	case saved != nil && saved.id.TopicID == id.TopicID:
 		l.saved, l.hint = saved, !marks.clean

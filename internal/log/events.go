@@ -143,6 +143,35 @@ func (e SegmentDeleted) String() string {
 	return fmt.Sprintf("log %v: segment %d with %d bytes deleted: %s", e.Log, e.Base, e.Bytes, e.Reason)
 }
 
+// SwapCompleted tells that recovery ended the replacement of segments by a compacted one.
+type SwapCompleted struct {
+	Log      LogID
+	Base     int64
+	Replaced int // segments
+}
+
+func (e SwapCompleted) String() string {
+	return fmt.Sprintf("log %v: compacted segment %d takes the place of %d", e.Log, e.Base, e.Replaced)
+}
+
+// CompactionDone tells what a compaction did.
+type CompactionDone struct{ Compacted }
+
+func (e CompactionDone) String() string {
+	return fmt.Sprintf("log %v compacted: offsets %d to %d, %d keys, %d of %d bytes remain of %d segments, %d records removed",
+		e.Log, e.From, e.To, e.Keys, e.WrittenBytes, e.ReadBytes, e.Segments, e.Removed)
+}
+
+// CompactionFailed tells that a log could not be compacted.
+type CompactionFailed struct {
+	Log LogID
+	Err error
+}
+
+func (e CompactionFailed) String() string {
+	return fmt.Sprintf("compaction of log %v failed: %v", e.Log, e.Err)
+}
+
 // WriteFailed tells that an append could not be written. The log is as before it.
 type WriteFailed struct {
 	Log      LogID

@@ -24,12 +24,16 @@ type Log struct {
 
 	start, end, synced atomic.Int64
 	unstable           atomic.Int64 // first unstable offset; math.MaxInt64: none
+	cleaned            atomic.Int64 // up to which offset compaction has come
 	hw                 atomic.Int64 // as told by SetHighWatermark; -1: never told
 	// segs is the immutable list of segments, ascending; nil until the log is loaded.
 	segs      atomic.Pointer[[]*segment]
 	hasDamage atomic.Bool   // damage is not empty
 	gen       atomic.Uint32 // counts what makes known positions void
 	closed    atomic.Pointer[error]
+
+	compacting  sync.Mutex
+	uncleanable atomic.Bool // compaction met damage
 
 	w         sync.Mutex
 	broken    error   // why nothing can be appended: a half-written tail could not be cut off

@@ -54,6 +54,10 @@ func (l *Log) retryGone(fn func(list []*segment) error) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, errGone):
+			if p := l.closed.Load(); p != nil {
+				return *p
+			}
+			l.awaitWriter()
 			continue
 		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrStorage):
 			return err

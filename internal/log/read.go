@@ -39,8 +39,15 @@ func (l *Log) Read(offset int64, maxBytes int, upTo int64, minOne bool) (*Run, e
 		if p := l.closed.Load(); p != nil {
 			return nil, *p
 		}
+		l.awaitWriter()
 	}
 	return nil, storageError("read", errGone)
+}
+
+// awaitWriter lets whoever is taking segments out of the log finish.
+func (l *Log) awaitWriter() {
+	l.w.Lock()
+	defer l.w.Unlock()
 }
 
 // beforeDamage refuses an offset that is known to be damaged, and bounds a read at the

@@ -2,6 +2,7 @@ package log
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,17 +17,18 @@ func (r *recovery) list() error {
 		return err
 	}
 	names := make(map[string]bool, len(entries))
+	sorted := make([]string, 0, len(entries))
 	for _, e := range entries {
-		names[e.Name()] = !e.IsDir()
+		if !e.IsDir() {
+			names[e.Name()] = true
+			sorted = append(sorted, e.Name())
+		}
 	}
-	if err := r.completeSwaps(names); err != nil {
+	if err := r.completeSwaps(names, sorted); err != nil {
 		return err
 	}
-	for _, e := range entries {
-		name := e.Name()
-		if !names[name] {
-			continue // a directory, or gone by now
-		}
+	sorted = slices.Sorted(maps.Keys(names))
+	for _, name := range sorted {
 		if strings.HasSuffix(name, deletedSuffix) || strings.HasSuffix(name, cleanedSuffix) || strings.HasSuffix(name, tmpSuffix) {
 			if err := removeIfThere(fsys, r.dir+"/"+name); err != nil {
 				return err
@@ -76,9 +78,6 @@ func (r *recovery) addSegment(base int64, names map[string]bool) error {
 	r.segs = append(r.segs, s)
 	return nil
 }
-
-// completeSwaps ends what a compaction had begun to replace.
-func (r *recovery) completeSwaps(map[string]bool) error { return nil }
 
 // corruptName is the name of the file that keeps damaged bytes: the first offset that
 // cannot be read and the first behind it that can. If both are equal nothing is

@@ -143,6 +143,9 @@ func (l *Log) settle(prod producers, end int64) {
 	}
 	l.damage = slices.DeleteFunc(l.damage, func(d damagedRange) bool { return d.from >= end })
 	l.dirty.snapshotAt = 0
+	if l.cleaned.Load() > end {
+		l.cleaned.Store(end)
+	}
 	l.touch()
 	l.queue()
 }
