@@ -126,7 +126,6 @@ func (l *loop) serve(b *mailbox, items []item) {
 			l.submit(s, it)
 		case itemLead:
 			s = l.lead(s, b, it)
-			l.commit(s, b)
 		case itemResign:
 			if s != nil && it.epoch >= s.epoch {
 				l.end(s, ErrNotLeader)

@@ -424,3 +424,62 @@ func TestRuntimeConcurrent(t *testing.T) {
 	close(stop)
 	commits.Wait()
 }
+
+// Words about commits may cross a change of epoch in any order.
+func TestRuntimeCommitsCrossEpochs(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *Runtime) {
+		r.Lead("s", 1, &memLog{epoch: 1}, newKV)
+		synctest.Wait()
+		hold, entered := make(chan struct{}), make(chan struct{})
+		r.View("s", func(Machine) any { close(entered); <-hold; return nil }, func(any, error) {})
+		<-entered
+		r.Lead("s", 2, &memLog{epoch: 2, recs: []Record{{Key: []byte("a"), Value: []byte("1")}}}, newKV)
+		r.Committed("s", 2, 1)
+		r.Committed("s", 1, 99)
+		r.Committed("s", 2, 0)
+		close(hold)
+		synctest.Wait()
+		submit(r, "s", get{"a"}).want(t, nil)
+		submit(r, "s", put{"a", "2"}).wantOpen(t)
+	})
+}
+
+func TestRuntimeLeadsAnEpochOnce(t *testing.T) {
+	loads := 0
+	bubble(t, Options{Notify: func(e Event) { loads++ }}, func(t *testing.T, r *Runtime) {
+		for range 3 {
+			r.Lead("s", 2, &memLog{epoch: 2}, newKV)
+			r.Lead("s", 1, &memLog{epoch: 1}, newKV)
+			synctest.Wait()
+		}
+		if loads != 1 {
+			t.Fatalf("%d events, want one load", loads)
+		}
+	})
+}
+
+// errLog notes how its load ended.
+type errLog struct {
+	memLog
+	ended chan error
+}
+
+func (l *errLog) Load(epoch int32, fn func(offset, ts int64, rec Record) error) (int64, error) {
+	end, err := l.memLog.Load(epoch, fn)
+	l.ended <- err
+	return end, err
+}
+
+func TestRuntimeCancelsLoad(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *Runtime) {
+		log := &errLog{memLog{epoch: 1, gate: make(chan struct{}), recs: []Record{{Key: []byte("a")}}}, make(chan error, 1)}
+		r.Lead("s", 1, log, newKV)
+		synctest.Wait()
+		r.Resign("s", 1)
+		synctest.Wait()
+		close(log.gate)
+		if err := <-log.ended; !errors.Is(err, errCancelled) {
+			t.Fatalf("load ended with %v", err)
+		}
+	})
+}

@@ -298,7 +298,6 @@ func (s *shard) drop(err error) {
 	clear(s.parked)
 	s.parked, s.head, s.bytes = s.parked[:0], 0, 0
 	s.machine, s.deciding = nil, nil
-	s.loads++ // the result of a running load is stale now
 }
 
 func (s *shard) startLoad(after time.Duration) {

@@ -56,6 +56,9 @@ func (b *bench) step(ev event) {
 			b.do(a)
 		}
 	}
+	if b.s.committed != b.log.committed {
+		b.t.Fatalf("committed is %d, was told %d", b.s.committed, b.log.committed)
+	}
 	if b.s.status == active && b.s.machine != nil {
 		if got, want := b.s.machine.(*kv).data, b.log.replay(b.log.end()); !equalMaps(got, want) {
 			b.t.Fatalf("state %v, replay of the log %v", got, want)
@@ -88,6 +91,8 @@ func (b *bench) do(a action) {
 	case actDeadline:
 		if a.at.IsZero() {
 			delete(b.deadlines, a.token)
+		} else if _, ok := b.deadlines[a.token]; ok {
+			b.t.Fatalf("token %d has two deadlines", a.token)
 		} else {
 			b.deadlines[a.token] = a.at
 		}
@@ -351,4 +356,32 @@ func TestShardLimitsUncommitted(t *testing.T) {
 	}
 	b.commitTo(b.log.end())
 	b.want(b.request(get{"a"}), nil)
+}
+
+func TestShardEffectsWaitForTheirCommit(t *testing.T) {
+	b := newBench(t)
+	b.finishLoad()
+	b.request(put{"a", "1"})
+	b.request(effect{"b", "2"})
+	b.commitTo(1)
+	if b.effects != 0 {
+		t.Fatal("an effect left before its record was committed")
+	}
+	b.commitTo(2)
+	b.commitTo(2)
+	if b.effects != 1 {
+		t.Fatalf("%d effects", b.effects)
+	}
+}
+
+func TestShardIgnoresSecondReply(t *testing.T) {
+	b := newBench(t)
+	b.finishLoad()
+	b.request(put{"a", "1"})
+	tok := b.request(twice{})
+	b.commitTo(1)
+	b.want(tok, nil)
+	if len(b.deadlines) != 0 {
+		t.Fatalf("deadlines left: %v", b.deadlines)
+	}
 }

@@ -67,6 +67,7 @@ const (
 	maxApplyBytes       = 4 << 20
 	maxUncommittedBytes = 64 << 20
 	maxInflight         = 256
+	maxKeepBytes        = 4 << 20 // of entries behind a snapshot
 )
 
 func newCore(id uint64, r *recovered, load func(uint64) ([]byte, error), o coreOptions) (*core, error) {
@@ -96,11 +97,15 @@ func (c *core) begin() (err error) {
 // conf is the membership as far as it is applied.
 func (c *core) conf() confAt { return c.confs[len(c.confs)-1] }
 
-// alone tells whether this member is the whole quorum, with nobody to send to.
-func (c *core) alone() bool {
+// quorum tells whether this member is the whole quorum: it need not wait for an
+// election timeout.
+func (c *core) quorum() bool {
 	s := c.conf().conf
-	return len(s.GetVoters()) == 1 && s.GetVoters()[0] == c.id && len(s.GetLearners()) == 0 && len(s.GetVotersOutgoing()) == 0
+	return len(s.GetVoters()) == 1 && s.GetVoters()[0] == c.id && len(s.GetVotersOutgoing()) == 0
 }
+
+// alone tells whether it is the whole group: nothing happens by the clock then.
+func (c *core) alone() bool { return c.quorum() && len(c.conf().conf.GetLearners()) == 0 }
 
 func (c *core) campaign() error { return c.rn.Campaign() }
 
@@ -329,9 +334,7 @@ func (c *core) snapshotted(m SnapshotMeta) (compact uint64, ok bool) {
 	if m.Index <= c.log.snapshot.Index {
 		return 0, false
 	}
-	if m.Index > c.opts.keepEntries {
-		compact = m.Index - c.opts.keepEntries
-	}
+	compact = c.log.keepFrom(m.Index, c.opts.keepEntries, maxKeepBytes)
 	c.log.compact(m, compact)
 	c.due = c.opts.snapshotBytes
 	for len(c.confs) > 1 && c.confs[1].index <= m.Index {

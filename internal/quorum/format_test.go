@@ -269,3 +269,40 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestSnapshotMissesNoFrame: frames are whole, one is left out or doubled.
+func TestSnapshotMissesNoFrame(t *testing.T) {
+	var whole bytes.Buffer
+	m := SnapshotMeta{Index: 4, Term: 2, Conf: &raftpb.ConfState{}}
+	err := encodeSnapshot(&whole, m, func(w io.Writer) error { _, err := w.Write(make([]byte, 3*snapshotChunk)); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var frames [][]byte
+	for b := whole.Bytes(); len(b) > 0; b = b[len(frames[len(frames)-1]):] {
+		f, _, err := nextFrame(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames = append(frames, b[:f.size])
+	}
+	read := func(frames ...[]byte) error {
+		r, err := newSnapshotReader(bytes.NewReader(bytes.Join(frames, nil)))
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, r)
+		return err
+	}
+	if err := read(frames...); err != nil || len(frames) != 5 {
+		t.Fatalf("%d frames: %v", len(frames), err)
+	}
+	for i := range frames {
+		if err := read(slices.Delete(slices.Clone(frames), i, i+1)...); !errors.Is(err, errFrame) {
+			t.Errorf("without frame %d: %v", i, err)
+		}
+		if err := read(slices.Insert(slices.Clone(frames), i, frames[i])...); !errors.Is(err, errFrame) {
+			t.Errorf("frame %d twice: %v", i, err)
+		}
+	}
+}

@@ -98,14 +98,9 @@ func (l *memLog) Snapshot() (*raftpb.Snapshot, error) {
 	}}, nil
 }
 
-// append adds entries that are on disk now, over those that they replace.
+// append adds entries that are on disk now, over those that they replace. They are
+// never behind base: writes come back in order, and what is applied stays.
 func (l *memLog) append(es []*raftpb.Entry) {
-	for len(es) > 0 && es[0].GetIndex() <= l.base.index {
-		es = es[1:] // a snapshot came in between
-	}
-	if len(es) == 0 {
-		return
-	}
 	n := es[0].GetIndex() - l.base.index - 1
 	if n < uint64(len(l.entries)) {
 		l.entries = append(slices.Clip(l.entries[:n]), es...) // never over what a reader may hold
@@ -134,4 +129,17 @@ func (l *memLog) compact(m SnapshotMeta, index uint64) {
 		l.entries = slices.Clone(l.entries[n:])
 	}
 	l.recount()
+}
+
+// keepFrom is how far the log may go when a snapshot at index is there, for a few
+// entries to stay for those who lag a little.
+func (l *memLog) keepFrom(index, entries uint64, bytes int64) uint64 {
+	for ; index > l.base.index && entries > 0; entries-- {
+		bytes -= entryBytes(l.entries[index-l.base.index-1])
+		if bytes < 0 {
+			break
+		}
+		index--
+	}
+	return index
 }

@@ -141,7 +141,7 @@ func (n *Node) run(c *core) {
 			panic(p)
 		}
 	}()
-	if c.alone() {
+	if c.quorum() {
 		if err := c.campaign(); err != nil {
 			n.fail(err)
 			return

@@ -507,3 +507,84 @@ func TestOpenLogKeepsOffsetsApart(t *testing.T) {
 		}
 	})
 }
+
+// TestLoadSeesWhatIsNotSynced: the speculative state of a leader is everything that
+// it appended.
+func TestLoadSeesWhatIsNotSynced(t *testing.T) {
+	disk := newDisk(t)
+	if err := bootstrap(disk, crashDir, []Member{self}); err != nil {
+		t.Fatal(err)
+	}
+	st, r, err := openStore(disk, crashDir, self.ID(), 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newCore(self.ID(), r, nil, coreOptions{electionTicks: 10, heartbeatTicks: 1, logger: raftLogger{discard}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.campaign(); err != nil {
+		t.Fatal(err)
+	}
+	for c.leading == 0 {
+		d, err := c.ready()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range d.writes {
+			if err := errors.Join(st.write([]write{writeOf(m)}), c.persisted(m)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range 3 {
+		if _, err := c.propose(c.leading, fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.ready(); err != nil { // the write is left lying
+			t.Fatal(err)
+		}
+	}
+	es, err := c.tail(c.leading)
+	if err != nil || len(es) != 4 || string(es[3].GetData()) != "2" {
+		t.Fatalf("tail %v, %v", es, err)
+	}
+	if _, err := c.tail(c.leading - 1); !errors.Is(err, ErrNotLeader) {
+		t.Fatalf("tail of another term: %v", err)
+	}
+	if err := st.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLogRefusesGapsInOffsets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &owner{}
+		l := openLog(t, newDisk(t), o, nil)
+		synctest.Wait()
+		if _, err := l.Node().Append(uint64(o.epoch), appendBatch(nil, 7, 1, []machine.Record{{Key: []byte("k")}})); err != nil {
+			t.Fatal(err)
+		}
+		<-l.Node().Failed()
+		if err := l.Close(); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("close: %v", err)
+		}
+	})
+}
+
+// TestCompactionKeepsLittle: by number and by bytes.
+func TestCompactionKeepsLittle(t *testing.T) {
+	l := &memLog{}
+	for i := range uint64(10) {
+		l.entries = append(l.entries, &raftpb.Entry{Term: new(uint64(1)), Index: new(i + 1), Data: make([]byte, 68)})
+	}
+	for _, c := range []struct {
+		index, entries uint64
+		bytes          int64
+		want           uint64
+	}{{8, 3, 1000, 5}, {8, 100, 1000, 0}, {8, 100, 250, 6}, {8, 0, 1000, 8}} {
+		if got := l.keepFrom(c.index, c.entries, c.bytes); got != c.want {
+			t.Errorf("keepFrom%v = %d", c, got)
+		}
+	}
+}

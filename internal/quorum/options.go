@@ -33,7 +33,7 @@ type Options struct {
 	HeartbeatTicks int           // 2
 	SegmentBytes   int64         // 4 MiB, preallocated
 	SnapshotBytes  int64         // 20 MiB of entries behind a snapshot ask for the next
-	KeepEntries    uint64        // 1,000 entries stay behind a snapshot for those who lag
+	KeepEntries    uint64        // 1,000 entries, of 4 MiB at most, stay behind a snapshot for those who lag
 	Logger         *slog.Logger
 }
 

@@ -384,6 +384,9 @@ func (n *simNode) send(m *raftpb.Message) {
 			if err := proto.Unmarshal(b, &m); err != nil {
 				w.t.Fatal(err)
 			}
+			if s := m.GetSnapshot(); s != nil && !w.calm && w.chance(0.2) {
+				s.Data[w.rng.IntN(len(s.Data))] ^= 1
+			}
 			w.note("message %v %x %x", m.GetType(), m.GetFrom(), m.GetTo())
 			to.core.step(&m)
 			to.turn()

@@ -293,7 +293,6 @@ func (s *store) install(w write) error {
 	if w.hard != nil {
 		s.hard = *w.hard
 	}
-	s.hard.commit = max(s.hard.commit, r.meta.Index)
 	if err := s.roll(); err != nil {
 		return err
 	}
