@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,6 @@ import (
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/metadata"
 	"github.com/leat-stream/leat/internal/quorum"
-	"github.com/leat-stream/leat/internal/schema"
 )
 
 // controllerShard is the one shard of the controller's runtime.
@@ -84,19 +84,21 @@ func (m *metadataLog) submit(req any, done func(body any, err error)) {
 	m.runtime.Submit(controllerShard, req, done)
 }
 
-func (m *metadataLog) restore(_, _ int64, recs iter.Seq2[machine.Record, error]) error {
-	b := metadata.NewBuilder(nil)
-	for rec, err := range recs {
-		if err != nil {
-			return err
+// restore takes the state of a snapshot; a new log begins with one that holds nothing.
+func (m *metadataLog) restore(last, _ int64, recs iter.Seq2[machine.Record, error]) error {
+	if last == 0 {
+		m.builder = metadata.NewBuilder(nil)
+		return m.publish()
+	}
+	b, err := metadata.LoadSnapshot(func(yield func([]byte, error) bool) {
+		for rec, err := range recs {
+			if !yield(rec.Value, err) {
+				return
+			}
 		}
-		r, err := schema.Decode(rec.Value)
-		if err != nil {
-			return fmt.Errorf("metadata snapshot: %w", err)
-		}
-		if err := b.Apply(0, r); err != nil {
-			return fmt.Errorf("metadata snapshot: %w", err)
-		}
+	})
+	if err != nil {
+		return err
 	}
 	m.builder = b
 	return m.publish()
@@ -106,12 +108,8 @@ func (m *metadataLog) restore(_, _ int64, recs iter.Seq2[machine.Record, error])
 // the replies that wait for it go.
 func (m *metadataLog) records(batch quorum.Batch) error {
 	for i, rec := range batch.Records {
-		r, err := schema.Decode(rec.Value)
-		if err != nil {
-			return fmt.Errorf("metadata record %d: %w", batch.Base+int64(i), err)
-		}
-		if err := m.builder.Apply(batch.Base+int64(i), r); err != nil {
-			return fmt.Errorf("metadata record %d: %w", batch.Base+int64(i), err)
+		if err := m.builder.ApplyFrame(batch.Base+int64(i), rec.Value); err != nil {
+			return err
 		}
 	}
 	if err := m.publish(); err != nil {
@@ -205,26 +203,23 @@ func (m *metadataLog) resign(epoch int32) {
 func (m *metadataLog) snapshotDue(int64) {
 	img := m.image()
 	m.snapshots.Go(func() {
-		if err := m.log.TakeSnapshot(img.Index(), imageRecords(img)); err != nil && !errors.Is(err, quorum.ErrClosed) {
+		if err := m.snapshot(img); err != nil && !errors.Is(err, quorum.ErrClosed) {
 			m.b.log.Error("metadata snapshot not written", "why", err)
 		}
 	})
 }
 
-// imageRecords are the records that rebuild an image.
-func imageRecords(img *metadata.Image) iter.Seq[machine.Record] {
-	return func(yield func(machine.Record) bool) {
-		level := max(img.Feature(schema.FeatureName), 1)
-		for r := range img.Records() {
-			value, err := schema.Append(nil, r, level)
-			if err != nil {
-				panic(fmt.Sprintf("broker: a record of the image cannot be encoded: %v", err)) // it was decoded before
-			}
-			if !yield(machine.Record{Value: value}) {
-				return
-			}
+// snapshot writes an image as the log's snapshot. Its records are made before the
+// file is begun: a snapshot is whole or not there.
+func (m *metadataLog) snapshot(img *metadata.Image) error {
+	var frames []machine.Record
+	for frame, err := range img.Snapshot() {
+		if err != nil {
+			return err
 		}
+		frames = append(frames, machine.Record{Value: frame})
 	}
+	return m.log.TakeSnapshot(img.Index(), slices.Values(frames))
 }
 
 // featureRanges are the feature levels that this build can run.

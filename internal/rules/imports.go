@@ -27,7 +27,7 @@ var layers = map[string]layer{
 	"internal/metadata": {pure: true, imports: []string{"internal/config", "internal/schema", "internal/machine"}},
 	"internal/group":    {pure: true, imports: []string{"internal/metadata", "internal/schema", "internal/machine"}},
 	"internal/quorum":   {imports: []string{"internal/env", "internal/machine"}},
-	"internal/replica":  {imports: []string{"internal/env", "internal/config", "internal/record", "internal/log", "internal/metadata"}},
+	"internal/replica":  {imports: []string{"internal/env", "internal/record", "internal/log", "internal/metadata"}},
 	// requests
 	"internal/api": {imports: []string{
 		"internal/env", "internal/config", "internal/record", "internal/wire", "internal/machine",
@@ -43,5 +43,20 @@ var layers = map[string]layer{
 	"leattest": {imports: []string{""}},
 	// edge
 	"internal/cli": {imports: []string{"internal/config", "internal/server", "internal/env"}},
-	"cmd/leat":     {imports: []string{"internal/cli", "internal/server"}},
+	"cmd/leat":     {imports: []string{"internal/cli", "internal/config", "internal/server"}},
+}
+
+// cliOnly is what the folders of the command line may import beside the rest: the
+// formats that "leat log dump" reads offline, and each other.
+var cliOnly = []string{
+	"internal/log", "internal/log/journal", "internal/record", "internal/schema", "internal/quorum",
+	"internal/metadata", "internal/group", "internal/cli/*",
+}
+
+// apart are the folders that are no part of the product: generators, measuring
+// programs, and what only tests use. They may import anything, and no package of the
+// product may import them.
+var apart = []string{
+	"conformance/*", "internal/rules", "internal/sim", "internal/log/crashtest",
+	"internal/config/gen", "internal/schema/gen", "internal/wire/gen", "internal/log/journal/cmd/*",
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,16 +50,6 @@ func below(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
 }
 
-// tools are generators and measuring programs: no part of the product imports them.
-func tool(path string) bool {
-	for _, part := range []string{"/gen", "/cmd/", "conformance", "bench", "internal/rules"} {
-		if strings.Contains(path, part) {
-			return true
-		}
-	}
-	return false
-}
-
 // lookup finds a package's layer; the command line's folders share one.
 func lookup(path string) (layer, bool) {
 	if strings.HasPrefix(path, "internal/cli/") {
@@ -70,20 +61,15 @@ func lookup(path string) (layer, bool) {
 	return l, ok
 }
 
-// cliOnly is what the folders of the command line may import beside the rest: the
-// formats that "leat log dump" reads offline, and each other.
-var cliOnly = []string{
-	"internal/log", "internal/log/journal", "internal/record", "internal/schema", "internal/quorum",
-	"internal/metadata", "internal/group", "internal/cli/*",
+func allowed(l layer, target string) bool {
+	return matches(l.imports, target)
 }
 
-func allowed(l layer, target string) bool {
-	for _, a := range l.imports {
-		if a == target || (strings.HasSuffix(a, "*") && strings.HasPrefix(target, strings.TrimSuffix(a, "*"))) {
-			return true
-		}
-	}
-	return false
+// matches says whether a path is in a list, in which "x/*" stands for all below x.
+func matches(list []string, path string) bool {
+	return slices.ContainsFunc(list, func(a string) bool {
+		return a == path || (strings.HasSuffix(a, "*") && strings.HasPrefix(path, strings.TrimSuffix(a, "*")))
+	})
 }
 
 // impure are packages of the standard library through which the outside is touched.
@@ -92,7 +78,7 @@ var impure = []string{"os", "net", "time/tzdata", "io/ioutil", "math/rand", "cry
 func TestImportsPointDown(t *testing.T) {
 	for _, p := range packages(t) {
 		path := below(p.ImportPath)
-		if tool(path) {
+		if matches(apart, path) {
 			continue
 		}
 		l, ok := lookup(path)
@@ -114,6 +100,47 @@ func TestImportsPointDown(t *testing.T) {
 			if l.pure && slices.Contains(impure, imp) {
 				t.Errorf("%s is pure and imports %q: hand the clock, the randomness or the file in as an argument", path, imp)
 			}
+		}
+	}
+}
+
+// TestArchitecturePageNamesEveryPackage holds the table of docs/architecture.md and the
+// table of layers to the same packages, and to the same ones as pure.
+func TestArchitecturePageNamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`([^`]+)`")
+	inDocs := map[string]bool{} // pure or not
+	for line := range strings.Lines(string(text)) {
+		cell, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+		if !ok || !strings.HasPrefix(line, "| ") || !strings.Contains(line, "`") {
+			if len(inDocs) > 0 {
+				break // the table's end
+			}
+			continue
+		}
+		pure := strings.HasSuffix(cell, " P")
+		for _, m := range named.FindAllStringSubmatch(cell, -1) {
+			if m[1] == "leat" {
+				m[1] = ""
+			}
+			inDocs[m[1]] = pure
+		}
+	}
+	for path, l := range layers {
+		pure, ok := inDocs[path]
+		switch {
+		case !ok:
+			t.Errorf("docs/architecture.md does not say what %q is for", path)
+		case pure != l.pure:
+			t.Errorf("%q is pure in one of internal/rules/imports.go and docs/architecture.md and not in the other", path)
+		}
+	}
+	for path := range inDocs {
+		if _, ok := layers[path]; !ok {
+			t.Errorf("docs/architecture.md names the package %q, which internal/rules/imports.go does not know", path)
 		}
 	}
 }
