@@ -65,7 +65,7 @@ type apply struct {
 const (
 	maxMessageBytes     = 1 << 20
 	maxApplyBytes       = 4 << 20
-	maxUncommittedBytes = 64 << 20
+	maxUncommittedBytes = 128 << 20 // above what a machine lets wait, so that it is never met first
 	maxInflight         = 256
 	maxKeepBytes        = 4 << 20 // of entries behind a snapshot
 )
