@@ -21,6 +21,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.every(idleScan, b.closeIdle)
 	b.every(config.Millis(b.config(), config.LogRetentionCheckIntervalMs), b.retain)
+	b.loops.Go(b.clean)
 	for _, d := range b.doors {
 		b.loops.Go(d.run)
 	}
