@@ -63,7 +63,7 @@ type Broker struct {
 	nodeID  int32
 	limits  limits
 	metrics *metrics
-	frames  frames
+	frames  *frames
 	connIDs atomic.Uint64
 
 	cfg      atomic.Pointer[config.Config]
@@ -113,6 +113,7 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 		},
 	}
 	b.cfg.Store(cfg)
+	b.frames = newFrames(budget(cfg))
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := b.open(ctx); err != nil {
 		return nil, errors.Join(err, b.Close(0))

@@ -22,7 +22,7 @@ const (
 	// readBuffer holds a small request whole; larger ones are read past it.
 	readBuffer = 4 << 10
 	// frameStep bounds what is allocated ahead of the bytes that really arrived.
-	frameStep = 1 << 20
+	frameStep = 1<<20 + 1<<18
 	// stalled ends a connection that stops in the middle of a large frame or does
 	// not take its answers.
 	stalled = 60 * time.Second
@@ -118,6 +118,8 @@ func (c *conn) read() error {
 
 // request reads one frame and runs its handler.
 func (c *conn) request(br *bufio.Reader, size int) error {
+	c.b.frames.hold(size)
+	defer c.b.frames.drop(size)
 	frame, err := c.frame(br, size)
 	if err != nil {
 		return err

@@ -1,0 +1,52 @@
+package broker
+
+import "testing"
+
+func TestFrameClasses(t *testing.T) {
+	for _, size := range []int{0, 1, 511, 512, 513, 640, 641, 1024, 1025, 65536, 1 << 20, 1<<20 + 100, 1<<20 + 1<<18, 3 << 20, 1<<22 - 1, 1 << 22} {
+		i, capacity := class(size)
+		if i < 0 && size <= 3<<20 {
+			t.Errorf("size %d has no class", size)
+		}
+		if capacity < size {
+			t.Errorf("size %d gets %d bytes", size, capacity)
+		}
+		if size >= 512 && capacity > size+size/4+1 {
+			t.Errorf("size %d gets %d bytes, more than a quarter too many", size, capacity)
+		}
+		if j, same := class(capacity); i >= 0 && (j != i || same != capacity) {
+			t.Errorf("a buffer of %d bytes from class %d goes back into class %d of %d bytes", capacity, i, j, same)
+		}
+	}
+}
+
+func TestFramesAreReused(t *testing.T) {
+	f := newFrames(1 << 20)
+	if n := testing.AllocsPerRun(100, func() { f.put(f.get(100_000)) }); n > 2 {
+		t.Errorf("%v allocations for a pooled frame", n)
+	}
+}
+
+func TestLargeFramesWaitForEachOther(t *testing.T) {
+	f := newFrames(1 << 20)
+	f.hold(1 << 20)
+	second := make(chan struct{})
+	go func() {
+		f.hold(largeFrame)
+		close(second)
+	}()
+	f.hold(largeFrame - 1) // small ones never wait
+	select {
+	case <-second:
+		t.Fatal("the limit was passed")
+	default:
+	}
+	f.drop(1 << 20)
+	<-second
+	f.drop(largeFrame)
+	f.hold(64 << 20) // alone, even one above the limit is let in
+	f.drop(64 << 20)
+	if f.held != 0 {
+		t.Fatalf("%d bytes are still held", f.held)
+	}
+}
