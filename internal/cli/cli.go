@@ -25,6 +25,7 @@ import (
 	"github.com/leat-stream/leat/internal/cli/out"
 	"github.com/leat-stream/leat/internal/cli/produce"
 	"github.com/leat-stream/leat/internal/cli/serve"
+	"github.com/leat-stream/leat/internal/cli/tools"
 	"github.com/leat-stream/leat/internal/cli/topic"
 )
 
@@ -75,7 +76,7 @@ func newRoot(e *conn.Env, run serve.Runner) *cobra.Command {
 		return out.Usagef("%v; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(serve.Command(run), topic.Command(e), produce.Command(e), consume.Command(e), group.Command(e),
-		configcmd.Command(e), cluster.Command(e), bench.Command(e))
+		configcmd.Command(e), cluster.Command(e), bench.Command(e), tools.Command(e, run))
 	eachCommand(root, func(cmd *cobra.Command) { cmd.Args = usageArgs(cmd.Args) })
 	return root
 }

@@ -79,9 +79,7 @@ func showCreated(e *conn.Env, rs kadm.CreateTopicResponses, topics []string, ifN
 			continue
 		}
 		c := created{Topic: name, Partitions: r.NumPartitions, Replicas: r.ReplicationFactor, Existed: existed}
-		if r.ID != (kadm.TopicID{}) {
-			c.ID = r.ID.String()
-		}
+		c.ID = conn.TopicID(r.ID)
 		row := []string{name, fmt.Sprint(c.Partitions), fmt.Sprint(c.Replicas), "created"}
 		switch {
 		case existed:

@@ -66,9 +66,7 @@ func describe(ctx context.Context, e *conn.Env, adm *kadm.Client, names []string
 			continue
 		}
 		r := described{Topic: name, Internal: d.IsInternal, Configs: map[string]string{}, Partitions: []partition{}}
-		if d.ID != (kadm.TopicID{}) {
-			r.ID = d.ID.String()
-		}
+		r.ID = conn.TopicID(d.ID)
 		configs, err := describeConfigs(ctx, adm, name, all, r.Configs)
 		if err != nil {
 			return err
