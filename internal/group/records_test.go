@@ -162,13 +162,11 @@ func TestApplyForeign(t *testing.T) {
 func TestResumeStrange(t *testing.T) {
 	instance := "i"
 	v := kmsg.GroupMetadataValue{Version: 3, Generation: -5}
-	for _, m := range []kmsg.GroupMetadataValueMember{
+	v.Members = []kmsg.GroupMetadataValueMember{
 		{MemberID: "a", InstanceID: &instance, SessionTimeoutMillis: -7, RebalanceTimeoutMillis: -7},
 		{MemberID: "a", SessionTimeoutMillis: 10},
 		{MemberID: "b", InstanceID: &instance, SessionTimeoutMillis: 10},
 		{MemberID: "", SessionTimeoutMillis: 10},
-	} {
-		v.Members = append(v.Members, m)
 	}
 	w := newWorld(t, Options{})
 	w.log = append(w.log, logged{Record: machine.Record{Key: groupKey("g"), Value: v.AppendTo(nil)}})

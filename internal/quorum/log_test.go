@@ -18,15 +18,14 @@ import (
 // owner is what a broker does with the log: it keeps the committed state, leads the
 // shard, and takes snapshots.
 type owner struct {
-	mu     sync.Mutex
-	state  map[string]string
-	last   int64
-	epoch  int32
-	leads  int
-	due    int
-	rt     *machine.Runtime
-	log    *Log
-	onLead func(epoch int32)
+	mu    sync.Mutex
+	state map[string]string
+	last  int64
+	epoch int32
+	leads int
+	due   int
+	rt    *machine.Runtime
+	log   *Log
 }
 
 func (o *owner) hooks() LogHooks {
@@ -68,12 +67,6 @@ func (o *owner) hooks() LogHooks {
 		Resign:      func(epoch int32) {},
 		SnapshotDue: func(int64) { o.mu.Lock(); o.due++; o.mu.Unlock() },
 	}
-}
-
-func (o *owner) get(key string) string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.state[key]
 }
 
 func (o *owner) snapshot() (int64, iter.Seq[machine.Record]) {

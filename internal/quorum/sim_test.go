@@ -61,10 +61,9 @@ type simNode struct {
 	applies []apply
 	busy    bool
 
-	applied  uint64
-	hash     uint64
-	waiting  map[uint64]string // index -> proposal of this leadership
-	lastSnap uint64
+	applied uint64
+	hash    uint64
+	waiting map[uint64]string // index -> proposal of this leadership
 }
 
 type happening struct {
