@@ -306,3 +306,11 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// A hint stands once, although several layers explain an error.
+func TestHintStandsOnce(t *testing.T) {
+	w := newWorld(t)
+	if r := w.run("", "topic", "delete", "nope"); strings.Count(r.err, "'leat topic list'") != 1 {
+		t.Errorf("%q", r.err)
+	}
+}

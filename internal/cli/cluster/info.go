@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/cli/out"
@@ -72,14 +73,7 @@ func gather(ctx context.Context, adm *kadm.Client) (info, error) {
 			replicas[r]++
 		}
 	})
-	if versions, err := adm.ApiVersions(ctx); err == nil {
-		for _, v := range versions.Sorted() {
-			if v.Err == nil {
-				i.Protocol = "Kafka " + v.VersionGuess()
-				break
-			}
-		}
-	}
+	i.Protocol = protocol(ctx, adm)
 	sizes := brokerSizes(ctx, adm)
 	for _, b := range m.Brokers {
 		row := broker{ID: b.NodeID, Host: b.Host, Port: b.Port, Controller: b.NodeID == m.Controller,
@@ -93,6 +87,28 @@ func gather(ctx context.Context, adm *kadm.Client) (info, error) {
 		i.Brokers = append(i.Brokers, row)
 	}
 	return i, nil
+}
+
+// protocol is the release of Kafka whose requests the brokers understand, as far as
+// they serve them at all; "" when they do not tell.
+func protocol(ctx context.Context, adm *kadm.Client) string {
+	versions, err := adm.ApiVersions(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, v := range versions.Sorted() {
+		if v.Err != nil {
+			continue
+		}
+		var missing []int16
+		kversion.Stable().EachMaxKeyVersion(func(key, _ int16) {
+			if _, ok := v.KeyMaxVersion(key); !ok {
+				missing = append(missing, key)
+			}
+		})
+		return "Kafka " + v.VersionGuess(kversion.SkipKeys(missing...))
+	}
+	return ""
 }
 
 // brokerSizes is what the partitions of each broker take on its disks. A broker

@@ -66,7 +66,7 @@ func (e *Env) Explain(err error) error {
 		dial  *net.OpError
 	)
 	switch {
-	case errors.As(err, &usage), errors.Is(err, context.Canceled):
+	case errors.As(err, &usage), errors.Is(err, context.Canceled), out.Hinted(err):
 		return err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrRecordTimeout):
 		return out.Hint(fmt.Errorf("no answer within %s", e.timeout), "raise --timeout, or see whether the brokers are well")

@@ -37,6 +37,12 @@ func (e *hinted) Unwrap() error { return e.err }
 // Hint adds to an error what a person can do.
 func Hint(err error, hint string) error { return &hinted{err, hint} }
 
+// Hinted tells whether an error already says what can be done.
+func Hinted(err error) bool {
+	var h *hinted
+	return errors.As(err, &h)
+}
+
 // ErrSilent is a failure that the command has already reported.
 var ErrSilent = errors.New("already reported")
 

@@ -30,14 +30,18 @@ func linkCommand(e *conn.Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := link(args[0], exe, force)
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			n, err := link(dir, exe, force)
 			if err != nil {
 				return err
 			}
 			if e.JSON() {
-				return e.WriteJSON(map[string]any{"dir": args[0], "files": n})
+				return e.WriteJSON(map[string]any{"dir": dir, "files": n})
 			}
-			e.Note("%d files in %s; export KAFKA_HOME=%s", n, args[0], args[0])
+			e.Note("%d files in %s; export KAFKA_HOME=%s", n, dir, quote(dir))
 			return nil
 		},
 	}
@@ -50,10 +54,6 @@ const mark = "# written by: leat tools link"
 
 // link writes scripts and settings and gives the number of files written.
 func link(dir, exe string, force bool) (int, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return 0, err
-	}
 	for _, sub := range []string{"bin", "config", filepath.Join("config", "kraft")} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return 0, err
