@@ -51,7 +51,7 @@ func (d *Dir) closeClean(list []*Log) error {
 	var changed []*Log
 	for _, l := range list {
 		l.mu.Lock()
-		if l.dirty.changed {
+		if l.dirty.changed || l.dirty.newDir || l.dirty.newFiles {
 			changed = append(changed, l)
 			l.queue()
 		}

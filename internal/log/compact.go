@@ -106,7 +106,10 @@ func (l *Log) cleanable(now time.Time) (r cleanRange, err error) {
 		return r, nil
 	}
 	cfg := l.cfg.Load()
-	limit := min(all[len(all)-1].base, l.unstable.Load(), l.synced.Load())
+	l.mu.Lock()
+	point := l.dirty.point // gaps are only looked for behind it
+	l.mu.Unlock()
+	limit := min(all[len(all)-1].base, l.unstable.Load(), point)
 	if hw := l.hw.Load(); hw >= 0 {
 		limit = min(limit, hw)
 	}

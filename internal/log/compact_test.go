@@ -121,9 +121,17 @@ func (w *world) roll(l *Log) {
 	}
 }
 
-func (w *world) compact(l *Log) Compacted {
+func (w *world) checkpoint() {
 	w.t.Helper()
 	w.sync()
+	if err := w.dir.Checkpoint(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) compact(l *Log) Compacted {
+	w.t.Helper()
+	w.checkpoint()
 	res, err := l.Compact(CompactOptions{Now: w.clock.Now()})
 	if err != nil {
 		w.t.Fatal(err)
@@ -308,7 +316,7 @@ func TestCompactSmallBuffer(t *testing.T) {
 			w.roll(l)
 		}
 	}
-	w.sync()
+	w.checkpoint()
 	rounds := 0
 	for {
 		res, err := l.Compact(CompactOptions{Now: w.clock.Now(), BufferBytes: 128 * mapSlotBytes})
@@ -340,7 +348,7 @@ func TestCompactOncePicksTheDirtiest(t *testing.T) {
 	w.roll(logs["b"])
 	w.append(logs["c"], batch(1, 100))
 	w.roll(logs["c"])
-	w.sync()
+	w.checkpoint()
 	var order []string
 	for {
 		res, ok, err := w.dir.CompactOnce(CompactOptions{Now: w.clock.Now()})
@@ -363,7 +371,7 @@ func TestMaxCompactionLag(t *testing.T) {
 	l := w.log("a", compacted, lag)
 	w.append(l, keyed(record.NewHeader(0), "k", "1", "k", "2"))
 	w.roll(l)
-	w.sync()
+	w.checkpoint()
 	if _, ok, err := w.dir.CompactOnce(CompactOptions{Now: w.clock.Now()}); ok || err != nil {
 		t.Fatalf("due before its time: %v", err)
 	}
@@ -400,7 +408,7 @@ func TestCompactCrash(t *testing.T) {
 			}
 		}
 		w.append(l, keyed(h, "last", "1"))
-		w.sync()
+		w.checkpoint()
 		w.disk.CrashAt(n)
 		res, err := l.Compact(CompactOptions{Now: w.clock.Now()})
 		if err == nil && res.Segments > 0 && !w.disk.Crashed() {

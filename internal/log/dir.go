@@ -88,6 +88,7 @@ type Dir struct {
 	path     string
 	meta     meta
 	sameBoot bool
+	hasState bool // the state file of the last time could be read
 	lock     io.Closer
 	files    *fileCache
 	pages    *pageCache
@@ -197,6 +198,7 @@ func (d *Dir) openLogs() error {
 		return err
 	}
 	marks.clean = clean
+	d.hasState = marks.state != nil
 	var list []*Log // to recover
 	for _, e := range names {
 		l, err := d.found(e, &marks)

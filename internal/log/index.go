@@ -127,7 +127,7 @@ func (ix *index) validPrefix(size int64) (int, error) {
 		k, v := ix.key(e), ix.value(e)
 		positions := ix.width == offsetEntrySize
 		if k < 0 || v > math.MaxInt32 || (positions && (v >= size || k > math.MaxInt32)) ||
-			(i > 0 && (k <= key || v < value || (positions && v <= value))) {
+			(i > 0 && (k <= key || v <= value)) {
 			return i, nil
 		}
 		key, value = k, v

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -75,14 +76,12 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 		return at, false, err
 	}
 	defer s.file.release()
-	s.mu.RLock()
-	_, rel, _, err := s.times.floor(ts-1, (*index).key) // all up to this entry's batch are older
-	s.mu.RUnlock()
+	limit := s.size.Load()
+	older, err := s.olderThan(f, ts)
 	if err != nil {
 		return at, false, err
 	}
-	limit := s.size.Load()
-	pos, err := s.position(f, max(s.base+rel, from), limit)
+	pos, err := s.position(f, max(older, from), limit)
 	if err != nil {
 		return at, false, err
 	}
@@ -114,6 +113,40 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 	return at, ok, errors.Join(err, inner)
 }
 
+// olderThan is an offset such that all batches before the one that holds it are older
+// than ts, by the time index.
+func (s *segment) olderThan(f env.File, ts int64) (int64, error) {
+	_, at, err := s.stamped(f, ts-1, (*index).key)
+	return at, err
+}
+
+// stamped is the last entry of the time index whose field is at most x; -1 and the base
+// if there is none. What the index says is held against the log.
+func (s *segment) stamped(f env.File, x int64, field func(*index, []byte) int64) (ts, offset int64, err error) {
+	if err := s.look(); err != nil {
+		return 0, 0, err
+	}
+	for range 2 {
+		s.mu.RLock()
+		ts, rel, ok, err := s.times.floor(x, field)
+		s.mu.RUnlock()
+		if err != nil || !ok {
+			return -1, s.base, err
+		}
+		pos, err := s.position(f, s.base+rel, s.size.Load())
+		if err != nil {
+			return 0, 0, err
+		}
+		if s.verify(f, pos, rel, ts) {
+			return ts, s.base + rel, nil
+		}
+		if err := s.rebuildIndex(); err != nil {
+			return 0, 0, err
+		}
+	}
+	return -1, s.base, nil
+}
+
 // MaxTimestampOffset finds the record with the largest timestamp below upTo, the
 // first one if there are several; ok is false when there is none (KIP-734).
 func (l *Log) MaxTimestampOffset(upTo int64) (at TimeOffset, ok bool, err error) {
@@ -132,14 +165,19 @@ func (l *Log) MaxTimestampOffset(upTo int64) (at TimeOffset, ok bool, err error)
 			if ts <= at.Timestamp || ts < 0 {
 				continue
 			}
-			if end > upTo && last >= upTo { // the largest may be above the bound: look at all below
-				ts, _, err = s.largestBelow(upTo)
-				if err != nil {
-					return err
+			switch { // the largest may be outside the bounds
+			case last < start:
+				ts, err = s.largestIn(start, upTo)
+			case last >= upTo:
+				if ts, last, err = s.largestBelow(upTo); last < start {
+					ts, err = s.largestIn(start, upTo)
 				}
-				if ts <= at.Timestamp || ts < 0 {
-					continue
-				}
+			}
+			if err != nil {
+				return err
+			}
+			if ts <= at.Timestamp || ts < 0 {
+				continue
 			}
 			found, has, err := s.firstAt(ts, max(start, s.base), upTo)
 			if err != nil {
@@ -162,16 +200,9 @@ func (s *segment) largestBelow(upTo int64) (ts, at int64, err error) {
 		return 0, 0, err
 	}
 	defer s.file.release()
-	s.mu.RLock()
-	ts, rel, ok, err := s.times.floor(upTo-1-s.base, (*index).value)
-	s.mu.RUnlock()
-	if err != nil {
+	if ts, at, err = s.stamped(f, upTo-1-s.base, (*index).value); err != nil {
 		return 0, 0, err
 	}
-	if !ok {
-		ts, rel = -1, 0
-	}
-	at = s.base + rel
 	limit := s.size.Load()
 	pos, err := s.position(f, at, limit)
 	if err != nil {
@@ -184,4 +215,27 @@ func (s *segment) largestBelow(upTo int64) (ts, at int64, err error) {
 		return h.last < upTo
 	})
 	return ts, at, err
+}
+
+// largestIn is the largest timestamp of the batches with offsets in from…upTo-1, by
+// looking at each.
+func (s *segment) largestIn(from, upTo int64) (ts int64, err error) {
+	f, err := s.file.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer s.file.release()
+	limit := s.size.Load()
+	pos, err := s.position(f, from, limit)
+	if err != nil {
+		return 0, err
+	}
+	ts = -1
+	err = headers(f, pos, limit, func(h header) bool {
+		if h.last < upTo {
+			ts = max(ts, h.maxTs)
+		}
+		return h.last < upTo
+	})
+	return ts, err
 }

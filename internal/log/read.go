@@ -133,7 +133,7 @@ func (s *segment) window(f env.File, offset int64, maxBytes int, upTo, end int64
 // trim ends the run that starts at pos at the last batch boundary within maxBytes.
 func (s *segment) trim(f env.File, pos, stop, offset int64, maxBytes int, minOne bool, gen uint32) (int64, int64, int64, error) {
 	target := pos + int64(maxBytes)
-	from, err := s.boundary(target)
+	from, err := s.boundary(f, target)
 	if err != nil {
 		return 0, 0, 0, err
 	}
@@ -169,7 +169,7 @@ func (s *segment) position(f env.File, offset, limit int64) (int64, error) {
 	if offset <= s.base {
 		return 0, nil
 	}
-	from, err := s.nearest(offset)
+	from, err := s.nearest(f, offset)
 	if err != nil {
 		return 0, err
 	}
@@ -181,7 +181,7 @@ func (s *segment) positionFrom(f env.File, offset, from, limit int64) (int64, er
 	if pos, ok := s.l.known(offset, s); ok && pos <= limit {
 		return max(pos, from), nil
 	}
-	near, err := s.nearest(offset)
+	near, err := s.nearest(f, offset)
 	if err != nil {
 		return 0, err
 	}

@@ -76,6 +76,9 @@ func (r *recovery) run() error {
 	if err := r.list(); err != nil {
 		return err
 	}
+	if err := r.dropHeadless(); err != nil {
+		return err
+	}
 	if err := r.readEpochs(); err != nil {
 		return err
 	}
@@ -147,6 +150,9 @@ func (r *recovery) scan(b begin) error {
 	for i := b.at; i < len(r.segs); i++ {
 		s := r.segs[i]
 		if i > b.at {
+			if s.base > r.end && r.end >= r.point { // what was between was never durable
+				return r.dropFrom(i, damaged("offsets %d to %d are missing", r.end, s.base-1))
+			}
 			b.pos, b.offset = 0, max(r.end, s.base)
 		}
 		r.end = b.offset
@@ -157,12 +163,19 @@ func (r *recovery) scan(b begin) error {
 		if err != nil {
 			return err
 		}
-		if bad == nil {
-			continue
+		more := true
+		if bad != nil {
+			if more, err = r.repair(i, bad); err != nil {
+				return err
+			}
 		}
-		more, err := r.repair(i, bad)
-		if err != nil || !more {
-			return err
+		if i < len(r.segs)-1 {
+			if err := s.seal(); err != nil {
+				return err
+			}
+		}
+		if !more {
+			return nil
 		}
 	}
 	return nil
@@ -310,7 +323,7 @@ func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to 
 		start := int64(0)
 		if from > s.base {
 			var err error
-			if start, err = s.nearest(from); err != nil {
+			if start, err = s.nearestIn(from); err != nil {
 				return err
 			}
 		}
@@ -378,8 +391,14 @@ func (r *recovery) publish(start int64) {
 	l.synced.Store(min(max(r.point, start), r.end))
 	l.unstable.Store(l.producers.firstUnstable())
 	l.setSegments(r.segs)
+	if n := len(r.segs); n > 0 && r.end <= r.point { // otherwise the next round knows
+		l.dirty.synced = r.segs[n-1].place()
+	}
+	if r.point == 0 { // the partition itself may be in the page cache only
+		l.dirty.newFiles, l.dirty.newDir = true, true
+	}
 	if r.end > r.point || r.changed || r.epochs.dirty {
-		l.dirty.newFiles, l.dirty.newDir = true, true // names too may be in the page cache only
+		l.dirty.newFiles = true
 		l.dirty.sealed = r.unsyncedSealed()
 		l.queue()
 		l.touch()

@@ -40,6 +40,36 @@ func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 	return false, nil
 }
 
+// dropFrom removes the i-th segment and all behind it, none of which was recorded as
+// synced. If they hold anything, that follows something that is lost.
+func (r *recovery) dropFrom(i int, why error) error {
+	bytes := int64(0)
+	for _, s := range r.segs[i:] {
+		bytes += s.size.Load()
+		if err := r.dropSegment(s); err != nil {
+			return err
+		}
+	}
+	base := r.segs[i].base
+	r.segs = r.segs[:i]
+	r.res.CutBytes += bytes
+	if bytes > 0 {
+		r.l.d.event(Truncated{Log: r.l.ID(), Offset: r.end, Segment: base, Bytes: bytes, Err: why})
+	}
+	return nil
+}
+
+// dropHeadless removes all segments if the log's first ones are missing. Retention
+// leaves such a log only below the recovery point.
+func (r *recovery) dropHeadless() error {
+	start := max(r.l.start.Load(), r.point)
+	if !r.l.d.hasState || len(r.segs) == 0 || r.segs[0].base <= start {
+		return nil
+	}
+	r.end = start
+	return r.dropFrom(0, damaged("the log begins at %d", start))
+}
+
 // resync looks for a good batch behind the damage in the same segment.
 func (r *recovery) resync(s *segment, b *bad) (h header, found bool, err error) {
 	_, err = r.withFile(s, func(sc *scanner) error {

@@ -1,6 +1,6 @@
 package log
 
-import "errors"
+import "math"
 
 // hints takes over what the state file knows of segments below the recovery point. It
 // also knows the position of the recovery point.
@@ -51,29 +51,26 @@ func (r *recovery) scanStart() (begin, error) {
 	if r.point <= s.base {
 		return b, nil
 	}
-	ts, last, ok, err := s.times.last()
-	if err != nil || !ok {
-		return b, err
-	}
-	from := r.point
-	if !r.l.d.sameBoot { // the time index may have lost more than the other one
-		from = min(from, s.base+last)
-	}
-	pos, err := s.nearest(from)
-	if err != nil {
-		return b, err
-	}
-	_, err = r.withFile(s, func(sc *scanner) error {
-		h, err := sc.header(pos)
-		if errors.Is(err, ErrCorrupt) {
-			return nil // the scan of the whole segment will tell what is wrong
+	_, err := r.withFile(s, func(sc *scanner) error {
+		ts, at, err := s.stamped(sc.f, math.MaxInt64, (*index).key)
+		if err != nil || ts < 0 {
+			return err
 		}
-		b.pos, b.offset = pos, h.base
+		from := r.point
+		if !r.l.d.sameBoot { // the time index may have lost more than the other one
+			from = min(from, at)
+		}
+		pos, err := s.nearest(sc.f, from)
+		if err != nil || pos == 0 {
+			return err
+		}
+		h, err := sc.header(pos)
+		if err == nil {
+			b.pos, b.offset = pos, h.base
+			s.maxTs, s.maxTsAt = ts, at
+		}
 		return err
 	})
-	if b.pos > 0 {
-		s.maxTs, s.maxTsAt = ts, s.base+last
-	}
 	return b, err
 }
 

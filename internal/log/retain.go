@@ -12,6 +12,9 @@ func (l *Log) retain(now time.Time, hw int64) (res Retained, err error) {
 	res.Expired = l.producers.expire(now.UnixMilli(), cfg.ProducerExpireMs)
 	l.mu.Unlock()
 	list := *l.segs.Load()
+	l.mu.Lock()
+	hw = min(hw, l.dirty.point) // recovery does not look for what is missing below its point
+	l.mu.Unlock()
 	size := l.Size()
 	n := 0
 	var reasons []string

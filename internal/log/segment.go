@@ -176,15 +176,21 @@ func (s *segment) reindex() error {
 		return err
 	}
 	defer s.file.release()
-	s.maxTs, s.maxTsAt = -1, s.base
 	interval, since := l.cfg.Load().IndexIntervalBytes, int64(0)
+	ts, at, timed := int64(-1), s.base, int64(-1)
+	stamp := func() {
+		if ts > timed {
+			s.times.add(ts, at-s.base)
+			timed = ts
+		}
+	}
 	err = headers(f, 0, s.size.Load(), func(h header) bool {
-		if h.maxTs > s.maxTs {
-			s.maxTs, s.maxTsAt = h.maxTs, h.last
+		if h.maxTs > ts {
+			ts, at = h.maxTs, h.last
 		}
 		if since > interval {
 			s.offsets.add(h.last-s.base, h.pos)
-			s.addTime()
+			stamp()
 			since = 0
 		}
 		since += h.size
@@ -193,7 +199,10 @@ func (s *segment) reindex() error {
 	if err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	s.addTime() // damage is for those to meet who read there
+	stamp() // damage is for those to meet who read there
+	if s.maxTs == unknownTs {
+		s.maxTs, s.maxTsAt = ts, at
+	}
 	return errors.Join(s.offsets.flush(), s.times.flush())
 }
 
@@ -284,26 +293,70 @@ func (s *segment) locate(f env.File, offset, from, limit int64) (pos int64, err 
 	return pos, err
 }
 
-// nearest is the position of a batch at or before the one that holds offset, by the index.
-func (s *segment) nearest(offset int64) (int64, error) {
-	if err := s.look(); err != nil {
-		return 0, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, pos, _, err := s.offsets.floor(offset-s.base, (*index).key)
-	return pos, err
+// nearest is the position of a batch at or before the one that holds offset, by the
+// index. What the index says is held against the log, since its last entries may not
+// have survived a power cut whole.
+func (s *segment) nearest(f env.File, offset int64) (int64, error) {
+	return s.indexed(f, offset-s.base, (*index).key)
 }
 
 // boundary is the start of a batch at or before position x, by the index.
-func (s *segment) boundary(x int64) (int64, error) {
+func (s *segment) boundary(f env.File, x int64) (int64, error) {
+	return s.indexed(f, x, (*index).value)
+}
+
+// indexed is the position in the last index entry whose field is at most x; 0 if
+// there is none.
+func (s *segment) indexed(f env.File, x int64, field func(*index, []byte) int64) (int64, error) {
 	if err := s.look(); err != nil {
 		return 0, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, pos, _, err := s.offsets.floor(x, (*index).value)
-	return pos, err
+	for range 2 {
+		s.mu.RLock()
+		last, pos, ok, err := s.offsets.floor(x, field)
+		s.mu.RUnlock()
+		if err != nil || !ok {
+			return 0, err
+		}
+		if s.verify(f, pos, last, unknownTs) {
+			return pos, nil
+		}
+		if err := s.rebuildIndex(); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// verify tells whether the batch at pos ends with the offset last, relative to the
+// base, and has the largest timestamp ts unless that is unknownTs.
+func (s *segment) verify(f env.File, pos, last, ts int64) bool {
+	var p [headerRead]byte
+	limit := s.size.Load()
+	if pos+headerRead > limit {
+		return false
+	}
+	if n, _ := f.ReadAt(p[:], pos); n < headerRead {
+		return true // whoever reads on meets the failure
+	}
+	h, err := parseHeader(p[:], pos, limit)
+	return err == nil && h.last == s.base+last && (ts == unknownTs || h.maxTs == ts)
+}
+
+func (s *segment) rebuildIndex() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reindex()
+}
+
+// nearestIn is nearest for who has not opened the file.
+func (s *segment) nearestIn(offset int64) (int64, error) {
+	f, err := s.file.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer s.file.release()
+	return s.nearest(f, offset)
 }
 
 // firstTimestamp is the largest timestamp of the first batch, by which the segment's

@@ -265,6 +265,9 @@ func (d *Dir) rewriteState() error {
 		return err
 	}
 	d.stateBuf = b[:0]
+	for _, l := range list {
+		l.markSaved()
+	}
 	return d.openState(int64(len(b)))
 }
 
@@ -298,7 +301,7 @@ func (l *Log) snapshotState() *savedLog {
 	return s
 }
 
-// saved notes that what snapshotState returned last is durable.
+// markSaved notes that what snapshotState returned last is durable.
 func (l *Log) markSaved() {
 	l.mu.Lock()
 	l.dirty.point = l.dirty.saving

@@ -50,6 +50,12 @@ func (l *Log) SetStartOffset(offset int64) error {
 	if offset <= l.start.Load() {
 		return nil
 	}
+	if offset > l.synced.Load() { // a start that is durable needs a log that is
+		l.markDirty()
+		if _, err := l.d.SyncRound(); err != nil {
+			return storageError("start offset", err)
+		}
+	}
 	l.advanceStart(offset)
 	if err := l.d.saveLogs(l); err != nil {
 		return storageError("start offset", err)
