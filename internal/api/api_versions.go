@@ -30,8 +30,8 @@ func handleApiVersions(s *Server, r *Request) {
 		r.Conn.SoftwareName, r.Conn.SoftwareVersion = req.ClientSoftwareName, req.ClientSoftwareVersion
 	}
 	img := s.Image()
-	if r.Version >= 5 && strangers(s, req, img) {
-		resp.ErrorCode = kerr.RebootstrapRequired.Code
+	if code := misrouted(s, r.Version, req, img); code != nil {
+		resp.ErrorCode = code.Code
 		r.Reply(resp)
 		return
 	}
@@ -42,9 +42,18 @@ func handleApiVersions(s *Server, r *Request) {
 	r.Reply(resp)
 }
 
-// strangers says whether the client meant to reach another cluster or node (KIP-1242).
-func strangers(s *Server, req *kmsg.ApiVersionsRequest, img *metadata.Image) bool {
-	return (req.ClusterID != nil && *req.ClusterID != img.ClusterID()) || (req.NodeID >= 0 && req.NodeID != s.NodeID)
+// misrouted says whether the client meant to reach another cluster or node (KIP-1242,
+// version 5). It names both or neither.
+func misrouted(s *Server, version int16, req *kmsg.ApiVersionsRequest, img *metadata.Image) *kerr.Error {
+	switch {
+	case version < 5:
+		return nil
+	case (req.ClusterID == nil) != (req.NodeID < 0):
+		return kerr.InvalidRequest
+	case req.ClusterID != nil && (*req.ClusterID != img.ClusterID() || req.NodeID != s.NodeID):
+		return kerr.RebootstrapRequired
+	}
+	return nil
 }
 
 // answerUnknownApiVersions answers a version that we do not speak.

@@ -3,8 +3,6 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/leat-stream/leat/internal/replica"
 )
 
 // DeleteRecords, key 21: raises the log start offset; -1 is the high watermark. The
@@ -45,9 +43,9 @@ func (s *Server) deleteRecords(r *Request, topic string, index int32, before int
 	if !s.Allowed(r, kmsg.ACLOperationDelete, kmsg.ACLResourceTypeTopic, topic) {
 		return -1, kerr.TopicAuthorizationFailed
 	}
-	p, err := s.Replicas.Find(replica.Ref{Topic: topic, Index: index})
+	p, err := s.partition(topic, index)
 	if err != nil {
-		return -1, s.elsewhere(topic, index, err)
+		return -1, err
 	}
 	return p.DeleteRecords(before)
 }

@@ -22,7 +22,6 @@ const (
 func handleDescribeCluster(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewPtrDescribeClusterResponse()
-	resp.EndpointType = req.EndpointType
 	switch req.EndpointType {
 	case brokerEndpoints:
 	case controllerEndpoints:

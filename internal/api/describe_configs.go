@@ -33,8 +33,9 @@ func handleDescribeConfigs(s *Server, r *Request) {
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = ask.ResourceType, ask.ResourceName
 		entries, code, why := s.describeResource(r, ask)
+		out.ErrorMessage = kmsg.StringPtr(why) // empty where nothing is wrong, as with Kafka
 		if code != nil {
-			out.ErrorCode, out.ErrorMessage = code.Code, kmsg.StringPtr(why)
+			out.ErrorCode = code.Code
 			resp.Resources = append(resp.Resources, out)
 			continue
 		}
@@ -66,7 +67,7 @@ func (s *Server) describeResource(r *Request, ask *kmsg.DescribeConfigsRequestRe
 			return nil, kerr.InvalidTopicException, err.Error()
 		}
 		if img.Topic(name) == nil {
-			return nil, kerr.UnknownTopicOrPartition, kerr.UnknownTopicOrPartition.Description
+			return nil, kerr.UnknownTopicOrPartition, ""
 		}
 		return cfg.DescribeTopic(img.Config(metadata.ResourceTopic, name)), nil, ""
 	case kmsg.ConfigResourceTypeBroker:

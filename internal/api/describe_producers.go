@@ -3,8 +3,6 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/leat-stream/leat/internal/replica"
 )
 
 // DescribeProducers, key 61: the idempotent producers that a partition remembers (KIP-664).
@@ -39,9 +37,9 @@ func (s *Server) describeProducers(r *Request, topic string, index int32) kmsg.D
 	if !s.Allowed(r, kmsg.ACLOperationRead, kmsg.ACLResourceTypeTopic, topic) {
 		return fail(kerr.TopicAuthorizationFailed)
 	}
-	part, err := s.Replicas.Find(replica.Ref{Topic: topic, Index: index})
+	part, err := s.partition(topic, index)
 	if err != nil {
-		return fail(s.elsewhere(topic, index, err))
+		return fail(err)
 	}
 	producers, err := part.Producers()
 	if err != nil {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,53 +22,57 @@ func handleDescribeTopicPartitions(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.DescribeTopicPartitionsRequest)
 	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
 	img := s.Image()
-	left := int(min(req.ResponsePartitionLimit, int32(s.Config().Int(config.MaxRequestPartitionSizeLimit))))
-	if req.Cursor != nil && req.Cursor.Partition < 0 {
-		r.Hangup() // as Kafka answers an unusable cursor: the request is invalid as a whole
+	names, ok := pageNames(img, req)
+	if !ok {
+		for i := range req.Topics {
+			resp.Topics = append(resp.Topics, undescribed(req.Topics[i].Topic, kerr.InvalidRequest))
+		}
+		r.Reply(resp)
 		return
 	}
-	for _, name := range s.pageNames(img, req) {
-		t := img.Topic(name)
-		out := kmsg.NewDescribeTopicPartitionsResponseTopic()
-		out.Topic = kmsg.StringPtr(name)
-		switch {
-		case !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, name):
-			out.ErrorCode = kerr.TopicAuthorizationFailed.Code
-		case metadata.CheckTopicName(name) != nil:
-			out.ErrorCode = kerr.InvalidTopicException.Code
-		case t == nil:
-			out.ErrorCode = kerr.UnknownTopicOrPartition.Code
-		}
-		if out.ErrorCode != 0 {
-			resp.Topics = append(resp.Topics, out)
+	// A page has room for one partition at least, or nobody would get on.
+	left := max(1, int(min(req.ResponsePartitionLimit, int32(s.Config().Int(config.MaxRequestPartitionSizeLimit)))))
+	var denied []kmsg.DescribeTopicPartitionsResponseTopic
+	for _, name := range names {
+		if !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, name) {
+			if len(req.Topics) > 0 {
+				denied = append(denied, undescribed(name, kerr.TopicAuthorizationFailed))
+			}
 			continue
 		}
-		if left <= 0 {
+		if left == 0 {
 			resp.NextCursor = cursor(name, 0)
 			break
 		}
-		out.TopicID, out.IsInternal, out.AuthorizedOperations = t.ID, t.Internal(), topicOperations
+		t := img.Topic(name)
+		if t == nil {
+			code := kerr.UnknownTopicOrPartition
+			if metadata.CheckTopicName(name) != nil {
+				code = kerr.InvalidTopicException
+			}
+			resp.Topics = append(resp.Topics, undescribed(name, code))
+			resp.Topics[len(resp.Topics)-1].AuthorizedOperations = topicOperations
+			continue
+		}
 		first := 0
 		if req.Cursor != nil && req.Cursor.Topic == name {
-			first = int(req.Cursor.Partition)
+			first = min(int(req.Cursor.Partition), len(t.Partitions))
 		}
-		last := min(len(t.Partitions), first+left)
-		for i := first; i < last; i++ {
-			out.Partitions = append(out.Partitions, topicPartition(img, t.Partitions[i]))
-		}
-		left -= max(last-first, 0)
-		resp.Topics = append(resp.Topics, out)
-		if last < len(t.Partitions) {
-			resp.NextCursor = cursor(name, int32(last))
+		page := t.Partitions[first:min(len(t.Partitions), first+left)]
+		resp.Topics = append(resp.Topics, describedTopic(img, t, page))
+		left -= len(page)
+		if first+len(page) < len(t.Partitions) {
+			resp.NextCursor = cursor(name, int32(first+len(page)))
 			break
 		}
 	}
+	resp.Topics = append(resp.Topics, denied...)
 	r.Reply(resp)
 }
 
-// pageNames lists the names asked for, or all, in order from the cursor on.
-func (s *Server) pageNames(img *metadata.Image, req *kmsg.DescribeTopicPartitionsRequest) []string {
-	var names []string
+// pageNames lists the names asked for, or all, in order from the cursor on. A cursor
+// is wrong when it names a negative partition or a topic that is not asked for.
+func pageNames(img *metadata.Image, req *kmsg.DescribeTopicPartitionsRequest) (names []string, ok bool) {
 	for i := range req.Topics {
 		names = append(names, req.Topics[i].Topic)
 	}
@@ -80,11 +83,27 @@ func (s *Server) pageNames(img *metadata.Image, req *kmsg.DescribeTopicPartition
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if req.Cursor != nil {
-		from, _ := slices.BinarySearchFunc(names, req.Cursor.Topic, strings.Compare)
-		names = names[from:]
+	if req.Cursor == nil {
+		return names, true
 	}
-	return names
+	from, found := slices.BinarySearch(names, req.Cursor.Topic)
+	return names[from:], req.Cursor.Partition >= 0 && (found || len(req.Topics) == 0)
+}
+
+// undescribed is a topic's entry that holds an error.
+func undescribed(name string, code *kerr.Error) kmsg.DescribeTopicPartitionsResponseTopic {
+	out := kmsg.NewDescribeTopicPartitionsResponseTopic()
+	out.Topic, out.ErrorCode, out.IsInternal = kmsg.StringPtr(name), code.Code, metadata.IsInternal(name)
+	return out
+}
+
+func describedTopic(img *metadata.Image, t *metadata.Topic, page []*metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopic {
+	out := kmsg.NewDescribeTopicPartitionsResponseTopic()
+	out.Topic, out.TopicID, out.IsInternal, out.AuthorizedOperations = kmsg.StringPtr(t.Name), t.ID, t.Internal(), topicOperations
+	for _, p := range page {
+		out.Partitions = append(out.Partitions, topicPartition(img, p))
+	}
+	return out
 }
 
 func cursor(topic string, partition int32) *kmsg.DescribeTopicPartitionsResponseNextCursor {

@@ -24,18 +24,28 @@ var _ = register(Handler{
 	Handle:  handleFetch,
 })
 
-// fetchByID is the first version that names topics by id.
-const fetchByID = 13
+// Versions from which on a request has what it is named for.
+const (
+	fetchByID         = 13 // topics by id
+	fetchReplicaState = 15 // ReplicaState instead of ReplicaID
+	fetchLeaders      = 16 // an answer that tells who leads (KIP-951)
+)
+
+// noReplica is the replica id of a consumer.
+const noReplica = -1
 
 var fetchEncoders = sync.Pool{New: func() any { return new(wire.FetchEncoder[*replica.Run]) }}
 
 func handleFetch(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.FetchRequest)
+	if r.Version < fetchReplicaState && req.ReplicaState.ID != noReplica {
+		s.Log.Warn("fetch request refused", "why", "a field of a later version", "version", r.Version, "client", r.ClientID)
+		r.Hangup()
+		return
+	}
 	list := fetchParts(r.Version, req)
-	follower := req.ReplicaID >= 0 || req.ReplicaState.ID >= 0
-	if follower {
-		// No other broker belongs to this cluster: nobody may fetch as a replica.
-		s.answerFetchError(r, kerr.NotLeaderForPartition)
+	if req.ReplicaID >= 0 || req.ReplicaState.ID >= 0 {
+		s.refuseFollower(r, list)
 		return
 	}
 	fc, err := s.sessions.context(list)
@@ -53,10 +63,29 @@ func handleFetch(s *Server, r *Request) {
 	for i, p := range fc.parts {
 		parts[i] = p.FetchPart
 	}
+	fc.committed = limits.ReadCommitted
 	op := s.Replicas.Fetch(parts, limits, func(op *replica.FetchOp) {
 		r.ReplyRaw(func() Output { return s.answerFetch(r, fc, op.Collect()) })
 	})
 	r.OnCancel(op.Cancel)
+}
+
+// refuseFollower answers a fetch of another broker: none belongs to this cluster, so
+// that nobody may fetch as a replica.
+func (s *Server) refuseFollower(r *Request, list fetchList) {
+	fc := &fetchContext{parts: onceEachPart(list.parts), follower: true}
+	r.ReplyRaw(func() Output {
+		got := make([]replica.Fetched, len(fc.parts))
+		for i, ask := range fc.parts {
+			f := &got[i]
+			f.HighWatermark, f.LastStable, f.LogStart = -1, -1, -1
+			var p *replica.Partition
+			if p, f.Err = s.Replicas.Find(ask.Ref); f.Err == nil {
+				f.Err, f.Leadership = kerr.NotLeaderForPartition, p.Leadership()
+			}
+		}
+		return s.answerFetch(r, fc, got)
+	})
 }
 
 // fetchParts reads a request as a list of partitions.
@@ -123,12 +152,12 @@ func (s *Server) answerFetch(r *Request, fc *fetchContext, got []replica.Fetched
 		e.Topic(ref.Topic, ref.TopicID, len(g))
 		for _, i := range g {
 			f := &got[i]
-			meta := fetchPartition(fc.parts[i].Ref.Index, f)
+			meta := fetchPartition(r.Version, fc, fc.parts[i].Ref.Index, f)
 			size := 0
 			if f.Run != nil {
 				size = f.Run.Len()
 			}
-			if meta.LeaderID >= 0 {
+			if meta.LeaderID >= 0 && !fc.follower {
 				moved = append(moved, meta.LeaderID)
 			}
 			e.Partition(&meta, f.Run, size)
@@ -151,6 +180,9 @@ func (s *Server) answerFetch(r *Request, fc *fetchContext, got []replica.Fetched
 	return out
 }
 
+// noneAborted is a list of aborted transactions that is there, and empty.
+var noneAborted = []wire.AbortedTxn{}
+
 func sameTopic(a, b *sessionPart) bool {
 	return a.Ref.Topic == b.Ref.Topic && a.Ref.TopicID == b.Ref.TopicID
 }
@@ -165,12 +197,22 @@ func (s *Server) fetchBrokers(r *Request, ids []int32) []kmsg.FetchResponseBroke
 	return all
 }
 
-func fetchPartition(index int32, f *replica.Fetched) wire.FetchPartition {
+func fetchPartition(version int16, fc *fetchContext, index int32, f *replica.Fetched) wire.FetchPartition {
 	p := wire.NewFetchPartition(index)
 	p.HighWatermark, p.LastStableOffset, p.LogStartOffset = f.HighWatermark, f.LastStable, f.LogStart
+	if fc.committed && f.Err == nil {
+		p.Aborted = noneAborted
+	}
 	if f.Err != nil {
 		p.Code = f.Err.Code
-		if f.Err == kerr.NotLeaderForPartition || f.Err == kerr.FencedLeaderEpoch {
+		switch f.Err {
+		case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID:
+			p.Aborted = noneAborted // as with Kafka, where no partition was asked
+			if version < fetchByID {
+				p.Code = kerr.UnknownTopicOrPartition.Code // also of an empty name
+			}
+		}
+		if version >= fetchLeaders && (f.Err == kerr.NotLeaderForPartition || f.Err == kerr.FencedLeaderEpoch) {
 			p.LeaderID, p.LeaderEpoch = f.Leadership.Leader, f.Leadership.LeaderEpoch
 		}
 	}

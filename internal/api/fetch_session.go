@@ -122,9 +122,11 @@ type fetchContext struct {
 	session     *session // nil: sessionless
 	incremental bool     // the answer leaves out partitions without news
 	parts       []*sessionPart
+	committed   bool // read_committed
+	follower    bool // another broker asks
 }
 
-// parts is a fetch request's list in session terms.
+// fetchList is a fetch request's list in session terms.
 type fetchList struct {
 	sessionID, epoch int32
 	usesIDs          bool
@@ -139,14 +141,14 @@ func (c *sessionCache) context(l fetchList) (*fetchContext, *kerr.Error) {
 			c.close(l.sessionID)
 		}
 		if l.epoch == finalEpoch || len(l.parts) == 0 {
-			return &fetchContext{parts: l.parts}, nil
+			return &fetchContext{parts: onceEachPart(l.parts)}, nil
 		}
 		s := &session{usesIDs: l.usesIDs, epoch: 1, parts: map[replica.Ref]*list.Element{}}
 		for _, p := range l.parts {
 			s.put(p)
 		}
 		if !c.open(s) {
-			return &fetchContext{parts: l.parts}, nil
+			return &fetchContext{parts: s.list()}, nil
 		}
 		return &fetchContext{session: s, parts: s.list()}, nil
 	}
@@ -179,6 +181,25 @@ func (c *sessionCache) context(l fetchList) (*fetchContext, *kerr.Error) {
 		s.epoch = 1
 	}
 	return &fetchContext{session: s, incremental: true, parts: s.list()}, nil
+}
+
+// onceEachPart drops all but the last mention of a partition, which keeps the place of
+// the first.
+func onceEachPart(parts []*sessionPart) []*sessionPart {
+	if len(parts) < 2 {
+		return parts
+	}
+	at := make(map[replica.Ref]int, len(parts))
+	once := parts[:0:0]
+	for _, p := range parts {
+		if i, again := at[p.Ref]; again {
+			once[i] = p
+			continue
+		}
+		at[p.Ref] = len(once)
+		once = append(once, p)
+	}
+	return once
 }
 
 // put adds a partition or changes what to fetch of it.

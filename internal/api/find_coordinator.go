@@ -26,6 +26,7 @@ var _ = register(Handler{
 const (
 	groupCoordinator       = 0
 	transactionCoordinator = 1
+	shareCoordinator       = 2
 )
 
 func handleFindCoordinator(s *Server, r *Request) {
@@ -90,10 +91,10 @@ func (s *Server) foundCoordinators(r *Request, typ int8, keys []string, refused 
 		if code == nil {
 			code = s.findCoordinator(r, typ, key, &c)
 		}
-		message := "" // Kafka's answers of versions 4 and up have none, also with an error
+		message := "" // Kafka's answers of versions 4 and up have none, but for an unknown type
 		if code != nil {
 			c.ErrorCode = code.Code
-			if r.Version < 4 {
+			if r.Version < 4 || typ < groupCoordinator || typ > shareCoordinator {
 				message = code.Description
 			}
 		}

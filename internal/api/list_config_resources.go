@@ -18,9 +18,10 @@ var _ = register(Handler{
 	Handle: handleListConfigResources,
 })
 
+// listedResources are the types that exist, in the order in which they are answered.
 var listedResources = []int8{
-	metadata.ResourceTopic, metadata.ResourceBroker, metadata.ResourceBrokerLogger,
-	metadata.ResourceClientMetrics, metadata.ResourceGroup,
+	metadata.ResourceGroup, metadata.ResourceClientMetrics, metadata.ResourceBrokerLogger,
+	metadata.ResourceBroker, metadata.ResourceTopic,
 }
 
 func handleListConfigResources(s *Server, r *Request) {
@@ -45,7 +46,10 @@ func handleListConfigResources(s *Server, r *Request) {
 			return
 		}
 	}
-	for _, t := range slices.Compact(slices.Sorted(slices.Values(types))) {
+	for _, t := range listedResources {
+		if !slices.Contains(types, t) {
+			continue
+		}
 		for _, name := range s.configured(t) {
 			c := kmsg.NewListConfigResourcesResponseConfigResource()
 			c.Name, c.Type = name, t

@@ -29,10 +29,10 @@ func handleListOffsets(s *Server, r *Request) {
 		topic string
 		index int32
 	}
-	count := map[place]int{}
+	asked := map[place]int{}
 	for i := range req.Topics {
 		for j := range req.Topics[i].Partitions {
-			count[place{req.Topics[i].Topic, req.Topics[i].Partitions[j].Partition}]++
+			asked[place{req.Topics[i].Topic, req.Topics[i].Partitions[j].Partition}]++
 		}
 	}
 	for i := range req.Topics {
@@ -42,10 +42,14 @@ func handleListOffsets(s *Server, r *Request) {
 		for j := range in.Partitions {
 			ask := &in.Partitions[j]
 			var at replica.Listed
-			if count[place{in.Topic, ask.Partition}] > 1 {
-				at = replica.Listed{Err: kerr.InvalidRequest, Timestamp: -1, Offset: -1, LeaderEpoch: -1}
-			} else {
+			switch here := (place{in.Topic, ask.Partition}); {
+			case asked[here] == 1:
 				at = s.listOffset(r, in.Topic, ask, req.IsolationLevel == 1)
+			case asked[here] > 1: // refused, which is said once
+				at = replica.Listed{Err: kerr.InvalidRequest, Timestamp: -1, Offset: -1, LeaderEpoch: -1}
+				asked[here] = 0
+			default:
+				continue
 			}
 			p := kmsg.NewListOffsetsResponseTopicPartition()
 			p.Partition, p.Timestamp, p.Offset, p.LeaderEpoch = ask.Partition, at.Timestamp, at.Offset, at.LeaderEpoch
@@ -69,19 +73,10 @@ func (s *Server) listOffset(r *Request, topic string, ask *kmsg.ListOffsetsReque
 		none.Err = kerr.UnsupportedVersion
 		return none
 	}
-	p, err := s.Replicas.Find(replica.Ref{Topic: topic, Index: ask.Partition})
+	p, err := s.partition(topic, ask.Partition)
 	if err != nil {
-		none.Err = s.elsewhere(topic, ask.Partition, err)
+		none.Err = err
 		return none
 	}
 	return p.ListOffset(ask.Timestamp, ask.CurrentLeaderEpoch, committed)
-}
-
-// elsewhere refines "no such partition here": when the metadata knows it, another
-// broker leads it.
-func (s *Server) elsewhere(topic string, index int32, err *kerr.Error) *kerr.Error {
-	if err == kerr.UnknownTopicOrPartition && s.Image().Partition(topic, index) != nil {
-		return kerr.NotLeaderForPartition
-	}
-	return err
 }

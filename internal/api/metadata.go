@@ -20,16 +20,20 @@ var _ = register(Handler{
 	Handle: handleMetadata,
 })
 
+// metadataByID is the first version that finds topics by id. (Versions 10 and 11 have
+// the field, and Kafka refuses it.)
+const metadataByID = 12
+
 func handleMetadata(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.MetadataRequest)
-	if r.Version < 12 {
-		for i := range req.Topics {
-			if req.Topics[i].Topic == nil || req.Topics[i].TopicID != [16]byte{} {
-				r.Reply(metadataRefused(s, r, req, kerr.InvalidRequest))
-				return
-			}
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		if byID := t.TopicID != [16]byte{}; (byID && r.Version < metadataByID) || (!byID && t.Topic == nil) {
+			r.Reply(metadataRefused(req, kerr.InvalidRequest))
+			return
 		}
 	}
+	req.Topics = onceEach(req.Topics)
 	missing := s.toCreate(r, req)
 	if len(missing) == 0 {
 		r.Reply(s.metadata(r, req, nil))
@@ -57,7 +61,7 @@ func (s *Server) toCreate(r *Request, req *kmsg.MetadataRequest) []string {
 	var missing []string
 	for i := range req.Topics {
 		name := req.Topics[i].Topic
-		if name == nil || img.Topic(*name) != nil || metadata.CheckTopicName(*name) != nil || slices.Contains(missing, *name) {
+		if name == nil || img.Topic(*name) != nil || metadata.CheckTopicName(*name) != nil {
 			continue
 		}
 		if s.Allowed(r, kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic, *name) {
@@ -67,12 +71,38 @@ func (s *Server) toCreate(r *Request, req *kmsg.MetadataRequest) []string {
 	return missing
 }
 
-// metadataRefused answers every topic of a request with one error.
-func metadataRefused(s *Server, r *Request, req *kmsg.MetadataRequest, code *kerr.Error) *kmsg.MetadataResponse {
-	resp := s.metadataBase(r)
+// onceEach drops topics that are asked for a second time.
+func onceEach(asked []kmsg.MetadataRequestTopic) []kmsg.MetadataRequestTopic {
+	if len(asked) < 2 {
+		return asked
+	}
+	type topic struct {
+		id   [16]byte
+		name string
+	}
+	seen := make(map[topic]bool, len(asked))
+	return slices.DeleteFunc(asked, func(t kmsg.MetadataRequestTopic) bool {
+		key := topic{id: t.TopicID}
+		if t.Topic != nil {
+			key.name = *t.Topic
+		}
+		again := seen[key]
+		seen[key] = true
+		return again
+	})
+}
+
+// metadataRefused answers a request as a whole with one error: its topics, and
+// nothing of the cluster.
+func metadataRefused(req *kmsg.MetadataRequest, code *kerr.Error) *kmsg.MetadataResponse {
+	resp := kmsg.NewPtrMetadataResponse()
+	resp.ErrorCode = code.Code
 	for i := range req.Topics {
 		t := kmsg.NewMetadataResponseTopic()
 		t.ErrorCode, t.Topic, t.TopicID = code.Code, req.Topics[i].Topic, req.Topics[i].TopicID
+		if t.Topic == nil {
+			t.Topic = kmsg.StringPtr("")
+		}
 		resp.Topics = append(resp.Topics, t)
 	}
 	return resp

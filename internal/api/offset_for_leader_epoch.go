@@ -3,8 +3,6 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/leat-stream/leat/internal/replica"
 )
 
 // OffsetForLeaderEpoch, key 23: where a leader epoch ended, by which consumers and
@@ -31,8 +29,8 @@ func handleOffsetForLeaderEpoch(s *Server, r *Request) {
 			var err *kerr.Error
 			if !allowed {
 				err = kerr.TopicAuthorizationFailed
-			} else if part, missing := s.Replicas.Find(replica.Ref{Topic: in.Topic, Index: ask.Partition}); missing != nil {
-				err = s.elsewhere(in.Topic, ask.Partition, missing)
+			} else if part, missing := s.partition(in.Topic, ask.Partition); missing != nil {
+				err = missing
 			} else {
 				p.LeaderEpoch, p.EndOffset, err = part.EpochEnd(ask.LeaderEpoch, ask.CurrentLeaderEpoch)
 			}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -58,32 +59,18 @@ func handleProduce(s *Server, r *Request) {
 		r.Hangup()
 		return
 	}
-	all := make([]produced, 0, req.Count())
-	send := make([]replica.ProducePart, 0, req.Count())
-	at := make([]int, 0, req.Count())
+	w := &writes{s: s, r: r, req: req, all: make([]produced, 0, req.Count()), send: make([]replica.ProducePart, 0, req.Count()), at: make([]int, 0, req.Count())}
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		for j, q := range req.Partitions(t) {
-			a := produced{id: t.ID, index: q.Index, first: j == 0}
-			var part *replica.Partition
-			part, a.Err = s.produceTo(r, req, t, q.Index)
-			if part != nil {
-				a.topic, a.id = part.ID().Topic, part.ID().TopicID
-			} else {
-				a.topic = string(t.Name)
-			}
-			if a.Err == nil {
-				a.Err, a.Cause = checkBatch(r.Version, q.Records)
-			}
-			if a.Err == nil {
-				send = append(send, replica.ProducePart{Partition: part, Batches: q.Records})
-				at = append(at, len(all))
-			}
-			all = append(all, a)
+			w.add(t, &q, j == 0)
 		}
 	}
-	acks := req.Acks
-	s.Replicas.Produce(send, acks, time.Duration(req.TimeoutMillis)*time.Millisecond, func(op *replica.ProduceOp) {
+	if w.transactional && req.TransactionalID == nil {
+		w.refuse(kerr.TransactionalIDAuthorizationFailed)
+	}
+	acks, all, at := req.Acks, w.all, w.at
+	s.Replicas.Produce(w.send, acks, time.Duration(req.TimeoutMillis)*time.Millisecond, func(op *replica.ProduceOp) {
 		for i := range op.Results {
 			all[at[i]].Produced = op.Results[i]
 		}
@@ -91,46 +78,116 @@ func handleProduce(s *Server, r *Request) {
 	})
 }
 
+// writes sorts the partitions of a request into those to be written and those
+// refused.
+type writes struct {
+	s   *Server
+	r   *Request
+	req *wire.Produce
+
+	all  []produced            // every partition of the request, in its order
+	send []replica.ProducePart // those to be written
+	at   []int                 // where in all they stand
+	// named are the partitions in send, once there are many; a few are just looked at.
+	named         map[*replica.Partition]struct{}
+	transactional bool // a batch is part of a transaction
+}
+
+// manyPartitions is from when on a look-up is faster than a look at each.
+const manyPartitions = 32
+
+// add takes one partition of the request.
+func (w *writes) add(t *wire.ProduceTopic, q *wire.ProducePartition, first bool) {
+	a := produced{id: t.ID, index: q.Index, first: first}
+	part, err := w.s.produceTo(w.r, w.req, t, q.Index)
+	if part != nil {
+		a.topic, a.id = part.ID().Topic, part.ID().TopicID
+	} else {
+		a.topic = string(t.Name)
+	}
+	var batch record.Batch
+	var cause error
+	if err == nil {
+		batch, err, cause = soleBatch(w.r.Version, q.Records)
+	}
+	switch {
+	case err != nil:
+	case batch.IsTransactional():
+		w.transactional = true
+		err = kerr.InvalidTxnState // until transactions are built
+	case w.twice(part):
+		// Kafka drops the one and acknowledges it with the other.
+		err, cause = kerr.InvalidRequest, errTwice
+	default:
+		w.send = append(w.send, replica.ProducePart{Partition: part, Batches: batch})
+		w.at = append(w.at, len(w.all))
+	}
+	if err != nil {
+		a.Produced = replica.Refused(err, cause)
+	}
+	w.all = append(w.all, a)
+}
+
+var errTwice = errors.New("the request names the partition more than once")
+
+// twice says whether the request has named a partition before.
+func (w *writes) twice(p *replica.Partition) bool {
+	if len(w.send) < manyPartitions {
+		return slices.ContainsFunc(w.send, func(s replica.ProducePart) bool { return s.Partition == p })
+	}
+	if w.named == nil {
+		w.named = make(map[*replica.Partition]struct{}, cap(w.send))
+		for _, s := range w.send {
+			w.named[s.Partition] = struct{}{}
+		}
+	}
+	_, again := w.named[p]
+	w.named[p] = struct{}{}
+	return again
+}
+
+// refuse fails every partition of the request.
+func (w *writes) refuse(code *kerr.Error) {
+	for i := range w.all {
+		w.all[i].Produced = replica.Refused(code, nil)
+	}
+	w.send = nil
+}
+
 // produceTo finds the partition to write to and says why it may not be written.
-func (s *Server) produceTo(r *Request, req *wire.Produce, t *wire.ProduceTopic, index int32) (*replica.Partition, *kerr.Error) {
-	ref := replica.Ref{TopicID: t.ID, Index: index}
+func (s *Server) produceTo(r *Request, req *wire.Produce, t *wire.ProduceTopic, index int32) (p *replica.Partition, err *kerr.Error) {
 	if r.Version < 13 {
 		// A view of the frame: it serves the look-up only.
-		ref.Topic = unsafe.String(unsafe.SliceData(t.Name), len(t.Name))
+		p, err = s.partition(unsafe.String(unsafe.SliceData(t.Name), len(t.Name)), index)
+	} else {
+		p, err = s.Replicas.Find(replica.Ref{TopicID: t.ID, Index: index})
 	}
-	p, err := s.Replicas.Find(ref)
 	switch {
 	case req.Acks < -1 || req.Acks > 1:
 		return p, kerr.InvalidRequiredAcks
-	case err != nil && r.Version < 13:
-		return nil, s.elsewhere(string(t.Name), index, err)
 	case err != nil:
 		return nil, err
 	case !s.Allowed(r, kmsg.ACLOperationWrite, kmsg.ACLResourceTypeTopic, p.ID().Topic):
 		return p, kerr.TopicAuthorizationFailed
 	case metadata.IsInternal(p.ID().Topic) && r.ClientID != adminClient:
 		return p, kerr.InvalidTopicException
-	case req.TransactionalID != nil:
-		return p, kerr.InvalidTxnState
 	}
 	return p, nil
 }
 
-// checkBatch checks what a version asks of a partition's bytes as a whole: exactly
-// one batch, and zstd from version 7 on.
-func checkBatch(version int16, run []byte) (*kerr.Error, error) {
+// soleBatch is the one batch that a partition's bytes must be, with the codecs that
+// the version knows (zstd from 7 on).
+func soleBatch(version int16, run []byte) (record.Batch, *kerr.Error, error) {
 	b, err := record.Sole(run)
 	switch {
 	case errors.Is(err, record.ErrInvalid):
-		return kerr.InvalidRecord, err
+		return nil, kerr.InvalidRecord, err
 	case err != nil:
-		return kerr.CorruptMessage, err
-	case version < 7 && b.Codec() == record.CodecZstd:
-		return kerr.UnsupportedCompressionType, record.ErrCodec
-	case b.IsTransactional():
-		return kerr.InvalidTxnState, nil
+		return nil, kerr.CorruptMessage, err
+	case version < 7 && (b.Codec() == record.CodecZstd || !b.Codec().Known()):
+		return nil, kerr.UnsupportedCompressionType, record.ErrCodec
 	}
-	return nil, nil
+	return b, nil, nil
 }
 
 // answerProduce answers a request whose results are all there. It may run on the
@@ -179,9 +236,8 @@ func (s *Server) produceResponse(r *Request, all []produced) *kmsg.ProduceRespon
 func producePartition(a *produced) kmsg.ProduceResponseTopicPartition {
 	p := kmsg.NewProduceResponseTopicPartition()
 	p.Partition = a.index
-	p.BaseOffset, p.LogAppendTime, p.LogStartOffset = -1, -1, -1
+	p.BaseOffset, p.LogAppendTime, p.LogStartOffset = a.Info.FirstOffset, a.Info.AppendTime, a.Info.LogStartOffset
 	if a.Err == nil {
-		p.BaseOffset, p.LogAppendTime, p.LogStartOffset = a.Info.FirstOffset, a.Info.AppendTime, a.Info.LogStartOffset
 		return p
 	}
 	p.ErrorCode = a.Err.Code

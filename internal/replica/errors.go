@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -35,6 +36,24 @@ func appendError(err error) *kerr.Error {
 		}
 	}
 	return kerr.KafkaStorageError
+}
+
+// Refused is the outcome for a partition to which nothing was appended.
+func Refused(code *kerr.Error, cause error) Produced {
+	return Produced{Err: code, Cause: cause, Info: log.AppendInfo{FirstOffset: -1, LastOffset: -1, MaxTimestamp: -1, AppendTime: -1, LogStartOffset: -1}}
+}
+
+// startless are the errors that Kafka answers without the log's start offset; all
+// others that the log finds come with it.
+var startless = []*kerr.Error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.CorruptMessage, kerr.KafkaStorageError}
+
+// notAppended is the outcome of an append that the log refused.
+func (p *Partition) notAppended(err error) Produced {
+	r := Refused(appendError(err), err)
+	if !slices.Contains(startless, r.Err) {
+		r.Info.LogStartOffset = p.log.StartOffset()
+	}
+	return r
 }
 
 // readError maps what the log says of a read to what a consumer is told.

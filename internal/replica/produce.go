@@ -19,8 +19,10 @@ type ProducePart struct {
 
 // Produced is the outcome for one partition.
 type Produced struct {
-	Err        *kerr.Error // nil when acknowledged
-	Cause      error       // what the log said, for the error message and per-record errors
+	Err   *kerr.Error // nil when acknowledged
+	Cause error       // what the log said, for the error message and per-record errors
+	// Info says where the batch is, also when it was not acknowledged in time; its
+	// numbers are -1 when nothing was appended.
 	Info       log.AppendInfo
 	Leadership Leadership // for KIP-951, when Err is NOT_LEADER_OR_FOLLOWER
 }
@@ -57,12 +59,15 @@ func (m *Manager) Produce(parts []ProducePart, acks int16, timeout time.Duration
 	op.mu.Lock()
 	op.open--
 	left := op.open
-	if left > 0 {
+	if left > 0 && timeout > 0 {
 		op.timer = m.opt.Clock.AfterFunc(timeout, op.expire)
 	}
 	op.mu.Unlock()
-	if left == 0 {
+	switch {
+	case left == 0:
 		op.fire()
+	case timeout <= 0:
+		op.expire()
 	}
 }
 
@@ -72,12 +77,13 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 	r, err := p.lead(-1)
 	if err != nil {
 		p.mu.Unlock()
-		op.Results[index] = Produced{Err: err, Leadership: Leadership{r.leader, r.leaderEpoch}}
+		op.Results[index] = Refused(err, nil)
+		op.Results[index].Leadership = Leadership{r.leader, r.leaderEpoch}
 		return
 	}
 	if acks == -1 && len(r.isr) < r.minISR {
 		p.mu.Unlock()
-		op.Results[index] = Produced{Err: kerr.NotEnoughReplicas}
+		op.Results[index] = Refused(kerr.NotEnoughReplicas, nil)
 		return
 	}
 	res := p.append(r, batches, log.OriginClient)
@@ -107,7 +113,11 @@ func (p *Partition) append(r *role, batches []byte, origin log.Origin) Produced 
 		LeaderEpoch: r.leaderEpoch, Origin: origin, Now: p.m.now(),
 	})
 	if err != nil {
-		return Produced{Err: appendError(err), Cause: err, Info: info}
+		return p.notAppended(err)
+	}
+	if info.Duplicate {
+		// Whatever the topic's timestamp type: the time that the batch was given.
+		info.AppendTime = info.MaxTimestamp
 	}
 	return Produced{Info: info}
 }
