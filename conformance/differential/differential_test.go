@@ -28,7 +28,7 @@ type side struct {
 func start(t *testing.T, kind harness.Kind) *side {
 	t.Helper()
 	b, err := harness.Start(t.Context(), kind, harness.Options{
-		Dir: t.TempDir(),
+		Dir: t.TempDir(), Stock: true,
 		Set: map[string]string{"auto.create.topics.enable": "true", "offsets.topic.num.partitions": "3"},
 	})
 	if err != nil {

@@ -62,6 +62,7 @@ func produceBasics(s *Session) {
 		wrong.Topics[0].Partitions[0].Partition = 9
 		s.Silent("without acks to an unknown partition", v, wrong)
 	})
+	s.Fill("produce", 0, one()) // which is behind what nobody waited for
 	s.Do("what is there now", s.Latest(kmsg.ListOffsets), listOffsets("produce", 0, -1))
 }
 

@@ -49,6 +49,9 @@ type Options struct {
 	Wrap []string
 	// Env is added to the environment.
 	Env []string
+	// Stock starts Leat with the configuration file that Kafka gets, instead of the
+	// few settings that it needs.
+	Stock bool
 	// KeepKafkaDelay leaves group.initial.rebalance.delay.ms at each broker's default.
 	KeepKafkaDelay bool
 }
@@ -90,7 +93,7 @@ func Start(ctx context.Context, kind Kind, opts Options) (*Broker, error) {
 // Prepare does everything that comes before the broker's own start: it chooses
 // ports and, for Kafka, writes the configuration and formats the data folder.
 func Prepare(kind Kind, opts Options) (*Broker, error) {
-	ports, err := FreePorts(2)
+	ports, err := FreePorts(3)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +105,12 @@ func Prepare(kind Kind, opts Options) (*Broker, error) {
 	if kind == Kafka {
 		return b, b.formatKafka()
 	}
-	b.HTTP = fmt.Sprintf("127.0.0.1:%d", ports[1])
+	b.HTTP = fmt.Sprintf("127.0.0.1:%d", ports[2])
+	if opts.Stock {
+		if err := b.writeProperties(); err != nil {
+			return nil, err
+		}
+	}
 	_, err = LeatBinary()
 	return b, err
 }
@@ -146,6 +154,9 @@ func (b *Broker) command() ([]string, error) {
 	bin, err := LeatBinary()
 	if err != nil {
 		return nil, err
+	}
+	if b.opts.Stock {
+		return []string{bin, "serve", "--config", b.properties(), "--set", "http.listen=" + b.HTTP}, nil
 	}
 	set := map[string]string{
 		"listeners":   "PLAINTEXT://" + b.Addr,

@@ -72,8 +72,9 @@ func KafkaVersion(jars string) string {
 
 func (b *Broker) properties() string { return filepath.Join(b.opts.Dir, "server.properties") }
 
-// formatKafka writes Kafka's configuration and formats its data folder.
-func (b *Broker) formatKafka() error {
+// writeProperties writes the stock configuration with the broker's own addresses
+// and folder, and what Options set.
+func (b *Broker) writeProperties() error {
 	controller := fmt.Sprintf("127.0.0.1:%d", b.ports[1])
 	set := map[string]string{
 		"controller.quorum.voters": "1@" + controller,
@@ -90,7 +91,12 @@ func (b *Broker) formatKafka() error {
 	for _, k := range slices.Sorted(maps.Keys(set)) {
 		text += k + "=" + set[k] + "\n"
 	}
-	if err := os.WriteFile(b.properties(), []byte(text), 0o644); err != nil {
+	return os.WriteFile(b.properties(), []byte(text), 0o644)
+}
+
+// formatKafka writes Kafka's configuration and formats its data folder.
+func (b *Broker) formatKafka() error {
+	if err := b.writeProperties(); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(b.opts.Dir, "log4j2.xml"), []byte(logging), 0o644); err != nil {
