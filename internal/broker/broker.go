@@ -38,7 +38,7 @@ import (
 	"github.com/leat-stream/leat/internal/replica"
 )
 
-// Options of a Broker. All fields but OpenFiles are required.
+// Options of a Broker. All fields but OpenFiles and BootID are required.
 type Options struct {
 	Config  *config.Config
 	Log     *slog.Logger
@@ -51,6 +51,8 @@ type Options struct {
 	// Failed is told an error after which the process has to end.
 	Failed  func(error)
 	Version string
+	// BootID is the kernel's; empty asks the kernel.
+	BootID string
 }
 
 // Broker is one broker with its controller.
@@ -66,14 +68,19 @@ type Broker struct {
 	frames  *frames
 	connIDs atomic.Uint64
 
-	cfg      atomic.Pointer[config.Config]
-	dir      *log.Dir
-	meta     *metadataLog
-	replicas *replica.Manager
-	groups   *machine.Runtime
-	ids      *producerIDs
-	api      *api.Server
-	doors    []*door
+	cfg     atomic.Pointer[config.Config]
+	dir     *log.Dir
+	boot    string // the kernel's boot id
+	opening opening
+	dirDown chan struct{} // the log directory failed
+
+	writeFailures seldom
+	meta          *metadataLog
+	replicas      *replica.Manager
+	groups        *machine.Runtime
+	ids           *producerIDs
+	api           *api.Server
+	doors         []*door
 
 	ready   atomic.Bool
 	ctx     context.Context // ends when the broker stops
@@ -112,6 +119,8 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 			idle:           config.Millis(cfg, config.ConnectionsMaxIdleMs),
 		},
 	}
+	b.dirDown = make(chan struct{}, 1)
+	b.opening.damaged = map[log.LogID]log.Recovered{}
 	b.cfg.Store(cfg)
 	b.frames = newFrames(budget(cfg))
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -131,6 +140,7 @@ func (b *Broker) open(ctx context.Context) error {
 	b.groups = machine.NewRuntime(machine.Options{
 		Clock: b.clock, Seed: b.seed(), Loops: runtime.GOMAXPROCS(0),
 		CommitTimeout: config.Millis(b.config(), config.OffsetsCommitTimeoutMs),
+		Notify:        b.groupEvent,
 	})
 	b.replicas = replica.New(replica.Options{
 		NodeID: b.nodeID, FS: b.opt.FS, Dir: b.dir, Clock: b.clock, Logger: b.log,
@@ -198,16 +208,22 @@ func (b *Broker) openDir() error {
 	if _, err := b.opt.FS.Stat(filepath.Join(b.opt.DataDir, "meta.properties")); errors.Is(err, fs.ErrNotExist) {
 		cluster = metadata.UUIDString(env.UUID(b.rand))
 	}
-	boot, err := env.BootID()
-	if err != nil {
-		return fmt.Errorf("reading the kernel's boot id: %w", err)
+	b.opening.fresh = cluster != ""
+	var err error
+	if b.boot = b.opt.BootID; b.boot == "" {
+		if b.boot, err = env.BootID(); err != nil {
+			return fmt.Errorf("reading the kernel's boot id: %w", err)
+		}
+	}
+	if b.opening.sameBoot, err = readRegistered(b.opt.FS, b.opt.DataDir, b.boot); err != nil {
+		return dataDirError(b.opt.DataDir, err)
 	}
 	cfg := b.config()
 	defaults := logConfig(cfg, ptr(cfg.ResolveTopic(nil)))
 	metrics := &log.Metrics{RoundObserved: func(_ int, took time.Duration) { b.metrics.syncSeconds.Observe(took.Seconds()) }}
 	b.dir, err = log.OpenDir(log.DirOptions{
 		FS: b.opt.FS, Clock: b.clock, Path: b.opt.DataDir, Rand: env.NewRand(b.seed()),
-		ClusterID: cluster, NodeID: b.nodeID, BootID: boot,
+		ClusterID: cluster, NodeID: b.nodeID, BootID: b.boot,
 		MaxOpenFiles:    openSegments(cfg, b.opt.OpenFiles),
 		RecoveryThreads: cfg.Int(config.NumRecoveryThreadsPerDataDir),
 		CheckpointBytes: cfg.Long(config.LeatCheckpointBytes),

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -53,8 +55,12 @@ func (l partitionLog) Load(epoch int32, fn func(offset, ts int64, rec machine.Re
 
 // ledOffsets starts the coordinator of a partition of __consumer_offsets.
 func (b *Broker) ledOffsets(p *replica.Partition, epoch int32) {
-	opts := groupOptions(b.config())
-	b.groups.Lead(api.GroupShard(p.ID().Partition), epoch, partitionLog{p}, func() machine.Machine { return group.New(opts) })
+	fresh := func() machine.Machine {
+		opts := groupOptions(b.config())
+		opts.MaxBatchBytes = p.Settings().Log.MaxMessageBytes
+		return group.New(opts)
+	}
+	b.groups.Lead(api.GroupShard(p.ID().Partition), epoch, partitionLog{p}, fresh)
 }
 
 func (b *Broker) resignedOffsets(p *replica.Partition, epoch int32) {
@@ -76,3 +82,60 @@ func groupOptions(c *config.Config) group.Options {
 		OffsetsRetentionCheckInterval: config.Millis(c, config.OffsetsRetentionCheckIntervalMs),
 	}
 }
+
+// groupEvent follows the life of a coordinator: once it is loaded, the offsets of
+// topics that were deleted while it was not are removed.
+func (b *Broker) groupEvent(e machine.Event) {
+	level := slog.LevelDebug
+	switch {
+	case e.Kind == machine.ShardFailed:
+		level = slog.LevelError
+	case e.Kind == machine.ShardReload:
+		level = slog.LevelWarn
+	case e.Kind == machine.ShardLoaded && e.Took > time.Second:
+		level = slog.LevelInfo
+	}
+	b.log.Log(b.ctx, level, "coordinator "+e.Kind.String(), "shard", e.Shard, "epoch", e.Epoch, "records", e.Records, "took", e.Took, "why", e.Err)
+	if e.Kind == machine.ShardLoaded && e.Records > 0 {
+		b.forgetUnknown(e.Shard)
+	}
+}
+
+// forgetUnknown removes the offsets of topics that the metadata does not know: an
+// offset is only committed for a topic that is there, and the image that this is held
+// against is never older than that commit on a single node, so the topic was deleted.
+func (b *Broker) forgetUnknown(shard string) {
+	read := func(m machine.Machine) any { return m.(*group.Machine).Topics() }
+	b.groups.View(shard, read, func(body any, err error) {
+		if err != nil {
+			return // resigned, or stopping: who loads it next does it
+		}
+		img := b.meta.image()
+		gone := slices.DeleteFunc(body.([]group.Topic), func(t group.Topic) bool {
+			if t.ID == [16]byte{} {
+				return img.Topic(t.Name) != nil
+			}
+			return img.TopicByID(t.ID) != nil
+		})
+		if len(gone) > 0 {
+			b.forget(shard, gone)
+		}
+	})
+}
+
+// forget removes the committed offsets of deleted topics from one coordinator.
+func (b *Broker) forget(shard string, deleted []group.Topic) {
+	b.groups.Submit(shard, group.TopicsDeleted{Topics: deleted}, func(body any, err error) {
+		_, more := body.(group.Again)
+		switch {
+		case err == nil && !more:
+		case err == nil, errors.Is(err, machine.ErrOverloaded), errors.Is(err, machine.ErrTimeout):
+			b.clock.AfterFunc(forgetPause, func() { b.forget(shard, deleted) })
+		default:
+			// Not loaded here now: once it is, here or elsewhere, the image of then tells.
+		}
+	})
+}
+
+// forgetPause is the wait before a coordinator that is busy is asked again.
+const forgetPause = time.Second

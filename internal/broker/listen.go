@@ -105,18 +105,19 @@ func (d *door) close() error {
 	return d.ln.Close()
 }
 
-// finish lets connections write the answers they owe, at most for the given time,
-// and waits for their goroutines.
-func (d *door) finish(grace time.Duration) {
-	each := func(f func(*conn)) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for c := range d.conns {
-			f(c)
-		}
+// each calls f for every connection, under the door's lock.
+func (d *door) each(f func(*conn)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		f(c)
 	}
-	each((*conn).drain)
-	cut := d.b.clock.AfterFunc(grace, func() { each(func(c *conn) { c.nc.Close() }) })
+}
+
+// finish lets connections write the answers they owe, at most for the given time,
+// and waits for their goroutines. They must have been drained.
+func (d *door) finish(grace time.Duration) {
+	cut := d.b.clock.AfterFunc(grace, func() { d.each(func(c *conn) { c.nc.Close() }) })
 	d.wg.Wait()
 	cut.Stop()
 }

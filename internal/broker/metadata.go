@@ -11,9 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/env"
@@ -40,11 +37,16 @@ type metadataLog struct {
 	led  chan int32 // the epochs in which this node came to lead
 	term atomic.Int32
 
-	// Only the hooks' goroutine uses what follows.
-	builder *metadata.Builder
-	serving atomic.Bool // images go to the replicas as they come
+	builder *metadata.Builder // of the hooks' goroutine alone
 
-	apply       sync.Mutex // one image at a time goes to the replicas
+	apply   sync.Mutex // one image at a time goes to the replicas; guards what follows
+	serving bool       // images go to the replicas as they come
+	// deleted are the topics whose deletion was met in the log before serving: their
+	// files may be there still.
+	deleted map[[16]byte]struct{}
+	due     bool   // a snapshot is wanted, and has to wait
+	retried string // what the last retry met, so that it is said once
+
 	incarnation [16]byte
 	epoch       int64 // broker epoch; set once before heartbeats begin
 	snapshots   sync.WaitGroup
@@ -54,7 +56,7 @@ type metadataLog struct {
 func openMetadata(b *Broker) (*metadataLog, error) {
 	m := &metadataLog{
 		b: b, led: make(chan int32, 16), builder: metadata.NewBuilder(nil),
-		incarnation: env.UUID(b.rand),
+		incarnation: env.UUID(b.rand), deleted: map[[16]byte]struct{}{},
 	}
 	m.img.Store(new(metadata.Image))
 	m.runtime = machine.NewRuntime(machine.Options{Clock: b.clock, Seed: b.seed(), CommitTimeout: controllerTimeout})
@@ -88,7 +90,7 @@ func (m *metadataLog) submit(req any, done func(body any, err error)) {
 func (m *metadataLog) restore(last, _ int64, recs iter.Seq2[machine.Record, error]) error {
 	if last == 0 {
 		m.builder = metadata.NewBuilder(nil)
-		return m.publish()
+		return nil
 	}
 	b, err := metadata.LoadSnapshot(func(yield func([]byte, error) bool) {
 		for rec, err := range recs {
@@ -101,7 +103,10 @@ func (m *metadataLog) restore(last, _ int64, recs iter.Seq2[machine.Record, erro
 		return err
 	}
 	m.builder = b
-	return m.publish()
+	if img, _ := b.Image(); img != nil {
+		m.publish(img, metadata.Diff(m.image(), img))
+	}
+	return nil
 }
 
 // records takes one committed batch into the image, publishes it, and only then lets
@@ -112,8 +117,8 @@ func (m *metadataLog) records(batch quorum.Batch) error {
 			return err
 		}
 	}
-	if err := m.publish(); err != nil {
-		return err
+	if img, delta := m.builder.Image(); img != nil {
+		m.publish(img, delta)
 	}
 	if term := m.term.Load(); term != 0 {
 		m.runtime.Committed(controllerShard, term, batch.End())
@@ -121,20 +126,21 @@ func (m *metadataLog) records(batch quorum.Batch) error {
 	return nil
 }
 
-// publish cuts an image and hands it on.
-func (m *metadataLog) publish() error {
-	img, delta := m.builder.Image()
-	if img == nil {
-		return nil
-	}
+// publish hands an image on, with what differs from the one before.
+func (m *metadataLog) publish(img *metadata.Image, delta *metadata.Delta) {
 	m.apply.Lock()
 	defer m.apply.Unlock()
 	m.takeConfigs(img)
 	m.img.Store(img)
-	if m.serving.Load() {
+	if m.serving {
 		m.follow(img, delta)
+		return
 	}
-	return nil
+	for _, c := range delta.Topics {
+		if c.New == nil {
+			m.deleted[c.Old.ID] = struct{}{}
+		}
+	}
 }
 
 // takeConfigs resolves the broker's dynamic settings anew.
@@ -162,24 +168,21 @@ func (m *metadataLog) follow(img *metadata.Image, delta *metadata.Delta) {
 	if len(deleted) > 0 {
 		m.forget(img, deleted)
 	}
+	m.recover(delta)
+	m.snapshotIfDue()
 }
 
-// forget removes the committed offsets of deleted topics. A coordinator that cannot
-// do it now does it when it is loaded next, by the image of then.
+// forget removes the committed offsets of deleted topics. A coordinator that is not
+// loaded now does it once it is (forgetUnknown).
 func (m *metadataLog) forget(img *metadata.Image, deleted []group.Topic) {
 	offsets := img.Topic(metadata.OffsetsTopic)
 	if offsets == nil {
 		return
 	}
 	for _, p := range offsets.Partitions {
-		if p.Leader != m.b.nodeID {
-			continue
+		if p.Leader == m.b.nodeID {
+			m.b.forget(api.GroupShard(p.Index), deleted)
 		}
-		m.b.groups.Submit(api.GroupShard(p.Index), group.TopicsDeleted{Topics: deleted}, func(_ any, err error) {
-			if err != nil {
-				m.b.log.Warn("offsets of deleted topics not removed", "partition", p.Index, "why", err)
-			}
-		})
 	}
 }
 
@@ -199,8 +202,22 @@ func (m *metadataLog) resign(epoch int32) {
 	m.runtime.Resign(controllerShard, epoch)
 }
 
-// snapshotDue writes a snapshot of the newest image, beside the hooks.
+// snapshotDue asks for a snapshot.
 func (m *metadataLog) snapshotDue(int64) {
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	m.due = true
+	m.snapshotIfDue()
+}
+
+// snapshotIfDue writes a snapshot of the newest image, beside the hooks, if one is
+// wanted. It waits while the files of a deleted topic are still there: once a snapshot
+// stands for the deletion, nothing says any more that they may go.
+func (m *metadataLog) snapshotIfDue() {
+	if !m.due || !m.serving || !m.b.replicas.Settled() {
+		return
+	}
+	m.due = false
 	img := m.image()
 	m.snapshots.Go(func() {
 		if err := m.snapshot(img); err != nil && !errors.Is(err, quorum.ErrClosed) {
@@ -274,8 +291,29 @@ func (m *metadataLog) serve() {
 	m.apply.Lock()
 	defer m.apply.Unlock()
 	img := m.image()
+	strays, err := m.b.replicas.Reconcile(img, m.deleted)
+	if err != nil {
+		m.b.log.Error("deleted topics not removed from the disk", "why", err)
+	}
+	for _, s := range strays {
+		m.b.log.Warn("data of a topic that the metadata does not know is left alone",
+			"path", s.Path, "topic", s.Topic, "id", metadata.UUIDString(s.TopicID), "partitions", len(s.Partitions))
+	}
+	m.deleted = nil
+	m.serving = true
 	m.follow(img, metadata.Diff(nil, img))
-	m.serving.Store(true)
+}
+
+// retry does again what the replicas could not do.
+func (m *metadataLog) retry() {
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	err := m.b.replicas.Retry(m.image())
+	if err != nil && err.Error() != m.retried {
+		m.b.log.Warn("metadata not followed in full yet", "why", err)
+	}
+	m.retried = fmt.Sprint(err)
+	m.snapshotIfDue()
 }
 
 // ask submits a request and waits for its answer; loading counts as waiting.
@@ -303,69 +341,6 @@ func (m *metadataLog) ask(ctx context.Context, req any) (any, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-}
-
-func (m *metadataLog) register(ctx context.Context) error {
-	req := kmsg.NewPtrBrokerRegistrationRequest()
-	req.Version = req.MaxVersion()
-	req.BrokerID, req.ClusterID, req.IncarnationID = m.b.nodeID, m.image().ClusterID(), m.incarnation
-	req.LogDirs = [][16]byte{m.b.dir.DirectoryID()}
-	req.Features = metadata.RegistrationFeatures(featureRanges())
-	if rack := m.b.config().String(config.BrokerRack); rack != "" {
-		req.Rack = &rack
-	}
-	for _, l := range m.b.config().Listeners() {
-		if l.Controller {
-			continue
-		}
-		out := kmsg.NewBrokerRegistrationRequestListener()
-		out.Name, out.Host, out.Port = l.Name, l.Host, uint16(m.b.boundPort(l.Name))
-		if e, set := m.b.config().Advertised(l.Name); set {
-			out.Host = e.Host
-			if e.Port != 0 {
-				out.Port = uint16(e.Port)
-			}
-		}
-		req.Listeners = append(req.Listeners, out)
-	}
-	body, err := m.ask(ctx, &metadata.RegisterBroker{Req: req})
-	if err != nil {
-		return fmt.Errorf("registering broker %d: %w", m.b.nodeID, err)
-	}
-	resp := body.(*kmsg.BrokerRegistrationResponse)
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return fmt.Errorf("registering broker %d: %w", m.b.nodeID, err)
-	}
-	m.epoch = resp.BrokerEpoch
-	return nil
-}
-
-// heartbeat tells the controller that the broker is alive and how far it has followed.
-func (m *metadataLog) heartbeat(ctx context.Context) error {
-	req := kmsg.NewPtrBrokerHeartbeatRequest()
-	req.Version = req.MaxVersion()
-	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = m.b.nodeID, m.epoch, m.image().Index()
-	body, err := m.ask(ctx, &metadata.Request{Req: req})
-	if err != nil {
-		return fmt.Errorf("heartbeat: %w", err)
-	}
-	return kerr.ErrorForCode(body.(*kmsg.BrokerHeartbeatResponse).ErrorCode)
-}
-
-// allocateIDs asks the controller for a block of producer ids.
-func (m *metadataLog) allocateIDs(done func(resp *kmsg.AllocateProducerIDsResponse, err error)) {
-	req := kmsg.NewPtrAllocateProducerIDsRequest()
-	req.BrokerID, req.BrokerEpoch = m.b.nodeID, m.epoch
-	m.submit(&metadata.Request{Req: req}, func(body any, err error) {
-		if resp, ok := body.(*kmsg.AllocateProducerIDsResponse); ok && err == nil {
-			done(resp, nil)
-			return
-		}
-		if why, ok := body.(error); ok && err == nil {
-			err = why
-		}
-		done(nil, err)
-	})
 }
 
 // watch ends the process when the metadata log fails: what cannot be synced must not

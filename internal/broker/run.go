@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/leat-stream/leat/internal/config"
@@ -19,8 +22,10 @@ func (b *Broker) Start(ctx context.Context) error {
 	if err := b.meta.start(ctx); err != nil {
 		return err
 	}
+	b.loops.Go(b.watchDir)
 	b.every(idleScan, b.closeIdle)
 	b.every(config.Millis(b.config(), config.LogRetentionCheckIntervalMs), b.retain)
+	b.every(retryEvery, b.meta.retry)
 	b.loops.Go(b.clean)
 	for _, d := range b.doors {
 		b.loops.Go(d.run)
@@ -28,6 +33,10 @@ func (b *Broker) Start(ctx context.Context) error {
 	b.ready.Store(true)
 	return nil
 }
+
+// retryEvery is how often partitions that could not be opened, and deletions that
+// could not be carried out, are tried again.
+const retryEvery = time.Second
 
 // every runs f again and again until the broker stops.
 func (b *Broker) every(interval time.Duration, f func()) {
@@ -70,18 +79,63 @@ func (b *Broker) retain() {
 	})
 }
 
-// dirFailed is told when the log directory can no longer be written: producers get
-// KAFKA_STORAGE_ERROR, reads go on.
-func (b *Broker) dirFailed(err error) {
-	b.log.Error("log directory offline", "why", err)
-	if b.replicas != nil {
-		b.replicas.Fail(err)
+// dirFailed is told when the log directory can no longer be written, from below
+// whatever was being done.
+func (b *Broker) dirFailed(error) {
+	b.dirDown <- struct{}{} // it fails once
+}
+
+// watchDir turns producers away when the log directory fails: they get
+// KAFKA_STORAGE_ERROR; reads go on.
+func (b *Broker) watchDir() {
+	select {
+	case <-b.dirDown:
+		b.replicas.Fail()
+	case <-b.ctx.Done():
 	}
 }
 
 // logEvent writes one event of the log directory to the log.
 func (b *Broker) logEvent(e log.Event) {
-	b.log.Info(e.String(), "event", fmt.Sprintf("%T", e))
+	b.opening.observe(e)
+	if o, ok := e.(log.Opened); ok && b.opening.fresh {
+		b.log.Info("log directory created", "path", o.Path)
+		return
+	}
+	if _, ok := e.(log.WriteFailed); ok && !b.writeFailures.say(b.clock.Now()) {
+		return
+	}
+	b.log.Log(context.Background(), eventLevel(e), e.String(), "event", strings.TrimPrefix(fmt.Sprintf("%T", e), "log."))
+}
+
+// seldom lets one of many equal messages through every ten seconds: a full disk fails
+// every append.
+type seldom struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (s *seldom) say(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.last.IsZero() && now.Sub(s.last) < 10*time.Second {
+		return false
+	}
+	s.last = now
+	return true
+}
+
+// eventLevel is how much an operator has to care.
+func eventLevel(e log.Event) slog.Level {
+	switch e.(type) {
+	case log.Quarantined, log.DamageMet, log.JournalDamaged, log.DirFailed, log.CompactionFailed:
+		return slog.LevelError
+	case log.Truncated, log.WriteFailed, log.CheckpointFailed, log.IndexRebuilt:
+		return slog.LevelWarn
+	case log.Rolled, log.SegmentDeleted, log.CompactionDone:
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // Healthy is nil while the broker works.
@@ -100,9 +154,10 @@ func (b *Broker) Ready() error {
 	return b.Healthy()
 }
 
-// Close stops in order: no new connections; what is owed to clients leaves within
-// grace; coordinators and controller end; everything is flushed and the directory is
-// marked as cleanly shut down.
+// Close stops in order: no new connections and no new requests; what producers wait
+// for is made durable; long polls and coordinators give up; the answers leave within
+// grace; the controller ends; everything is flushed and the directory is marked as
+// cleanly shut down.
 func (b *Broker) Close(grace time.Duration) (err error) {
 	b.closing.Do(func() { err = b.close(grace) })
 	return err
@@ -114,20 +169,23 @@ func (b *Broker) close(grace time.Duration) error {
 	for _, d := range b.doors {
 		errs = append(errs, d.close())
 	}
+	for _, d := range b.doors {
+		d.each((*conn).drain)
+	}
 	if b.endSync != nil {
 		b.flush()
 	}
 	if b.replicas != nil {
 		b.replicas.Stop()
 	}
+	if b.groups != nil {
+		b.groups.Close() // parked members are told to look for their coordinator again
+	}
 	for _, d := range b.doors {
 		d.finish(grace)
 	}
 	b.cancel()
 	b.loops.Wait()
-	if b.groups != nil {
-		b.groups.Close()
-	}
 	if b.meta != nil {
 		errs = append(errs, b.meta.close())
 	}

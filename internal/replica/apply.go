@@ -19,7 +19,7 @@ import (
 func (m *Manager) Apply(img *metadata.Image, delta *metadata.Delta) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var errs []error
+	errs := []error{m.retryDeletions()}
 	for _, c := range delta.Topics {
 		if c.New == nil {
 			errs = append(errs, m.remove(c.Old))
@@ -56,16 +56,7 @@ func (m *Manager) update(img *metadata.Image, c metadata.TopicChange) error {
 			continue
 		}
 		if p == nil {
-			var err error
-			if p, err = m.open(c.New, part, settings); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			p.assume(newRole(m.opt.NodeID, part, settings))
-			t.mu.Lock()
-			t.parts[i] = p
-			t.mu.Unlock()
-			p.announce(nil)
+			errs = append(errs, m.enter(t, c.New, part, settings))
 			continue
 		}
 		old := p.st.Load()
@@ -86,15 +77,24 @@ func (m *Manager) topic(of *metadata.Topic) *topic {
 	return t
 }
 
-func (m *Manager) open(t *metadata.Topic, part *metadata.Partition, s Settings) (*Partition, error) {
-	id := log.LogID{Topic: t.Name, TopicID: t.ID, Partition: part.Index}
+// enter opens a partition that is assigned to this broker and takes it in; one that
+// cannot be opened is tried again by Retry.
+func (m *Manager) enter(t *topic, of *metadata.Topic, part *metadata.Partition, s Settings) error {
+	id := log.LogID{Topic: of.Name, TopicID: of.ID, Partition: part.Index}
+	m.unopened = slices.DeleteFunc(m.unopened, func(u log.LogID) bool { return u == id })
 	p := &Partition{m: m, id: id}
 	l, err := m.opt.Dir.OpenLog(id, s.Log, log.Hooks{Synced: func(int64) { p.synced() }})
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", id, err)
+		m.unopened = append(m.unopened, id)
+		return fmt.Errorf("opening %s: %w", id, err)
 	}
 	p.log = l
-	return p, nil
+	p.assume(newRole(m.opt.NodeID, part, s))
+	t.mu.Lock()
+	t.parts[part.Index] = p
+	t.mu.Unlock()
+	p.announce(nil)
+	return nil
 }
 
 func newRole(self int32, part *metadata.Partition, s Settings) *role {
@@ -107,9 +107,9 @@ func newRole(self int32, part *metadata.Partition, s Settings) *role {
 	}
 }
 
-// assume takes a role that the metadata log gave. A new leader epoch starts at the
-// log's end; whoever waited under an older one is told that the leader is gone,
-// unless this broker leads on.
+// assume takes a role that the metadata log gave. Whoever waited under an older one is
+// told that the leader is gone, unless this broker leads on. The log learns of the new
+// leader epoch by the first append in it, so that the logs nobody uses stay unread.
 func (p *Partition) assume(r *role) {
 	p.mu.Lock()
 	old := p.st.Load()
@@ -118,20 +118,12 @@ func (p *Partition) assume(r *role) {
 		p.hw.Store(max(p.log.StartOffset(), min(p.log.HighWatermark(), p.log.EndOffset())))
 	}
 	var wake wakeups
-	var started error
 	if r.leading {
-		if old == nil || !old.leading || old.leaderEpoch != r.leaderEpoch {
-			started = p.log.AssignEpoch(r.leaderEpoch)
-		}
 		wake = p.advance(r)
 	}
 	lost := old != nil && old.leading && !r.leading
 	p.mu.Unlock()
 	wake.run()
-	if started != nil {
-		// The log says the same to every append, which is where clients learn it.
-		p.m.opt.Logger.Error("leader epoch not started", "partition", p.id.String(), "epoch", r.leaderEpoch, "why", started)
-	}
 	if lost {
 		p.failWaiting(kerr.NotLeaderForPartition)
 	}
@@ -157,6 +149,7 @@ func (p *Partition) announce(old *role) {
 
 // remove deletes a topic that was deleted by a committed record.
 func (m *Manager) remove(of *metadata.Topic) error {
+	m.unopened = slices.DeleteFunc(m.unopened, func(id log.LogID) bool { return id.TopicID == of.ID })
 	v, ok := m.byID.LoadAndDelete(of.ID)
 	if !ok {
 		return nil
@@ -185,10 +178,7 @@ func (m *Manager) drop(t *topic, p *Partition) error {
 	if old.Watched && old.leading {
 		m.opt.Resigned(p, old.leaderEpoch)
 	}
-	if err := m.opt.Dir.Delete(p.id); err != nil {
-		return fmt.Errorf("deleting %s: %w", p.id, err)
-	}
-	return nil
+	return m.delete(p.id)
 }
 
 // refresh takes over changed settings: of one topic, or of all when name is empty.
@@ -212,7 +202,8 @@ func (m *Manager) refresh(img *metadata.Image, name string) {
 }
 
 // Stop wakes whoever waits, before the broker closes its connections: producers are
-// told that the leader is gone, consumers get what there is.
+// told that the leader is gone, consumers get what there is, now and from here on.
 func (m *Manager) Stop() {
+	m.stopping.Store(true)
 	m.Each(func(p *Partition) { p.failWaiting(kerr.NotLeaderForPartition) })
 }

@@ -68,7 +68,7 @@ type FetchOp struct {
 // taken by Collect, which must be called exactly once after ready.
 func (m *Manager) Fetch(parts []FetchPart, limits FetchLimits, ready func(*FetchOp)) *FetchOp {
 	op := &FetchOp{m: m, parts: parts, limits: limits, ready: ready}
-	if limits.MaxWait <= 0 || limits.MinBytes <= 0 || len(parts) == 0 {
+	if limits.MaxWait <= 0 || limits.MinBytes <= 0 || len(parts) == 0 || m.stopping.Load() {
 		op.arm(true, 0)
 		return op
 	}
@@ -192,14 +192,18 @@ func (p *Partition) read(part *FetchPart, committed bool, maxBytes int32, minOne
 	}
 	f := Fetched{HighWatermark: p.HighWatermark(), LastStable: p.LastStableOffset(), LogStart: p.log.StartOffset()}
 	if part.LastFetchedEpoch >= 0 {
-		epoch, end := p.log.EndOffsetForEpoch(part.LastFetchedEpoch)
+		epoch, end := p.epochEnd(r, part.LastFetchedEpoch)
+		if epoch < 0 || end < 0 {
+			// The log knows nothing of that epoch: the reader has to start anew.
+			return Fetched{Err: kerr.OffsetOutOfRange, HighWatermark: -1, LastStable: -1, LogStart: -1}
+		}
 		if epoch < part.LastFetchedEpoch || end < part.Offset {
 			f.Diverging, f.DivergingEpoch, f.DivergingEnd = true, epoch, end
 			return f
 		}
 	}
 	if part.Offset < f.LogStart || part.Offset > p.log.EndOffset() {
-		return Fetched{Err: kerr.OffsetOutOfRange, HighWatermark: -1, LastStable: -1, LogStart: f.LogStart}
+		return Fetched{Err: kerr.OffsetOutOfRange, HighWatermark: -1, LastStable: -1, LogStart: -1}
 	}
 	upTo := f.HighWatermark
 	if committed {

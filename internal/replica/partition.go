@@ -21,7 +21,6 @@ type Partition struct {
 	mu      sync.Mutex
 	pending []pending             // appends above the high watermark, by end offset
 	waiters map[*FetchOp]struct{} // long polls
-	stopped bool                  // deleted or closed: nothing may wait here any more
 }
 
 // role is what the metadata log says of the partition, as one immutable value.
@@ -93,6 +92,22 @@ func (p *Partition) localEnd(r *role) int64 {
 		return p.log.SyncedOffset()
 	}
 	return p.log.EndOffset()
+}
+
+// epochEnd is the largest epoch not above the asked one and where it ended; -1, -1 for
+// one that has not begun. The leader's own epoch began at the end of the log that it
+// took over, though the log learns of it only by the first append.
+func (p *Partition) epochEnd(r *role, epoch int32) (int32, int64) {
+	end := p.log.EndOffset()
+	switch latest := p.log.LatestEpoch(); {
+	case epoch < 0 || epoch > r.leaderEpoch:
+		return -1, -1
+	case epoch == r.leaderEpoch, latest < 0:
+		return epoch, end
+	case epoch > latest:
+		return latest, end
+	}
+	return p.log.EndOffsetForEpoch(epoch)
 }
 
 // LastStableOffset is the first offset of an open transaction, or the high

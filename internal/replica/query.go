@@ -1,7 +1,9 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -44,7 +46,11 @@ func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, committed bo
 		return Listed{nil, -1, upTo, r.leaderEpoch}
 	case Earliest, EarliestLocal:
 		start := p.log.StartOffset()
-		return Listed{nil, -1, start, p.epochAt(start)}
+		epoch := p.epochAt(start)
+		if epoch < 0 && start == p.log.EndOffset() {
+			epoch = r.leaderEpoch // the epoch that the first record will have
+		}
+		return Listed{nil, -1, start, epoch}
 	case LatestTiered, EarliestUpload: // nothing is tiered here
 		return Listed{nil, -1, -1, -1}
 	case MaxTimestamp:
@@ -79,15 +85,13 @@ func (p *Partition) EpochEnd(epoch, currentEpoch int32) (int32, int64, *kerr.Err
 	if epoch == r.leaderEpoch {
 		return epoch, p.HighWatermark(), nil
 	}
-	e, end := p.log.EndOffsetForEpoch(epoch)
+	e, end := p.epochEnd(r, epoch)
 	return e, end, nil
 }
 
 // DeleteRecords moves the log start offset up to before; -1 means the high
 // watermark. The new start is durable when it returns.
 func (p *Partition) DeleteRecords(before int64) (start int64, err *kerr.Error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	r, lerr := p.lead(-1)
 	if lerr != nil {
 		return -1, lerr
@@ -102,6 +106,14 @@ func (p *Partition) DeleteRecords(before int64) (start int64, err *kerr.Error) {
 	if before < 0 || before > hw {
 		return -1, kerr.OffsetOutOfRange
 	}
+	// No lock is held here: a sync round calls back into the partition. A relaxed
+	// partition shows records that are not synced yet; its start must not overtake what is.
+	if p.log.SyncedOffset() < before {
+		p.log.Flush()
+		if _, cause := p.m.opt.Dir.SyncRound(); cause != nil || p.log.SyncedOffset() < before {
+			return -1, kerr.KafkaStorageError
+		}
+	}
 	if cause := p.log.SetStartOffset(before); cause != nil {
 		if errors.Is(cause, log.ErrOffsetOutOfRange) {
 			return -1, kerr.OffsetOutOfRange
@@ -111,12 +123,15 @@ func (p *Partition) DeleteRecords(before int64) (start int64, err *kerr.Error) {
 	return p.log.StartOffset(), nil
 }
 
-// Producers lists the producers that the partition remembers (DescribeProducers).
+// Producers lists the producers that the partition remembers, by id
+// (DescribeProducers).
 func (p *Partition) Producers() ([]log.ProducerInfo, *kerr.Error) {
 	if _, err := p.lead(-1); err != nil {
 		return nil, err
 	}
-	return p.log.Producers(), nil
+	all := p.log.Producers()
+	slices.SortFunc(all, func(a, b log.ProducerInfo) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
+	return all, nil
 }
 
 // Path is the log directory.

@@ -18,6 +18,7 @@ package replica
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -60,8 +61,11 @@ type Manager struct {
 	byName sync.Map // string -> *topic
 	byID   sync.Map // [16]byte -> *topic
 
-	mu      sync.Mutex // serialises Apply and Close
-	offline error      // the log directory failed; guarded by mu
+	stopping atomic.Bool // no fetch waits any more
+
+	mu        sync.Mutex  // one Apply, Reconcile or Retry at a time; guards what follows
+	unopened  []log.LogID // assigned here, and could not be opened
+	undeleted []log.LogID // deleted by the metadata, and still on disk
 }
 
 // topic is one topic's partitions on this broker, by partition index.
@@ -132,20 +136,11 @@ func (m *Manager) Each(fn func(p *Partition)) {
 	})
 }
 
-// Fail puts every partition offline after the log directory failed: whoever waits
-// for the high watermark gets KAFKA_STORAGE_ERROR. Reads go on.
-func (m *Manager) Fail(err error) {
-	m.mu.Lock()
-	m.offline = err
-	m.mu.Unlock()
+// Fail is told that the log directory failed: whoever waits for the high watermark
+// gets KAFKA_STORAGE_ERROR. Reads go on. It must not be called from within the
+// directory's own hook, which may run below a partition's lock.
+func (m *Manager) Fail() {
 	m.Each(func(p *Partition) { p.failWaiting(kerr.KafkaStorageError) })
-}
-
-// HighWatermarks lists the high watermark of every partition, for the checkpoint.
-func (m *Manager) HighWatermarks() map[log.LogID]int64 {
-	all := map[log.LogID]int64{}
-	m.Each(func(p *Partition) { all[p.id] = p.HighWatermark() })
-	return all
 }
 
 func (m *Manager) now() time.Time { return m.opt.Clock.Now() }

@@ -1,0 +1,219 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// opening is what the log directory told while it opened.
+type opening struct {
+	fresh    bool // the directory was made
+	sameBoot bool // the kernel is the one under which the broker registered last
+
+	mu      sync.Mutex
+	clean   bool
+	damaged map[log.LogID]log.Recovered // logs that lack what was recorded as synced
+}
+
+func (o *opening) observe(e log.Event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch e := e.(type) {
+	case log.Opened:
+		o.clean = e.Clean || o.fresh
+	case log.LogRecovered:
+		if !e.Kept {
+			o.damaged[e.Log] = e.Recovered
+		}
+	}
+}
+
+// lost lists the replicas that no longer have everything that this broker
+// acknowledged, so that they leave in-sync sets at its registration (decision D6):
+//   - those that did not recover to the end that they had recorded as synced;
+//   - relaxed ones, if the kernel that had their last writes in its page cache is gone;
+//   - those of an earlier run whose directory is gone, though only a power cut takes
+//     the name of one that was never written to.
+func (m *metadataLog) lost() []metadata.TopicPartition {
+	o := &m.b.opening
+	cached := o.clean || o.sameBoot // nothing of the page cache was lost
+	var all []metadata.TopicPartition
+	for t := range m.image().Topics() {
+		durable := topicSettings(m.b.config(), m.image(), t.Name).Durable
+		why := map[string][]int32{}
+		for _, p := range t.Partitions {
+			if !slices.Contains(p.Replicas, m.b.nodeID) {
+				continue
+			}
+			_, damaged := o.damaged[log.LogID{Topic: t.Name, TopicID: t.ID, Partition: p.Index}]
+			l := m.b.dir.Log(t.Name, p.Index)
+			reason := ""
+			switch {
+			case damaged:
+				reason = "records that were recorded as synced are missing or damaged"
+			case cached && p.LeaderEpoch > 0 && (l == nil || l.ID().TopicID != t.ID):
+				reason = "the directory is gone"
+			case !cached && !durable:
+				reason = "the machine stopped without writing its page cache, and the topic is relaxed"
+			default:
+				continue
+			}
+			why[reason] = append(why[reason], p.Index)
+			all = append(all, metadata.TopicPartition{TopicID: t.ID, Partition: p.Index})
+		}
+		for _, reason := range slices.Sorted(maps.Keys(why)) {
+			m.b.log.Error("replicas may lack records that were acknowledged", "topic", t.Name, "partitions", why[reason], "why", reason)
+		}
+	}
+	return all
+}
+
+// recoverBatch bounds the partitions of one AlterPartition.
+const recoverBatch = 1000
+
+// recover reports the partitions whose leader, this broker, was elected without being
+// known to have all records, and tells the controller that they go on from here.
+func (m *metadataLog) recover(delta *metadata.Delta) {
+	req := m.alterPartition()
+	n := 0
+	for _, c := range delta.Topics {
+		if c.New == nil {
+			continue
+		}
+		topic := kmsg.NewAlterPartitionRequestTopic()
+		topic.Topic, topic.TopicID = c.New.Name, c.New.ID
+		for _, i := range c.Partitions {
+			p := c.New.Partition(i)
+			if p == nil || !p.Recovering() || p.Leader != m.b.nodeID {
+				continue
+			}
+			part := kmsg.NewAlterPartitionRequestTopicPartition()
+			part.Partition, part.LeaderEpoch, part.PartitionEpoch = i, p.LeaderEpoch, p.PartitionEpoch
+			member := kmsg.NewAlterPartitionRequestTopicPartitionNewEpochISR()
+			member.BrokerID, member.BrokerEpoch = m.b.nodeID, m.epoch
+			part.NewEpochISR = append(part.NewEpochISR, member)
+			topic.Partitions = append(topic.Partitions, part)
+		}
+		if len(topic.Partitions) == 0 {
+			continue
+		}
+		m.b.log.Error("led from here on by a replica that may lack records", "topic", c.New.Name, "partitions", indexes(topic.Partitions))
+		req.Topics = append(req.Topics, topic)
+		if n += len(topic.Partitions); n >= recoverBatch {
+			m.sendRecovered(req)
+			req, n = m.alterPartition(), 0
+		}
+	}
+	if n > 0 {
+		m.sendRecovered(req)
+	}
+}
+
+func indexes(parts []kmsg.AlterPartitionRequestTopicPartition) []int32 {
+	var all []int32
+	for i := range parts {
+		all = append(all, parts[i].Partition)
+	}
+	return all
+}
+
+func (m *metadataLog) alterPartition() *kmsg.AlterPartitionRequest {
+	req := kmsg.NewPtrAlterPartitionRequest()
+	req.Version = req.MaxVersion()
+	req.BrokerID, req.BrokerEpoch = m.b.nodeID, m.epoch
+	return req
+}
+
+func (m *metadataLog) sendRecovered(req *kmsg.AlterPartitionRequest) {
+	m.submit(&metadata.Request{Req: req}, func(body any, err error) {
+		if err == nil {
+			err = alterError(body)
+		}
+		if err != nil && m.b.ctx.Err() == nil {
+			m.b.log.Warn("recovery of partitions not recorded, the next start reports them again", "why", err)
+		}
+	})
+}
+
+// alterError is the first error in an answer to AlterPartition.
+func alterError(body any) error {
+	resp, ok := body.(*kmsg.AlterPartitionResponse)
+	if !ok {
+		if err, is := body.(error); is {
+			return err
+		}
+		return fmt.Errorf("answered with %T", body)
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, err)
+			}
+		}
+	}
+	return nil
+}
+
+// registeredFile holds the boot id of the kernel under which the broker registered
+// last. It is written after the registration is committed: until then a restart has to
+// report again what the machine's stop may have cost.
+const registeredFile = "registered.properties"
+
+// readRegistered tells whether the kernel is still the one of the last registration.
+func readRegistered(fsys env.FS, dir, boot string) (same bool, err error) {
+	f, err := fsys.OpenFile(filepath.Join(dir, registeredFile), os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	buf := make([]byte, 4096)
+	n, err := f.ReadAt(buf, 0)
+	if n == 0 {
+		return false, errors.Join(err, f.Close())
+	}
+	for line := range strings.Lines(string(buf[:n])) {
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "boot.id="); ok && boot != "" && id == boot {
+			same = true
+		}
+	}
+	return same, f.Close()
+}
+
+// writeRegistered records the kernel's boot id, durably.
+func writeRegistered(fsys env.FS, dir, boot string) error {
+	name := filepath.Join(dir, registeredFile)
+	f, err := fsys.OpenFile(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte("boot.id="+boot+"\nversion=1\n"), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(name+".tmp", name); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}

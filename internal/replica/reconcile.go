@@ -1,0 +1,101 @@
+package replica
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// Stray is what the disk holds of a topic that the metadata does not know.
+type Stray struct {
+	Topic      string
+	TopicID    [16]byte // zero when the directory does not say
+	Partitions []int32
+	Path       string // of the first partition
+}
+
+// Reconcile compares the disk with the first image, before the first Apply. Logs of
+// the topics in deleted, whose removal is committed, are deleted: the process died
+// between the commit and the removal. Logs that the image does not know otherwise are
+// left as they are and listed: data is never deleted because metadata is missing.
+func (m *Manager) Reconcile(img *metadata.Image, deleted map[[16]byte]struct{}) (strays []Stray, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	for _, id := range m.opt.Dir.Logs() {
+		if img.TopicByID(id.TopicID).Partition(id.Partition) != nil {
+			continue
+		}
+		if _, gone := deleted[id.TopicID]; gone && id.TopicID != [16]byte{} {
+			errs = append(errs, m.delete(id))
+			continue
+		}
+		if t := img.Topic(id.Topic); t.Partition(id.Partition) != nil && id.TopicID == [16]byte{} {
+			continue // its id was lost before its first sync; opening it tells
+		}
+		strays = addStray(strays, id, m.opt.Dir.Path())
+	}
+	slices.SortFunc(strays, func(a, b Stray) int { return cmp.Compare(a.Path, b.Path) })
+	return strays, errors.Join(errs...)
+}
+
+func addStray(strays []Stray, id log.LogID, dir string) []Stray {
+	i := slices.IndexFunc(strays, func(s Stray) bool { return s.Topic == id.Topic && s.TopicID == id.TopicID })
+	if i < 0 {
+		return append(strays, Stray{Topic: id.Topic, TopicID: id.TopicID, Partitions: []int32{id.Partition}, Path: dir + "/" + id.String()})
+	}
+	strays[i].Partitions = append(strays[i].Partitions, id.Partition)
+	return strays
+}
+
+// delete takes a log's directory away, or remembers that it has to; mu is held.
+func (m *Manager) delete(id log.LogID) error {
+	if err := m.opt.Dir.Delete(id); err != nil {
+		m.undeleted = append(m.undeleted, id)
+		return fmt.Errorf("deleting %s: %w", id, err)
+	}
+	return nil
+}
+
+// Settled says whether the disk follows the metadata in full: no log of a deleted
+// topic is left. Before that no snapshot may stand for the deletion.
+func (m *Manager) Settled() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.undeleted) == 0
+}
+
+// Retry tries again what Apply could not do, a full disk being the likely reason. img
+// is the image applied last.
+func (m *Manager) Retry(img *metadata.Image) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.undeleted)+len(m.unopened) == 0 || m.opt.Dir.Failed() != nil {
+		return nil
+	}
+	errs := []error{m.retryDeletions()}
+	for _, id := range m.unopened {
+		t := img.TopicByID(id.TopicID)
+		part := t.Partition(id.Partition)
+		if part == nil || !slices.Contains(part.Replicas, m.opt.NodeID) {
+			continue // deleted meanwhile
+		}
+		errs = append(errs, m.enter(m.topic(t), t, part, m.opt.Config(img, t.Name)))
+	}
+	return errors.Join(errs...)
+}
+
+// retryDeletions tries the deletions that failed again; a new topic may want the name.
+func (m *Manager) retryDeletions() error {
+	list := m.undeleted
+	m.undeleted = nil
+	var errs []error
+	for _, id := range list {
+		errs = append(errs, m.delete(id))
+	}
+	return errors.Join(errs...)
+}
