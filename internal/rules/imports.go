@@ -50,13 +50,13 @@ var layers = map[string]layer{
 // formats that "leat log dump" reads offline, and each other.
 var cliOnly = []string{
 	"internal/log", "internal/log/journal", "internal/record", "internal/schema", "internal/quorum",
-	"internal/metadata", "internal/group", "internal/cli/*",
+	"internal/metadata", "internal/group", "internal/machine", "internal/cli/*",
 }
 
 // apart are the folders that are no part of the product: generators, measuring
 // programs, and what only tests use. They may import anything, and no package of the
 // product may import them.
 var apart = []string{
-	"conformance/*", "internal/rules", "internal/sim", "internal/log/crashtest",
+	"bench", "bench/*", "conformance/*", "internal/rules", "internal/sim", "internal/log/crashtest",
 	"internal/config/gen", "internal/schema/gen", "internal/wire/gen", "internal/log/journal/cmd/*",
 }
