@@ -1,0 +1,117 @@
+// Command bench measures Leat beside Apache Kafka, in the same run, on the same
+// machine, with the same client program, and writes docs/benchmarks.md.
+//
+// The broker is pinned to the first core and the client to the second. Brokers run in
+// turn, several rounds of each; every case warms up before it counts. Figures are
+// medians over the rounds. Nothing here is a test: it asserts nothing.
+//
+//	go run ./bench -leat bin/leat -out docs/benchmarks.md
+//	go run ./bench -leat bin/leat -rounds 1 -seconds 3 -cases 'consume' -out /dev/stdout
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/leat-stream/leat/conformance/harness"
+)
+
+// plan is what one run does.
+type plan struct {
+	rounds  int
+	seconds int // measured, per case
+	warm    int // seconds before that
+	cases   *regexp.Regexp
+	scratch string
+	gigas   int // of data on disk for the restart case
+	leat    string
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "load" {
+		loadMain(os.Args[2:])
+		return
+	}
+	var p plan
+	var pattern, out string
+	short := flag.Bool("short", false, "one round of three seconds, 1 GB: to see that it works")
+	flag.IntVar(&p.rounds, "rounds", 3, "rounds of each broker")
+	flag.IntVar(&p.seconds, "seconds", 8, "measured seconds of a case")
+	flag.IntVar(&p.warm, "warm", 4, "warm-up seconds of a case")
+	flag.IntVar(&p.gigas, "gigabytes", 20, "data on disk when the broker is killed and started again")
+	flag.StringVar(&pattern, "cases", ".", "regular expression of the cases to run")
+	flag.StringVar(&p.leat, "leat", "bin/leat", "Leat's binary")
+	flag.StringVar(&p.scratch, "scratch", "", "folder for data (a temporary one by default)")
+	flag.StringVar(&out, "out", "docs/benchmarks.md", "where the report goes")
+	flag.Parse()
+	if *short {
+		p.rounds, p.seconds, p.warm, p.gigas = 1, 3, 2, 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, p, pattern, out)
+	stop()
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, p plan, pattern, out string) error {
+	var err error
+	if p.cases, err = regexp.Compile(pattern); err != nil {
+		return err
+	}
+	if p.leat, err = filepath.Abs(p.leat); err != nil {
+		return err
+	}
+	if err := os.Setenv("LEAT_BIN", p.leat); err != nil {
+		return err
+	}
+	if p.scratch == "" {
+		if p.scratch, err = os.MkdirTemp("", "leat-bench-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(p.scratch)
+	}
+	r := newResults()
+	start := time.Now()
+	for round := range p.rounds {
+		for _, v := range variants {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, p.rounds, v.name)
+			if err := runVariant(ctx, p, v, r); err != nil {
+				return fmt.Errorf("%s: %w", v.name, err)
+			}
+		}
+	}
+	if p.cases.MatchString("single") {
+		if err := singles(ctx, p, r); err != nil {
+			return err
+		}
+	}
+	machine, err := describeMachine()
+	if err != nil {
+		return err
+	}
+	jars, err := harness.KafkaBrokerJars()
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	if err := report(f, p, r, machine, harness.KafkaVersion(jars), time.Since(start)); err != nil {
+		return err
+	}
+	return f.Close()
+}
