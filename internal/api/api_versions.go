@@ -2,6 +2,7 @@ package api
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -9,8 +10,8 @@ import (
 	"github.com/leat-stream/leat/internal/metadata"
 )
 
-// ApiVersions, key 18. A version above ours is answered with a v0 body, error 35 and
-// the key list, so that the client can ask again (KIP-511). The response header has
+// ApiVersions, key 18. A version that is not ours is answered with a v0 body, error 35
+// and a key list of ApiVersions alone, so that the client can ask again (KIP-511). The response header has
 // no tag section at any version.
 var _ = register(Handler{Key: kmsg.ApiVersions, Handle: handleApiVersions})
 
@@ -60,7 +61,9 @@ func misrouted(s *Server, version int16, req *kmsg.ApiVersionsRequest, img *meta
 func answerUnknownApiVersions(r *Request) {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.ErrorCode = kerr.UnsupportedVersion.Code
-	resp.ApiKeys = apiKeys()
+	resp.ApiKeys = slices.DeleteFunc(apiKeys(), func(k kmsg.ApiVersionsResponseApiKey) bool {
+		return k.ApiKey != kmsg.ApiVersions.Int16()
+	})
 	r.Version = 0
 	r.Reply(resp)
 }
