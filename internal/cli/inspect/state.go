@@ -1,0 +1,98 @@
+package inspect
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"os"
+
+	"github.com/leat-stream/leat/internal/cli/out"
+)
+
+// The frames of leat.state: length, checksum, payload; the payload's first byte is
+// its kind.
+const (
+	stateHead   = 8
+	stateHeader = 1
+	stateLog    = 2
+	stateGone   = 3
+)
+
+type savedLog struct {
+	Topic     string         `json:"topic"`
+	Partition int32          `json:"partition"`
+	TopicID   string         `json:"topic_id"`
+	Gone      bool           `json:"gone,omitempty"`
+	Start     int64          `json:"log_start_offset"`
+	Point     int64          `json:"recovery_point"`
+	Unstable  int64          `json:"first_unstable_offset"`
+	Segments  []savedSegment `json:"segments"`
+}
+
+type savedSegment struct {
+	Base    int64 `json:"base_offset"`
+	Bytes   int64 `json:"bytes"`
+	MaxTime int64 `json:"max_timestamp"`
+	MaxAt   int64 `json:"max_timestamp_offset"`
+}
+
+// state reads leat.state, the positions from which logs are opened.
+func (d *dumper) state(f *os.File, size int64) error {
+	b, ok, err := d.whole(f, size)
+	if err != nil || !ok {
+		return err
+	}
+	for pos := 0; pos < len(b); {
+		rest := b[pos:]
+		if len(rest) < stateHead {
+			return d.damage(int64(pos), int64(len(rest)), fmt.Sprintf("%d bytes are no frame", len(rest)))
+		}
+		n := int(binary.BigEndian.Uint32(rest))
+		if n < 1 || n > len(rest)-stateHead {
+			return d.damage(int64(pos), int64(len(rest)), fmt.Sprintf("a frame of %d bytes, of which %d are there", n, len(rest)-stateHead))
+		}
+		payload := rest[stateHead : stateHead+n]
+		if want, got := binary.BigEndian.Uint32(rest[4:]), crc32.Checksum(payload, castagnoli); want != got {
+			err = d.damage(int64(pos), int64(stateHead+n), fmt.Sprintf("the checksum is %08x, the bytes give %08x", want, got))
+		} else {
+			err = d.stateFrame(int64(pos), payload)
+		}
+		if err != nil {
+			return err
+		}
+		pos += stateHead + n
+	}
+	return nil
+}
+
+func (d *dumper) stateFrame(pos int64, p []byte) error {
+	be := binary.BigEndian
+	if p[0] == stateHeader {
+		return d.emit(item{Position: pos, Kind: "header", Data: string(p[1:])}, fmt.Sprintf("%d %s", pos, out.Printable(string(p[1:]))))
+	}
+	bad := func(why string) error { return d.damage(pos, int64(len(p)+stateHead), why) }
+	if p[0] != stateLog && p[0] != stateGone || len(p) < 3 {
+		return bad(fmt.Sprintf("a frame of kind %d", p[0]))
+	}
+	n := int(be.Uint16(p[1:]))
+	if len(p) < 3+n+20 {
+		return bad("a frame without the name of its log")
+	}
+	s := savedLog{Topic: string(p[3 : 3+n]), Partition: int32(be.Uint32(p[3+n:])), TopicID: fmt.Sprintf("%x", p[7+n:23+n]), Gone: p[0] == stateGone}
+	name := out.Printable(fmt.Sprintf("%s-%d", s.Topic, s.Partition))
+	if s.Gone {
+		return d.emit(item{Position: pos, Kind: "log", Data: s}, fmt.Sprintf("%d log %s: gone", pos, name))
+	}
+	p = p[23+n:]
+	if len(p) < 29 || (len(p)-29)%32 != 0 || uint64(be.Uint32(p[25:]))*32 != uint64(len(p)-29) {
+		return bad("a frame of log " + name + " that is cut short")
+	}
+	s.Start, s.Point, s.Unstable = int64(be.Uint64(p[1:])), int64(be.Uint64(p[9:])), int64(be.Uint64(p[17:]))
+	text := fmt.Sprintf("%d log %s: from %d, recovery point %d", pos, name, s.Start, s.Point)
+	for p = p[29:]; len(p) > 0; p = p[32:] {
+		g := savedSegment{int64(be.Uint64(p)), int64(be.Uint64(p[8:])), int64(be.Uint64(p[16:])), int64(be.Uint64(p[24:]))}
+		s.Segments = append(s.Segments, g)
+		text += fmt.Sprintf("\n  segment %d, %d bytes, up to %s", g.Base, g.Bytes, stamp(g.MaxTime))
+	}
+	return d.emit(item{Position: pos, Kind: "log", Data: s}, text)
+}
