@@ -32,6 +32,7 @@ public final class Groups {
                 new org.apache.kafka.common.serialization.StringDeserializer());
             this.topic = topic;
             this.seen = seen;
+            setDaemon(true);
         }
 
         @Override public void run() {
@@ -74,9 +75,10 @@ public final class Groups {
         }
     }
 
-    static void fill(Producer<String, String> p, String topic, int from, int to) {
-        for (int i = from; i < to; i++) p.send(new ProducerRecord<>(topic, i % 6, 10_000L + i, null, Integer.toString(i)));
-        p.flush();
+    static void fill(Producer<String, String> p, String topic, int from, int to) throws Exception {
+        List<Future<RecordMetadata>> sent = new ArrayList<>();
+        for (int i = from; i < to; i++) sent.add(p.send(new ProducerRecord<>(topic, i % 6, 10_000L + i, null, Integer.toString(i))));
+        for (var f : sent) f.get(30, SECONDS);
     }
 
     static Set<Integer> upTo(int n) { return IntStream.range(0, n).boxed().collect(Collectors.toSet()); }
@@ -88,7 +90,7 @@ public final class Groups {
         Member a = new Member(group, topic, assignor, seen, null), b = new Member(group, topic, assignor, seen, null), c = new Member(group, topic, assignor, seen, null);
         fill(producer, topic, 0, 60);
         a.start();
-        Support.until("one reads all", () -> seen.containsAll(upTo(60)));
+        Support.until(assignor + ": one reads all", () -> { if (a.failure != null) throw new AssertionError(a.failure); return seen.containsAll(upTo(60)); });
         b.start();
         c.start();
         Support.until(assignor + ": three share six", () -> Stream.of(a, b, c).allMatch(m -> m.assigned.size() == 2)

@@ -58,7 +58,7 @@ final class Support {
     }
 
     static void until(String what, Check c) throws Exception {
-        long deadline = System.nanoTime() + 40_000_000_000L;
+        long deadline = System.nanoTime() + 60_000_000_000L;
         while (!c.holds()) {
             check(System.nanoTime() < deadline, what);
             Thread.sleep(50);
