@@ -368,6 +368,7 @@ func (l *Log) publish(seg *segment, run []byte, pos int64, cfg *Config, o *Appen
 	seg.size.Store(pos)
 	l.end.Store(end)
 	l.dirty.messages += records
+	l.dirty.snapshotBytes += int64(len(run))
 	if l.dirty.since == 0 {
 		l.dirty.since = o.Now.UnixMilli()
 	}

@@ -61,26 +61,20 @@ func (d *Dir) Checkpoint() error {
 }
 
 func (d *Dir) checkpoint(list []*Log, gone []LogID) error {
-	var relaxed []*Log
 	for _, l := range list {
 		l.mu.Lock()
 		l.dirty.checkpoint = false
-		l.mu.Unlock()
 		if !l.cfg.Load().Durable && l.synced.Load() < l.end.Load() {
-			relaxed = append(relaxed, l)
+			l.queue()
 		}
+		l.mu.Unlock()
 	}
-	if len(relaxed) > 0 {
-		d.round.Lock()
-		err := d.syncLogs(relaxed)
-		d.round.Unlock()
-		if err != nil {
-			return err
-		}
+	if _, err := d.SyncRound(); err != nil {
+		return err
 	}
 	for _, l := range list {
 		if err := l.flushFiles(false); err != nil {
-			return err
+			return d.fatal(err)
 		}
 	}
 	d.ckptMu.Lock()
@@ -122,24 +116,51 @@ func (d *Dir) saveLogs(list ...*Log) error {
 func (l *Log) flushFiles(last bool) error {
 	l.w.Lock()
 	defer l.w.Unlock()
-	if p := l.closed.Load(); p != nil && *p == ErrDeleted || l.segs.Load() == nil || l.failed != nil {
+	if l.deleted() || l.segs.Load() == nil || l.failed != nil {
 		return nil
 	}
-	seg := l.active()
-	if seg == nil {
-		return nil
+	l.mu.Lock()
+	reached := mark{l.synced.Load(), l.dirty.synced}
+	l.mu.Unlock()
+	if seg := l.active(); seg != nil {
+		if err := seg.flush(last); err != nil {
+			return err
+		}
+		if err := l.snapshotIfDue(last); err != nil {
+			return err
+		}
 	}
-	var err error
+	l.mu.Lock()
+	l.dirty.ready = reached
+	l.mu.Unlock()
+	return nil
+}
+
+// flush writes the index entries that are in memory, those of the transaction index
+// durably; last completes the time index.
+func (s *segment) flush(last bool) error {
 	if last {
-		err = seg.seal()
-	} else {
-		seg.mu.Lock()
-		err = seg.flushIndexes()
-		seg.mu.Unlock()
+		if err := s.seal(); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isNew := s.txns.inFile == 0 && len(s.txns.tail) > 0
+	if err := s.flushIndexes(); err != nil {
 		return err
 	}
+	if isNew {
+		if err := s.l.d.fs.SyncDir(*s.l.path.Load()); err != nil {
+			return syncError{err}
+		}
+	}
+	return nil
+}
+
+// snapshotIfDue writes a producer snapshot if there are producers and enough was
+// appended since the latest one; w is held.
+func (l *Log) snapshotIfDue(last bool) error {
 	end := l.end.Load()
 	l.mu.Lock()
 	due := len(l.producers.m) > 0 && l.dirty.snapshotAt != end &&

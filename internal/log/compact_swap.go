@@ -77,6 +77,9 @@ func (c *compaction) swap(group []*segment, out *cleanedSegment) error {
 	if slices.Contains(group, l.dirty.synced.seg) { // nothing behind the group is synced yet
 		l.dirty.synced = out.seg.place()
 	}
+	if slices.Contains(group, l.dirty.ready.seg) {
+		l.dirty.ready.place = out.seg.place()
+	}
 	l.touch()
 	return nil
 }

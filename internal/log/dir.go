@@ -147,22 +147,24 @@ func OpenDir(o DirOptions) (*Dir, error) {
 	return d, nil
 }
 
-// makeDir makes a directory and those above it, durably.
+// makeDir makes a directory and those above it. Until the directory has been made ours,
+// which its meta.properties tells, all names on the way to it are made durable.
 func makeDir(fsys env.FS, name string) error {
-	_, err := fsys.Stat(name)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := path.Dir(name)
-	if parent != name {
-		if err := makeDir(fsys, parent); err != nil {
-			return err
-		}
-	}
 	if err := fsys.MkdirAll(name, 0o755); err != nil {
 		return err
 	}
-	return fsys.SyncDir(parent)
+	if _, err := fsys.Stat(name + "/" + metaFile); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for dir := path.Dir(name); ; dir = path.Dir(dir) {
+		err := fsys.SyncDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrPermission) { // what we may not open we have not made
+			return err
+		}
+		if dir == path.Dir(dir) {
+			return nil
+		}
+	}
 }
 
 func (d *Dir) open() error {
@@ -317,6 +319,11 @@ func (d *Dir) recoverAll(list []*Log, clean bool) error {
 	// What recovery found is in the files, not necessarily on the disk.
 	if _, err := d.SyncRound(); err != nil {
 		return err
+	}
+	for _, l := range list {
+		if err := l.flushFiles(false); err != nil {
+			return err
+		}
 	}
 	d.event(Opened{Path: d.path, Logs: len(list), Clean: clean, SameBoot: d.sameBoot, ScannedBytes: scanned.Load()})
 	return nil

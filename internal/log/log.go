@@ -64,7 +64,10 @@ type dirty struct {
 	newDir        bool  // the partition's directory itself is new
 	messages      int64 // appended since the last sync
 	since         int64 // wall clock ms of the first append since the last sync
-	point, saving int64 // recovery point in the last state that was written, and in the one under way
+	ready         mark  // up to here everything but the batches is durable too: the next recovery point
+	saving        mark  // recovery point and start in the state that is being written
+	savingStart   int64
+	point         int64 // recovery point in the last state that was written
 	snapshotAt    int64 // the latest producer snapshot
 	snapshotBytes int64 // appended since
 }
@@ -74,6 +77,12 @@ type place struct {
 	seg            *segment
 	size           int64
 	maxTs, maxTsAt int64
+}
+
+// mark is an offset and its place.
+type mark struct {
+	offset int64
+	place
 }
 
 // ID names the log.
@@ -176,6 +185,11 @@ func (l *Log) writable() error {
 		return err
 	}
 	return l.repair()
+}
+
+func (l *Log) deleted() bool {
+	p := l.closed.Load()
+	return p != nil && *p == ErrDeleted
 }
 
 // usable tells whether the log is gone or its directory offline, without a lock.

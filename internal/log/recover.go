@@ -79,6 +79,9 @@ func (r *recovery) run() error {
 	if err := r.dropHeadless(); err != nil {
 		return err
 	}
+	if err := r.dropDeleted(); err != nil {
+		return err
+	}
 	if err := r.readEpochs(); err != nil {
 		return err
 	}
@@ -104,10 +107,10 @@ func (r *recovery) run() error {
 	if err := r.scan(from); err != nil {
 		return err
 	}
+	r.end = max(r.end, start) // the start may be beyond what is left
 	if err := r.missingTail(); err != nil {
 		return err
 	}
-	r.end = max(r.end, start) // the start may have been moved beyond what is left
 	if err := r.cleanUp(); err != nil {
 		return err
 	}
@@ -156,6 +159,7 @@ func (r *recovery) scan(b begin) error {
 			b.pos, b.offset = 0, max(r.end, s.base)
 		}
 		r.end = b.offset
+		r.dropEpochs(b.offset)
 		if err := r.prepareScan(s, b); err != nil {
 			return err
 		}
@@ -179,6 +183,14 @@ func (r *recovery) scan(b begin) error {
 		}
 	}
 	return nil
+}
+
+// dropEpochs forgets the epochs from offset on: the batches there tell, and the file
+// may be older than they.
+func (r *recovery) dropEpochs(offset int64) {
+	for n := len(r.epochs.list); n > 0 && r.epochs.list[n-1].start >= offset; n-- {
+		r.epochs.list = r.epochs.list[:n-1]
+	}
 }
 
 // prepareScan drops the index entries that the scan will make again.
@@ -212,8 +224,10 @@ func (r *recovery) keepTxns(s *segment, offset int64) error {
 		return err
 	}
 	list, err := parseTxnEntries(p, s.base)
-	if err != nil {
-		r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: segmentName(s.base, txnIndexSuffix), Err: err})
+	if err != nil { // torn behind offset or damaged before it: the log tells
+		list, err = r.abortedIn(s, offset, err)
+		s.txns.inFile = len(list)
+		return err
 	}
 	for _, t := range list {
 		if t.LastOffset >= offset {
@@ -229,7 +243,9 @@ func (r *recovery) keepTxns(s *segment, offset int64) error {
 	if err != nil {
 		return err
 	}
-	err = f.Truncate(int64(s.txns.inFile) * txnEntrySize)
+	if err = f.Truncate(int64(s.txns.inFile) * txnEntrySize); err == nil {
+		err = f.Sync() // what is dropped must not come back below a later recovery point
+	}
 	return errors.Join(err, f.Close())
 }
 
@@ -266,6 +282,9 @@ func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
 			if err != nil {
 				return err
 			}
+			if err := r.rewrite(sc, pos, h.size); err != nil {
+				return err
+			}
 			r.take(s, h, b)
 			pos += h.size
 			r.res.ScannedBytes += h.size
@@ -273,6 +292,27 @@ func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
 		return nil
 	})
 	return found, err
+}
+
+// rewrite writes a batch once more where it stands, when the page cache is that of
+// the process before. If a sync failed then, the kernel takes the bytes in it for
+// written; only so are they written at all.
+func (r *recovery) rewrite(sc *scanner, pos, size int64) error {
+	if !r.l.d.sameBoot {
+		return nil
+	}
+	for size > 0 {
+		n := min(size, int64(len(sc.buf)))
+		p, err := sc.bytes(pos, n)
+		if err != nil {
+			return err
+		}
+		if _, err := sc.f.WriteAt(p, pos); err != nil {
+			return err
+		}
+		pos, size = pos+n, size-n
+	}
+	return nil
 }
 
 // take adds a good batch to what is built again.
@@ -393,6 +433,7 @@ func (r *recovery) publish(start int64) {
 	l.setSegments(r.segs)
 	if n := len(r.segs); n > 0 && r.end <= r.point { // otherwise the next round knows
 		l.dirty.synced = r.segs[n-1].place()
+		l.dirty.ready = mark{r.end, l.dirty.synced}
 	}
 	if r.point == 0 { // the partition itself may be in the page cache only
 		l.dirty.newFiles, l.dirty.newDir = true, true

@@ -14,7 +14,7 @@ func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if b.offset < r.point {
+	if max(b.offset, r.l.start.Load()) < r.point {
 		return true, r.quarantine(i, b, next, found)
 	}
 	r.res.FollowedByGood = r.res.FollowedByGood || found
@@ -55,6 +55,22 @@ func (r *recovery) dropFrom(i int, why error) error {
 	r.res.CutBytes += bytes
 	if bytes > 0 {
 		r.l.d.event(Truncated{Log: r.l.ID(), Offset: r.end, Segment: base, Bytes: bytes, Err: why})
+	}
+	return nil
+}
+
+// dropDeleted removes the segments below the start, which was recorded when they were
+// deleted or given up.
+func (r *recovery) dropDeleted() error {
+	start := r.l.start.Load()
+	for len(r.segs) > 1 && r.segs[1].base <= start {
+		if err := r.dropSegment(r.segs[0]); err != nil {
+			return err
+		}
+		if err := r.l.d.fs.SyncDir(r.dir); err != nil { // oldest first: no crash leaves a hole
+			return syncError{err}
+		}
+		r.segs = r.segs[1:]
 	}
 	return nil
 }

@@ -124,7 +124,6 @@ func (l *Log) advanceStart(start int64) {
 		return
 	}
 	l.start.Store(start)
-	l.epochs.truncateStart(start)
 	for len(l.damage) > 0 && l.damage[0].to <= start {
 		l.damage = l.damage[1:]
 	}
@@ -182,7 +181,7 @@ func (d *Dir) remove(t trash) error {
 		return d.fs.SyncDir(d.path)
 	}
 	for _, s := range t.segs {
-		if t.log.closed.Load() != nil {
+		if t.log.deleted() {
 			return nil // the whole partition goes
 		}
 		for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {

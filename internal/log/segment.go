@@ -117,7 +117,7 @@ func (s *segment) largest() (ts, offset int64, err error) {
 // built again.
 func (s *segment) look() error {
 	s.mu.RLock()
-	known := s.offsets.inFile >= 0 && s.times.inFile >= 0 && s.maxTs != unknownTs
+	known := s.txns.inFile >= 0 && s.offsets.inFile >= 0 && s.times.inFile >= 0 && s.maxTs != unknownTs
 	s.mu.RUnlock()
 	if known {
 		return nil
@@ -128,6 +128,9 @@ func (s *segment) look() error {
 		if _, err := ix.open(); err != nil {
 			return err
 		}
+	}
+	if err := s.lookTxns(); err != nil {
+		return err
 	}
 	ok, err := s.indexesSane()
 	if err != nil {

@@ -172,6 +172,9 @@ func (s *producers) decodeOurs(b []byte, list []*producer) error {
 // name, without a sync; w is held. Of the snapshots that no segment begins with, the
 // latest two are kept.
 func (l *Log) writeSnapshot(at int64) error {
+	if slices.Contains(l.snapshots, at) {
+		return nil // the same, and perhaps durable
+	}
 	l.mu.Lock()
 	b := l.producers.encodeSnapshot()
 	l.mu.Unlock()

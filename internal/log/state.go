@@ -226,7 +226,9 @@ func (d *Dir) writeState(changed []*Log, gone []LogID) error {
 		b = appendGoneFrame(b, id)
 	}
 	for _, l := range changed {
-		b = appendLogFrame(b, l.snapshotState())
+		if !l.deleted() {
+			b = appendLogFrame(b, l.snapshotState())
+		}
 	}
 	d.stateBuf = b[:0]
 	if len(b) == 0 {
@@ -276,22 +278,26 @@ func (l *Log) snapshotState() *savedLog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.segs.Load() == nil && l.saved != nil {
-		l.dirty.saving = l.saved.point
+		l.dirty.saving.offset, l.dirty.savingStart = l.saved.point, l.saved.start
 		return l.saved
 	}
 	s := &savedLog{
-		id: l.ID(), start: l.start.Load(), point: l.synced.Load(), unstable: l.unstable.Load(),
+		id: l.ID(), start: l.start.Load(), point: l.dirty.ready.offset, unstable: l.unstable.Load(),
 		noProducers: len(l.producers.m) == 0,
 	}
-	l.dirty.saving = s.point
+	at := l.dirty.ready
+	l.dirty.saving, l.dirty.savingStart = at, s.start
 	p := l.segs.Load()
-	at := l.dirty.synced
-	if p == nil || at.seg == nil {
+	if p == nil {
 		return s
 	}
 	for _, g := range *p {
 		if g == at.seg {
 			s.segs = append(s.segs, savedSegment{g.base, at.size, at.maxTs, at.maxTsAt})
+			break
+		}
+		if g.base >= s.point { // the place's own segment is gone
+			s.segs = append(s.segs, savedSegment{g.base, 0, -1, g.base})
 			break
 		}
 		g.mu.RLock()
@@ -301,9 +307,11 @@ func (l *Log) snapshotState() *savedLog {
 	return s
 }
 
-// markSaved notes that what snapshotState returned last is durable.
+// markSaved notes that what snapshotState returned last is durable. Only now the epochs
+// below the start may be forgotten: after a crash before, the start is where it was.
 func (l *Log) markSaved() {
 	l.mu.Lock()
-	l.dirty.point = l.dirty.saving
+	l.dirty.point = l.dirty.saving.offset
+	l.epochs.truncateStart(l.dirty.savingStart)
 	l.mu.Unlock()
 }

@@ -97,6 +97,9 @@ func (d *Dir) syncLogs(list []*Log) error {
 	}
 	jobs := d.jobs[:0]
 	for _, l := range list {
+		if l.deleted() {
+			continue
+		}
 		jobs = append(jobs, job{l: l, g: l.goal()})
 	}
 	small := d.bySize(jobs)

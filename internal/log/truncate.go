@@ -3,7 +3,6 @@ package log
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 )
@@ -156,7 +155,8 @@ func (l *Log) settle(prod producers, end int64) {
 	l.queue()
 }
 
-// cutPosition is where the batch starts that holds offset, and its base offset.
+// cutPosition is where the batch starts that holds offset, and the offset behind the
+// batch before it: what the log's end becomes.
 func (l *Log) cutPosition(s *segment, offset int64) (pos, end int64, err error) {
 	f, err := s.file.acquire()
 	if err != nil {
@@ -167,12 +167,20 @@ func (l *Log) cutPosition(s *segment, offset int64) (pos, end int64, err error) 
 	if pos, err = s.position(f, offset, limit); err != nil {
 		return 0, 0, err
 	}
-	end = offset
-	err = headers(f, pos, limit, func(h header) bool {
-		end = min(end, h.base)
-		return false
-	})
-	return pos, end, err
+	end = s.base
+	if pos > 0 {
+		from, err := s.boundary(f, pos-1)
+		if err != nil {
+			return 0, 0, err
+		}
+		if err = headers(f, from, pos, func(h header) bool {
+			end = h.last + 1
+			return true
+		}); err != nil {
+			return 0, 0, err
+		}
+	}
+	return pos, max(end, l.start.Load()), nil
 }
 
 // lowerPoint makes everything from end on, which is at p, count as not synced, durably
@@ -182,6 +190,9 @@ func (l *Log) lowerPoint(end int64, p place) error {
 	if l.synced.Load() > end {
 		l.synced.Store(end)
 		l.dirty.synced = p
+	}
+	if l.dirty.ready.offset > end {
+		l.dirty.ready = mark{end, p}
 	}
 	recorded := l.dirty.point > end
 	l.mu.Unlock()
@@ -263,6 +274,20 @@ func (l *Log) restart(start int64) error {
 	if _, err := l.addSegment(start, l.d.opt.Clock.Now()); err != nil {
 		return err
 	}
+	// The new start is only as durable as the log's directory and its segment.
+	if err := l.d.syncNewDirs([]*Log{l}); err != nil {
+		return err
+	}
+	g := l.goal()
+	err := l.reach(&g)
+	g.hook = nil // who truncates knows
+	l.finish(&g, err)
+	if err != nil {
+		return l.d.fatal(err)
+	}
+	l.mu.Lock()
+	l.dirty.ready = mark{start, l.dirty.synced}
+	l.mu.Unlock()
 	return l.d.saveLogs(l)
 }
 
@@ -297,15 +322,15 @@ func (s *segment) truncateTxns(offset int64) error {
 	if n == len(list) {
 		return nil
 	}
-	if s.txns.inFile != 0 {
-		f, err := s.l.d.fs.OpenFile(s.path(txnIndexSuffix), os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Truncate(0), f.Close()); err != nil {
-			return err
-		}
+	if s.txns.inFile == 0 {
+		s.txns.tail = list[:n]
+		return nil
 	}
-	s.txns = txnIndex{tail: list[:n]}
-	return nil
+	var p []byte
+	for _, t := range list[:n] {
+		p = appendTxnEntry(p, t)
+	}
+	// Durably: what is dropped must not come back below a later recovery point.
+	s.txns = txnIndex{inFile: n}
+	return writeSmall(s.l.d.fs, *s.l.path.Load(), segmentName(s.base, txnIndexSuffix), p)
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+
+	"github.com/leat-stream/leat/internal/record"
 )
 
 // AbortedTxn is one aborted transaction, as the transaction index holds it.
@@ -43,7 +46,7 @@ func parseTxnEntries(p []byte, base int64) (list []AbortedTxn, err error) {
 		}
 		u := func(i int) int64 { return int64(binary.BigEndian.Uint64(e[i:])) }
 		t := AbortedTxn{u(2), u(10), u(18), u(26)}
-		if t.LastOffset < base || t.FirstOffset > t.LastOffset || t.FirstOffset < 0 ||
+		if t.ProducerID < 0 || t.LastOffset < base || t.FirstOffset >= t.LastOffset || t.FirstOffset < 0 ||
 			(len(list) > 0 && t.LastOffset <= list[len(list)-1].LastOffset) {
 			return list, damaged("transaction index entry %+v at position %d", t, at)
 		}
@@ -68,11 +71,63 @@ func (s *segment) addAborted(t AbortedTxn) {
 	s.mu.Unlock()
 }
 
-// aborted lists the segment's aborted transactions in the order of their ends.
+// aborted lists the segment's aborted transactions in the order of their ends. A
+// damaged index is built again from the log.
 func (s *segment) aborted() ([]AbortedTxn, error) {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.abortedLocked()
+	list, err := s.abortedLocked()
+	s.mu.RUnlock()
+	if errors.Is(err, ErrCorrupt) {
+		return s.l.rebuildTxns(s, err)
+	}
+	return list, err
+}
+
+// rebuildTxns builds a segment's transaction index again.
+func (l *Log) rebuildTxns(s *segment, why error) ([]AbortedTxn, error) {
+	l.w.Lock()
+	defer l.w.Unlock()
+	segs := *l.segs.Load()
+	i := slices.Index(segs, s)
+	if i < 0 {
+		return nil, errGone
+	}
+	r := &recovery{l: l, dir: *l.path.Load(), segs: segs, snapshots: l.snapshots}
+	list, err := r.abortedIn(s, l.segmentEnd(segs, i), why)
+	l.snapshots = r.snapshots
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.txns = txnIndex{inFile: len(list)}
+	s.mu.Unlock()
+	return list, nil
+}
+
+// abortedIn finds the transactions that were aborted in a segment below offset to, by
+// its markers and the producers' state before it, and writes its index anew, durably.
+func (r *recovery) abortedIn(s *segment, to int64, why error) ([]AbortedTxn, error) {
+	r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: segmentName(s.base, txnIndexSuffix), Err: why})
+	before := r.prod
+	defer func() { r.prod = before }()
+	r.prod = producers{max: before.max}
+	if err := r.producersAt(s.base); err != nil {
+		return nil, err
+	}
+	var list []AbortedTxn
+	err := r.eachHeader(func(_ *segment, _ header, b record.Batch) {
+		if done, ended := r.prod.apply(b, true); ended && done.aborted {
+			list = append(list, r.prod.abortedTxn(done))
+		}
+	}, s.base, to)
+	if err != nil {
+		return nil, err
+	}
+	var p []byte
+	for _, t := range list {
+		p = appendTxnEntry(p, t)
+	}
+	return list, r.l.d.fatal(writeSmall(r.l.d.fs, r.dir, segmentName(s.base, txnIndexSuffix), p))
 }
 
 func (s *segment) abortedLocked() ([]AbortedTxn, error) {
@@ -92,10 +147,27 @@ func (s *segment) abortedLocked() ([]AbortedTxn, error) {
 	return append(list, s.txns.tail...), nil
 }
 
-// flushTxns writes the entries in memory to the file, without a sync; mu is held.
+// lookTxns counts the entries of a transaction index that was found on disk; mu is held.
+func (s *segment) lookTxns() error {
+	if s.txns.inFile >= 0 {
+		return nil
+	}
+	info, err := s.l.d.fs.Stat(s.path(txnIndexSuffix))
+	if err == nil {
+		s.txns.inFile = int(info.Size() / txnEntrySize)
+	}
+	return err
+}
+
+// flushTxns writes the entries in memory to the file, durably but for its name; mu is
+// held. They cannot be built again from behind the recovery point, so they must be
+// durable before it passes them.
 func (s *segment) flushTxns() error {
 	if len(s.txns.tail) == 0 {
 		return nil
+	}
+	if err := s.lookTxns(); err != nil {
+		return err
 	}
 	f, err := s.l.d.fs.OpenFile(s.path(txnIndexSuffix), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -106,6 +178,11 @@ func (s *segment) flushTxns() error {
 		p = appendTxnEntry(p, t)
 	}
 	_, err = f.WriteAt(p, int64(s.txns.inFile)*txnEntrySize)
+	if err == nil {
+		if err = f.Sync(); err != nil {
+			err = syncError{err}
+		}
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
