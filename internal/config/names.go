@@ -152,7 +152,6 @@ const (
 	KafkaMetricsReporters                                ListName   = "kafka.metrics.reporters"
 	LeaderImbalanceCheckIntervalSeconds                  LongName   = "leader.imbalance.check.interval.seconds"
 	LeatCheckpointBytes                                  LongName   = "leat.checkpoint.bytes"
-	LeatDiskReserveBytes                                 LongName   = "leat.disk.reserve.bytes"
 	LeatDurability                                       StringName = "leat.durability"
 	LeatLogFormat                                        StringName = "leat.log.format"
 	LeatLogLevel                                         StringName = "leat.log.level"

@@ -10,8 +10,6 @@ var ownSettings = []Def{
 		Doc: "Allow listeners that other machines can reach without TLS and authentication."},
 	{Name: "leat.checkpoint.bytes", Type: Long, Default: "67108864", Check: atLeast(1),
 		Doc: "Recovery points and producer snapshots are written after this many bytes of records, besides log.flush.offset.checkpoint.interval.ms, so that recovery reads no more than that."},
-	{Name: "leat.disk.reserve.bytes", Type: Long, Default: "0", Check: atLeast(0),
-		Doc: "Producers get an error while the disk has less free space than this, so that deletes and compaction still have room."},
 	{Name: "leat.durability", Type: String, Default: "durable", Check: words("durable", "relaxed"), Update: ClusterWide,
 		Doc: "durable: records are acknowledged, and shown to readers, once they are on disk on the in-sync replicas. relaxed: once they are in the page cache there, as in Kafka."},
 	{Name: "leat.log.format", Type: String, Default: "auto", Check: words("auto", "text", "json"),
