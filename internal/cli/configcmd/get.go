@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -95,19 +96,16 @@ func describe(ctx context.Context, cl *kgo.Client, adm *kadm.Client, r resource,
 	if err != nil {
 		return nil, err
 	}
-	for _, res := range resp.(*kmsg.DescribeConfigsResponse).Resources {
-		if err := conn.KafkaError(res.ErrorCode, res.ErrorMessage); err != nil {
-			return nil, fmt.Errorf("%s: %w", r, err)
-		}
-		slices.SortFunc(res.Configs, func(a, b kmsg.DescribeConfigsResponseResourceConfig) int {
-			if a.Name < b.Name {
-				return -1
-			}
-			return 1
-		})
-		return res.Configs, nil
+	resources := resp.(*kmsg.DescribeConfigsResponse).Resources
+	if len(resources) != 1 {
+		return nil, fmt.Errorf("%s: the broker did not answer for it", r)
 	}
-	return nil, fmt.Errorf("%s: the broker did not answer for it", r)
+	res := resources[0]
+	if err := conn.KafkaError(res.ErrorCode, res.ErrorMessage); err != nil {
+		return nil, fmt.Errorf("%s: %w", r, err)
+	}
+	slices.SortFunc(res.Configs, func(a, b kmsg.DescribeConfigsResponseResourceConfig) int { return strings.Compare(a.Name, b.Name) })
+	return res.Configs, nil
 }
 
 // String names the resource for messages.

@@ -204,6 +204,16 @@ func (p *plan) done() bool {
 	return true
 }
 
+// total is how many records there are to read, about; -1 when there is no end.
+func (p *plan) total() int64 {
+	if p.until == nil {
+		return -1
+	}
+	n := int64(0)
+	p.from.Each(func(o kadm.Offset) { n += max(0, p.until[o.Topic][o.Partition]-o.At) })
+	return n
+}
+
 // admit tells whether a record is before its partition's end, and notes when the
 // end is reached.
 func (p *plan) admit(r *kgo.Record) bool {
@@ -247,6 +257,11 @@ const idleEnd = 5 * time.Second
 
 func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, fl flags) error {
 	defer commit(cl, fl)
+	bar := &out.Progress{}
+	if !e.Color { // records on a terminal would run over the bar
+		bar = e.Progress(p.total(), "consuming", false)
+	}
+	defer bar.Done()
 	var n int64
 	for {
 		poll, cancel := ctx, context.CancelFunc(func() {})
@@ -282,6 +297,7 @@ func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, 
 				return w.flush()
 			}
 		}
+		bar.Add(int64(fetches.NumRecords()))
 		if err := w.flush(); err != nil {
 			return err
 		}

@@ -101,7 +101,7 @@ func (x *script) createTopic(ctx context.Context, cl *kgo.Client) error {
 	for _, c := range x.opts.given["config"] {
 		k, v, ok := strings.Cut(c, "=")
 		if !ok {
-			return errors.New(`requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".`)
+			return kafkaSays(`requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".`)
 		}
 		config := kmsg.NewCreateTopicsRequestTopicConfig()
 		k, v = strings.TrimSpace(k), strings.TrimSpace(v)

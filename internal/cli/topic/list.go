@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -29,11 +30,9 @@ func listCommand(e *conn.Env) *cobra.Command {
   leat topic list --internal --format json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			pattern, err := regexp.Compile("")
-			if len(args) == 1 {
-				if pattern, err = regexp.Compile(args[0]); err != nil {
-					return out.Usagef("%s: this is no regular expression: %v", args[0], err)
-				}
+			pattern, err := regexp.Compile(strings.Join(args, ""))
+			if err != nil {
+				return out.Usagef("%s: this is no regular expression: %v", args[0], err)
 			}
 			return e.WithAdmin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				topics, err := adm.ListTopicsWithInternal(ctx)
