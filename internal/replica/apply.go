@@ -120,6 +120,7 @@ func (p *Partition) assume(r *role) {
 	var wake wakeups
 	if r.leading {
 		wake = p.advance(r)
+		wake.watched = wake.watched && old != nil && old.leading && old.leaderEpoch == r.leaderEpoch // else announce tells
 	}
 	lost := old != nil && old.leading && !r.leading
 	p.mu.Unlock()

@@ -78,7 +78,9 @@ func (m *Manager) Retry(img *metadata.Image) error {
 		return nil
 	}
 	errs := []error{m.retryDeletions()}
-	for _, id := range m.unopened {
+	list := m.unopened
+	m.unopened = nil
+	for _, id := range list {
 		t := img.TopicByID(id.TopicID)
 		part := t.Partition(id.Partition)
 		if part == nil || !slices.Contains(part.Replicas, m.opt.NodeID) {
