@@ -77,7 +77,7 @@ func newRoot(e *conn.Env, run serve.Runner) *cobra.Command {
 		return out.Usagef("%v; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(serve.Command(run), topic.Command(e), produce.Command(e), consume.Command(e), group.Command(e),
-		configcmd.Command(e), cluster.Command(e), bench.Command(e), inspect.Command(e), tools.Command(e, run))
+		configcmd.Command(e), cluster.Command(e), bench.Command(e), inspect.Command(e), tools.Command(e, run), versionCommand(e))
 	eachCommand(root, func(cmd *cobra.Command) { cmd.Args = usageArgs(cmd.Args) })
 	return root
 }

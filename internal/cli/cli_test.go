@@ -314,3 +314,15 @@ func TestHintStandsOnce(t *testing.T) {
 		t.Errorf("%q", r.err)
 	}
 }
+
+func TestVersion(t *testing.T) {
+	w := &world{t, "127.0.0.1:1"}
+	if got := w.ok("", "version"); !strings.HasPrefix(got, "leat test (go1.") {
+		t.Errorf("%q", got)
+	}
+	var v struct{ Version, Platform string }
+	w.json(&v, "version")
+	if v.Version != "test" || v.Platform == "" {
+		t.Errorf("%+v", v)
+	}
+}
