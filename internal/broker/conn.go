@@ -23,9 +23,12 @@ const (
 	readBuffer = 4 << 10
 	// frameStep bounds what is allocated ahead of the bytes that really arrived.
 	frameStep = 1<<20 + 1<<18
-	// stalled ends a connection that stops in the middle of a large frame or does
-	// not take its answers.
+	// stalled ends a connection that does not take its answers.
 	stalled = 60 * time.Second
+	// progress ends a connection that sends nothing for so long inside a frame, and
+	// slowest is what a frame has to average after that, in bytes a second.
+	progress = 10 * time.Second
+	slowest  = 64 << 10
 )
 
 // conn is one client connection. Its reading goroutine reads frames and runs
@@ -78,7 +81,7 @@ func (c *conn) serve() {
 		s.req.Cancel()
 	}
 	c.moved.Broadcast()
-	if err != nil && !ended(err) {
+	if !ended(err) {
 		c.b.metrics.refused.Inc()
 		c.log.Warn("connection closed", "why", err)
 	}
@@ -118,10 +121,10 @@ func (c *conn) read() error {
 
 // request reads one frame and runs its handler.
 func (c *conn) request(br *bufio.Reader, size int) error {
-	c.b.frames.hold(size)
-	defer c.b.frames.drop(size)
-	frame, err := c.frame(br, size)
+	frame, held, err := c.frame(br, size)
+	defer c.b.frames.drop(held)
 	if err != nil {
+		c.b.frames.put(frame)
 		return err
 	}
 	s := &slot{in: size + 4}
@@ -143,37 +146,49 @@ func (c *conn) request(br *bufio.Reader, size int) error {
 
 func hangup() api.Output { return api.Output{Close: true} }
 
-// frame reads size bytes. Memory is taken as bytes arrive, so that a claimed size
-// alone costs nothing.
-func (c *conn) frame(br *bufio.Reader, size int) ([]byte, error) {
-	if size <= frameStep {
-		f := c.b.frames.get(size)
-		_, err := io.ReadFull(br, f)
-		if err != nil {
-			c.b.frames.put(f)
-		}
-		return f, noEOF(err)
+// frame reads size bytes, of which held count towards the limit of large frames
+// until they are dropped. What a client merely claims costs nobody anything: its
+// large frame counts from when the first part of it is there, memory beyond
+// frameStep is taken as bytes arrive, and a client that stops inside a frame, or
+// drips, is cut off.
+func (c *conn) frame(br *bufio.Reader, size int) (f []byte, held int, err error) {
+	if br.Buffered() >= size {
+		f = c.b.frames.get(size)
+		_, err = io.ReadFull(br, f)
+		return f, 0, err
 	}
-	f := c.b.frames.get(frameStep)
-	have := 0
-	for have < size {
+	f = c.b.frames.get(min(size, frameStep))
+	last := time.Now().Add(progress + time.Duration(size/slowest)*time.Second)
+	for have := 0; have < size; {
+		upTo := len(f)
+		switch {
+		case size >= largeFrame && have < largeFrame:
+			upTo = largeFrame
+		case size >= largeFrame && held == 0:
+			c.b.frames.hold(size)
+			held = size
+			last = time.Now().Add(progress + time.Duration(size/slowest)*time.Second)
+		}
 		if have == len(f) {
 			g := c.b.frames.get(min(size, 2*len(f)))
 			copy(g, f)
 			c.b.frames.put(f)
-			f = g
+			f, upTo = g, len(g)
 		}
-		if err := c.nc.SetReadDeadline(time.Now().Add(stalled)); err != nil {
-			return nil, err
+		by := time.Now().Add(progress)
+		if by.After(last) {
+			by = last
 		}
-		n, err := br.Read(f[have:])
+		if err := c.nc.SetReadDeadline(by); err != nil {
+			return f, held, err
+		}
+		n, err := br.Read(f[have:upTo])
 		have += n
 		if err != nil {
-			c.b.frames.put(f)
-			return nil, noEOF(err)
+			return f, held, noEOF(err)
 		}
 	}
-	return f, c.nc.SetReadDeadline(time.Time{})
+	return f, held, c.nc.SetReadDeadline(time.Time{})
 }
 
 // noEOF turns the end of input inside a frame into an error that says so.

@@ -1,6 +1,10 @@
 package broker
 
-import "testing"
+import (
+	"bufio"
+	"net"
+	"testing"
+)
 
 func TestFrameClasses(t *testing.T) {
 	for _, size := range []int{0, 1, 511, 512, 513, 640, 641, 1024, 1025, 65536, 1 << 20, 1<<20 + 100, 1<<20 + 1<<18, 3 << 20, 1<<22 - 1, 1 << 22} {
@@ -49,4 +53,30 @@ func TestLargeFramesWaitForEachOther(t *testing.T) {
 	if f.held != 0 {
 		t.Fatalf("%d bytes are still held", f.held)
 	}
+}
+
+// A frame that is only claimed must not keep others out: it counts once its first
+// part is there.
+func TestClaimedFramesHoldNothing(t *testing.T) {
+	b := &Broker{frames: newFrames(1 << 20)}
+	claims := func(send int) (*conn, net.Conn) {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
+		c := &conn{b: b, nc: ours}
+		go c.frame(bufio.NewReaderSize(ours, readBuffer), 1<<20)
+		if _, err := theirs.Write(make([]byte, send)); err != nil {
+			t.Fatal(err)
+		}
+		return c, theirs
+	}
+	for range 20 {
+		claims(largeFrame - readBuffer)
+	}
+	done := make(chan struct{})
+	go func() {
+		b.frames.hold(1 << 20) // waits for nobody
+		b.frames.drop(1 << 20)
+		close(done)
+	}()
+	<-done
 }
