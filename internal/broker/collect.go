@@ -31,7 +31,7 @@ func (m *metrics) watchLog(reg prometheus.Registerer, l *log.Metrics) {
 
 // registerGauges registers what is read at each scrape.
 func (b *Broker) registerGauges(reg prometheus.Registerer) {
-	reg.MustRegister(&topicCollector{b: b})
+	reg.MustRegister(&topicCollector{b: b}, &lagCollector{b: b})
 	gauge := func(name, help string, read func() float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 	}

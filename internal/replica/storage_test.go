@@ -18,7 +18,7 @@ func TestFullDiskRefusesProducersAndHealsAlone(t *testing.T) {
 	w.expect(w.send("t", 0, -1, "b"), storage)
 	w.expect(w.send("u", 0, 1, "b"), storage)
 	w.expectRead("t", 0, 0, "a, hw 1") // reads go on
-	w.remove("u") // deletions go on
+	w.remove("u")                      // deletions go on
 	if w.m.Failed() != nil {
 		t.Fatal("a full disk took the directory offline")
 	}
