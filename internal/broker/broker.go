@@ -19,10 +19,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,13 +77,15 @@ type Broker struct {
 	opening opening
 	dirDown chan struct{} // the log directory failed
 
-	writeFailures seldom
-	meta          *metadataLog
-	replicas      *replica.Manager
-	groups        *machine.Runtime
-	ids           *producerIDs
-	api           *api.Server
-	doors         []*door
+	gate gate
+
+	writeFailures, refusals seldom
+	meta                    *metadataLog
+	replicas                *replica.Manager
+	groups                  *machine.Runtime
+	ids                     *producerIDs
+	api                     *api.Server
+	doors                   []*door
 
 	ready   atomic.Bool
 	ctx     context.Context // ends when the broker stops
@@ -93,14 +98,19 @@ type Broker struct {
 
 // limits bound what connections may take.
 type limits struct {
-	maxRequest     int32 // bytes of one frame
-	maxConnections int
-	idle           time.Duration
+	maxRequest         int32 // bytes of one frame
+	maxUnauthenticated int32 // of one that comes before the client has authenticated
+	maxInFlight        int   // requests of one connection that are not yet answered
+	idle               time.Duration
 }
 
-// requestBudget bounds the memory of decoded requests when queued.max.request.bytes
-// does not say.
-const requestBudget = 256 << 20
+// requestBudget bounds the memory of requests when queued.max.request.bytes does not
+// say: a quarter of the process's memory limit, at least leastBudget, or requestBudget
+// where there is no limit.
+const (
+	requestBudget = 256 << 20
+	leastBudget   = 32 << 20
+)
 
 // Open binds the listeners and opens the data directory; nothing is served before
 // Start. After an error everything is closed again.
@@ -110,15 +120,20 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 		return nil, err
 	}
 	cfg := opt.Config
+	if _, err := addressLimits(cfg.String(config.MaxConnectionsPerIpOverrides)); err != nil {
+		return nil, err
+	}
 	b := &Broker{
 		opt: opt, log: opt.Log, clock: opt.Clock, rand: env.NewRand(seed()), seed: seed,
 		nodeID: int32(cfg.Int(config.NodeId)), metrics: newMetrics(opt.Metrics),
 		limits: limits{
-			maxRequest:     int32(cfg.Int(config.SocketRequestMaxBytes)),
-			maxConnections: cfg.Int(config.MaxConnections),
-			idle:           config.Millis(cfg, config.ConnectionsMaxIdleMs),
+			maxRequest:         int32(cfg.Int(config.SocketRequestMaxBytes)),
+			maxUnauthenticated: int32(cfg.Int(config.LeatUnauthenticatedRequestMaxBytes)),
+			maxInFlight:        cfg.Int(config.QueuedMaxRequests),
+			idle:               config.Millis(cfg, config.ConnectionsMaxIdleMs),
 		},
 	}
+	b.gate.byAddr = map[netip.Addr]int{}
 	b.dirDown = make(chan struct{}, 1)
 	b.opening.damaged = map[log.LogID]log.Recovered{}
 	b.cfg.Store(cfg)
@@ -166,6 +181,9 @@ func (b *Broker) open(ctx context.Context) error {
 func budget(cfg *config.Config) int64 {
 	if n := cfg.Long(config.QueuedMaxRequestBytes); n > 0 {
 		return n
+	}
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return max(limit/4, leastBudget)
 	}
 	return requestBudget
 }
@@ -227,7 +245,7 @@ func (b *Broker) openDir() error {
 		MaxOpenFiles:    openSegments(cfg, b.opt.OpenFiles),
 		RecoveryThreads: cfg.Int(config.NumRecoveryThreadsPerDataDir),
 		CheckpointBytes: cfg.Long(config.LeatCheckpointBytes),
-		CheckpointEvery: checkpointEvery,
+		CheckpointEvery: max(config.Millis(cfg, config.LogFlushOffsetCheckpointIntervalMs), time.Millisecond),
 		Default:         &defaults,
 		Events:          b.logEvent,
 		Failed:          b.dirFailed,
@@ -240,11 +258,8 @@ func (b *Broker) openDir() error {
 	return nil
 }
 
-// checkpointEvery bounds what recovery reads, together with leat.checkpoint.bytes.
-const checkpointEvery = 5 * time.Second
-
-// openSegments is how many segment files may be kept open: three quarters of what
-// the process may open, unless leat.open.files.max says.
+// openSegments is how many segment files may be kept open: half of what the process
+// may open, unless leat.open.files.max says.
 func openSegments(cfg *config.Config, limit uint64) int {
 	if n := cfg.Int(config.LeatOpenFilesMax); n > 0 {
 		return n
@@ -252,7 +267,7 @@ func openSegments(cfg *config.Config, limit uint64) int {
 	if limit == 0 {
 		return 512
 	}
-	return int(min(limit/4*3, 100_000))
+	return int(min(limit/2, 100_000))
 }
 
 // dataDirError says in one line why the data directory cannot be used.

@@ -10,15 +10,14 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/config"
 )
 
 const (
-	// maxInFlight bounds the requests of one connection that are not yet answered;
-	// beyond it the connection is not read.
-	maxInFlight = 128
 	// readBuffer holds a small request whole; larger ones are read past it.
 	readBuffer = 4 << 10
 	// frameStep bounds what is allocated ahead of the bytes that really arrived.
@@ -46,6 +45,8 @@ type conn struct {
 	closed bool      // no more slots come
 
 	active activity
+	// authenticated is set from the start where the listener asks for nothing.
+	authenticated atomic.Bool
 }
 
 // slot is the place of one request in the order of answers.
@@ -110,13 +111,23 @@ func (c *conn) read() error {
 		}
 		c.active.busy()
 		size := int32(binary.BigEndian.Uint32(head[:]))
-		if limit := c.b.limits.maxRequest; size < 0 || size > limit {
-			return fmt.Errorf("a frame of %d bytes; socket.request.max.bytes allows %d", size, limit)
+		if limit, setting := c.frameLimit(); size < 0 || size > limit {
+			return fmt.Errorf("a frame of %d bytes; %s allows %d", size, setting, limit)
 		}
 		if err := c.request(br, int(size)); err != nil {
 			return err
 		}
 	}
+}
+
+// frameLimit is the largest frame that the client may send now, and the setting that
+// says so: who has still to authenticate may send little.
+func (c *conn) frameLimit() (limit int32, setting config.IntName) {
+	l := &c.b.limits
+	if !c.authenticated.Load() && l.maxUnauthenticated < l.maxRequest {
+		return l.maxUnauthenticated, config.LeatUnauthenticatedRequestMaxBytes
+	}
+	return l.maxRequest, config.SocketRequestMaxBytes
 }
 
 // request reads one frame and runs its handler.
@@ -203,7 +214,7 @@ func noEOF(err error) error {
 func (c *conn) enqueue(s *slot) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) >= maxInFlight && !c.closed {
+	for len(c.queue) >= c.b.limits.maxInFlight && !c.closed {
 		c.moved.Wait()
 	}
 	if c.closed {

@@ -18,7 +18,9 @@ const idleScan = 10 * time.Second
 type door struct {
 	b    *Broker
 	name string // listener name
-	ln   net.Listener
+	// authenticates says that clients have to say who they are before anything else.
+	authenticates bool
+	ln            net.Listener
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -58,17 +60,30 @@ func (d *door) run() {
 	}
 }
 
-// admit starts a connection, unless the door is shut or full.
+// admit starts a connection, unless there are too many or the door is shut.
 func (d *door) admit(nc net.Conn) {
 	c := newConn(d.b, nc, api.Conn{
 		ID: d.b.connIDs.Add(1), Listener: d.name, Local: nc.LocalAddr(), Remote: nc.RemoteAddr(),
 		Principal: "User:ANONYMOUS",
 	})
-	d.mu.Lock()
-	if d.shut || len(d.conns) >= d.b.limits.maxConnections {
-		d.mu.Unlock()
-		d.b.log.Warn("connection refused", "listener", d.name, "remote", nc.RemoteAddr().String(), "limit", d.b.limits.maxConnections)
+	c.authenticated.Store(!d.authenticates)
+	from, cfg := addressOf(nc.RemoteAddr()), d.b.config()
+	if setting := d.b.gate.enter(cfg, from); setting != "" {
+		d.b.metrics.refused.Inc()
+		if d.b.refusals.say(d.b.clock.Now()) {
+			d.b.log.Warn("connection refused", "listener", d.name, "remote", nc.RemoteAddr().String(), "by", setting)
+		}
 		nc.Close()
+		return
+	}
+	if err := sizeBuffers(cfg, nc); err != nil {
+		c.log.Warn("socket buffers not sized", "why", err)
+	}
+	d.mu.Lock()
+	if d.shut {
+		d.mu.Unlock()
+		nc.Close()
+		d.b.gate.leave(from)
 		return
 	}
 	d.conns[c] = struct{}{}
@@ -80,6 +95,7 @@ func (d *door) admit(nc net.Conn) {
 		defer d.wg.Done()
 		c.serve()
 		d.b.metrics.connections.Dec()
+		d.b.gate.leave(from)
 		d.mu.Lock()
 		delete(d.conns, c)
 		d.mu.Unlock()

@@ -64,6 +64,7 @@ func openMetadata(b *Broker) (*metadataLog, error) {
 	l, err := quorum.OpenLog(quorum.Options{
 		FS: b.opt.FS, Dir: filepath.Join(b.opt.DataDir, metadataFolder), Clock: b.clock,
 		Self: self, Voters: []quorum.Member{self}, Logger: b.log,
+		SnapshotBytes: b.config().Long(config.MetadataLogMaxRecordBytesBetweenSnapshots),
 	}, quorum.LogHooks{
 		Restore: m.restore, Records: m.records, Lead: m.lead, Resign: m.resign, SnapshotDue: m.snapshotDue,
 	})
@@ -278,6 +279,9 @@ func (m *metadataLog) start(ctx context.Context) error {
 		return err
 	}
 	m.serve()
+	if every := config.Millis(m.b.config(), config.MetadataLogMaxSnapshotIntervalMs); every > 0 {
+		m.b.every(every, func() { m.snapshotDue(0) })
+	}
 	m.b.every(config.Millis(m.b.config(), config.BrokerHeartbeatIntervalMs), func() {
 		if err := m.heartbeat(m.b.ctx); err != nil && m.b.ctx.Err() == nil {
 			m.b.log.Warn("heartbeat", "why", err)
