@@ -312,6 +312,8 @@ func (l *Log) write(seg *segment, run []byte, pos int64) error {
 		failure := storageError("append", err)
 		if terr := f.Truncate(pos); terr != nil {
 			l.broken = terr
+		} else if serr := f.Sync(); serr != nil { // a refused batch must not come back after a power cut
+			return l.d.fatal(storageError("append", errors.Join(err, syncError{serr})))
 		}
 		if !isFull(err) {
 			l.failed = failure

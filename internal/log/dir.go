@@ -95,6 +95,9 @@ type Dir struct {
 	failed   atomic.Pointer[error]
 	woken    chan struct{}
 
+	noticeMu sync.Mutex
+	notices  []notice // hooks that are due after the round
+
 	round   sync.Mutex // guards what follows
 	journal *journal.Journal
 	jobs    []job // reused

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -105,7 +106,9 @@ func (d *Dir) gather(jobs []job) bool {
 		got, err := f.ReadAt(p, g.from)
 		g.active.seg.file.release()
 		if int64(got) < n {
-			d.event(DamageMet{Log: jobs[i].l.ID(), Segment: g.active.seg.base, Offset: g.end, Err: readError(err)})
+			if errors.Is(err, io.EOF) {
+				d.event(DamageMet{Log: jobs[i].l.ID(), Segment: g.active.seg.base, Offset: g.end, Err: damaged("the file is shorter than written")})
+			}
 			return false
 		}
 		d.entries = append(d.entries, journal.Entry{Log: jobs[i].l.journalName(), Base: g.active.seg.base, Position: g.from, Data: p})

@@ -10,8 +10,9 @@ import (
 
 // Hooks are called by a log's directory, without locks.
 type Hooks struct {
-	// Synced tells that the synced end offset moved up to end. Calls for one log come
-	// from one goroutine at a time; those for different logs may come at once.
+	// Synced tells that the synced end offset moved up to end. It is called after the
+	// sync round, without any lock of this package, possibly by two rounds at once: an
+	// end below one that was told before says nothing new.
 	Synced func(end int64)
 }
 

@@ -435,6 +435,9 @@ func (r *recovery) publish(start int64) {
 		l.dirty.synced = r.segs[n-1].place()
 		l.dirty.ready = mark{r.end, l.dirty.synced}
 	}
+	if n := len(r.segs); n > 0 && r.segs[n-1].base >= r.point {
+		l.dirty.newFiles = true
+	}
 	if r.point == 0 { // the partition itself may be in the page cache only
 		l.dirty.newFiles, l.dirty.newDir = true, true
 	}

@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 
 	"github.com/leat-stream/leat/internal/record"
@@ -56,11 +57,13 @@ func (r *recovery) producersAt(until int64) error {
 			r.prod = s
 			break
 		}
-		if !errors.Is(err, ErrCorrupt) {
-			return err
+		if errors.Is(err, ErrCorrupt) {
+			r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: name, Err: err})
+			err = removeIfThere(r.l.d.fs, r.dir+"/"+name)
+		} else if errors.Is(err, fs.ErrNotExist) {
+			err = nil // it went with its segment
 		}
-		r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: name, Err: err})
-		if err := r.l.d.fs.Remove(r.dir + "/" + name); err != nil {
+		if err != nil {
 			return err
 		}
 		r.snapshots = slices.Delete(r.snapshots, i, i+1)

@@ -64,6 +64,7 @@ func (d *Dir) Dirty() bool {
 // Small rounds go through the journal with one sync, others sync their files in place,
 // up to DirOptions.SyncParallel at a time (docs/decisions/0002).
 func (d *Dir) SyncRound() (logs int, err error) {
+	defer d.tell() // after the round is over
 	d.round.Lock()
 	defer d.round.Unlock()
 	if err := d.Failed(); err != nil {
@@ -97,10 +98,9 @@ func (d *Dir) syncLogs(list []*Log) error {
 	}
 	jobs := d.jobs[:0]
 	for _, l := range list {
-		if l.deleted() {
-			continue
+		if l.takeQueued() {
+			jobs = append(jobs, job{l: l, g: l.goal()})
 		}
-		jobs = append(jobs, job{l: l, g: l.goal()})
 	}
 	small := d.bySize(jobs)
 	if !d.journalJobs(jobs[:small]) {
@@ -167,11 +167,20 @@ type goal struct {
 	hook     func(int64)
 }
 
+// takeQueued takes the log out of the round's queue. It is false when the log is not in
+// it any more: it may stand there twice when something else synced it meanwhile.
+func (l *Log) takeQueued() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.dirty.queued
+	l.dirty.queued = false
+	return was && !l.deleted()
+}
+
 // goal takes what is dirty now; Dir.round is held.
 func (l *Log) goal() goal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.dirty.queued = false
 	g := goal{sealed: l.dirty.sealed, newFiles: l.dirty.newFiles, newDir: l.dirty.newDir, hook: l.hooks.Synced}
 	l.dirty.sealed, l.dirty.newFiles, l.dirty.newDir = nil, false, false
 	l.dirty.messages, l.dirty.since = 0, 0
@@ -197,7 +206,7 @@ func (s *segment) place() place {
 	return place{s, s.size.Load(), s.maxTs, s.maxTsAt}
 }
 
-// finish publishes what a sync of the log reached, and tells its hook.
+// finish publishes what a sync of the log reached; its hook is due after the round.
 func (l *Log) finish(g *goal, err error) {
 	moved := false
 	l.mu.Lock()
@@ -215,7 +224,28 @@ func (l *Log) finish(g *goal, err error) {
 	}
 	l.mu.Unlock()
 	if moved && g.hook != nil {
-		g.hook(g.end)
+		l.d.noticeMu.Lock()
+		l.d.notices = append(l.d.notices, notice{g.hook, g.end})
+		l.d.noticeMu.Unlock()
+	}
+}
+
+// notice is a hook that is due: how far a log is synced.
+type notice struct {
+	hook func(int64)
+	end  int64
+}
+
+// tell calls the hooks that are due, without any lock: a hook may wait for whoever
+// appends, who may wait for a round to end (a truncation, the swap of a compaction).
+// Two rounds may tell at once; ends that fall say nothing new.
+func (d *Dir) tell() {
+	d.noticeMu.Lock()
+	due := d.notices
+	d.notices = nil
+	d.noticeMu.Unlock()
+	for _, n := range due {
+		n.hook(n.end)
 	}
 }
 

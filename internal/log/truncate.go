@@ -101,11 +101,15 @@ func (l *Log) cutBack(fn func() error) error {
 func (l *Log) truncate(offset int64) error {
 	list := *l.segs.Load()
 	i := max(find(list, offset), 0)
-	s := list[i]
-	pos, end, err := l.cutPosition(s, offset)
+	pos, end, err := l.cutPosition(list[i], offset)
+	if pos == 0 && i > 0 && err == nil { // nothing of the segment remains: the log ends with the one before
+		i--
+		pos, end, err = l.cutPosition(list[i], list[i+1].base)
+	}
 	if err != nil {
 		return err
 	}
+	s := list[i]
 	ts, at, err := s.largestBelow(end)
 	if err != nil {
 		return err
