@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net"
 	"sort"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -118,6 +119,20 @@ type Request struct {
 // OnCancel says what to do when the connection ends before the answer: a waiting
 // request stops waiting. Handlers call it before they return.
 func (r *Request) OnCancel(f func()) { r.cancel = f }
+
+// Park says that the request may wait long for what others do: when its connection
+// ends it is completed without an answer, and what answers it later is dropped.
+// Handlers call it before the wait; answers that hold anything are not for it.
+func (r *Request) Park() {
+	var over atomic.Bool
+	done := r.done
+	r.done = func(a Answer) {
+		if !over.Swap(true) {
+			done(a)
+		}
+	}
+	r.OnCancel(r.ReplyNone)
+}
 
 // Cancel tells the handler that nobody waits for the answer any more. The answer is
 // still given. It is called on the goroutine that called Serve.

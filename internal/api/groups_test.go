@@ -473,3 +473,34 @@ func TestClientHost(t *testing.T) {
 		}
 	}
 }
+
+// TestParkedRequestsEndWithTheirConnection: a member that waits for others holds no
+// connection that has ended, and what it waited for is told to nobody.
+func TestParkedRequestsEndWithTheirConnection(t *testing.T) {
+	c := newCoordinators(t)
+	c.find()
+	c.member("g", 9)
+	second := joinRequest("g")
+	second.SetVersion(9)
+	second.MemberID = do[*kmsg.JoinGroupResponse](c, 9, second).MemberID
+	frame := kmsg.NewRequestFormatter().AppendRequest(nil, second, 7)[4:]
+	done := make(chan Answer, 2)
+	var r Request
+	if v := c.s.Serve(&Conn{}, frame, &r, func(a Answer) { done <- a }); v.Err != nil {
+		t.Fatal(v.Err)
+	}
+	state := func() string { // behind what was sent before
+		return do[*kmsg.DescribeGroupsResponse](c, 6, &kmsg.DescribeGroupsRequest{Groups: []string{"g"}}).Groups[0].State
+	}
+	if s := state(); s != "PreparingRebalance" || len(done) != 0 {
+		t.Fatalf("state %s, %d answers", s, len(done))
+	}
+	r.Cancel()
+	if a := <-done; a != nil {
+		t.Error("cancelled, and yet there is something to write")
+	}
+	c.clock.Advance(60 * time.Second) // the other member is given up
+	if s := state(); s == "PreparingRebalance" || len(done) != 0 {
+		t.Errorf("state %s, completed twice: %v", s, len(done) != 0)
+	}
+}

@@ -38,6 +38,7 @@ func handleJoinGroup(s *Server, r *Request) {
 	for i := range req.Protocols { // they outlive the request's frame
 		req.Protocols[i].Metadata = bytes.Clone(req.Protocols[i].Metadata)
 	}
+	r.Park()
 	s.coordinate(req.Group, group.Join{Context: groupContext(r), Req: req}, func(body any, code *kerr.Error) {
 		if code != nil {
 			fail("", code)

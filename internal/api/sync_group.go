@@ -39,6 +39,7 @@ func handleSyncGroup(s *Server, r *Request) {
 	for i := range req.GroupAssignment { // they outlive the request's frame
 		req.GroupAssignment[i].MemberAssignment = bytes.Clone(req.GroupAssignment[i].MemberAssignment)
 	}
+	r.Park()
 	s.coordinate(req.Group, group.Sync{Context: groupContext(r), Req: req}, func(body any, code *kerr.Error) {
 		if code != nil {
 			fail(code)
