@@ -182,7 +182,8 @@ func (d *Disk) FailSyncs(err error) {
 }
 
 // OnOp calls f before every mutating operation; an error that it returns is the
-// operation's result. f must not call the disk. nil ends it.
+// operation's result, and ErrPowerOff cuts the power at it as CrashAt does. f must
+// not call the disk. nil ends it.
 func (d *Disk) OnOp(f func(Op) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -278,17 +279,20 @@ func (d *Disk) begin(op Op) verdict {
 
 func (d *Disk) fate(op Op) verdict {
 	isSync := op.Kind == OpSync || op.Kind == OpSyncDir
-	if d.crashAt > 0 && op.N >= d.crashAt {
+	var err error
+	if d.onOp != nil {
+		err = d.onOp(op)
+	}
+	if d.crashAt > 0 && op.N >= d.crashAt || err == ErrPowerOff {
 		d.off = true
 		return verdict{err: ErrPowerOff, applies: !isSync, keep: -1}
 	}
-	err := d.failAt[op.N]
-	delete(d.failAt, op.N)
+	if failAt := d.failAt[op.N]; failAt != nil {
+		err = failAt
+		delete(d.failAt, op.N)
+	}
 	if err == nil && isSync {
 		err = d.failSync
-	}
-	if err == nil && d.onOp != nil {
-		err = d.onOp(op)
 	}
 	if err != nil {
 		v := verdict{err: err}

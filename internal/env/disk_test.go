@@ -276,6 +276,26 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	}
 }
 
+func TestOnOpCutsThePower(t *testing.T) {
+	d := NewDisk(1)
+	f := create(t, d, "f", "")
+	must(t, d.SyncDir("/"))
+	d.OnOp(func(op Op) error {
+		if op.Kind == OpWrite && op.Off == 3 {
+			return ErrPowerOff
+		}
+		return nil
+	})
+	_, err := f.WriteAt([]byte("abc"), 0)
+	must(t, err)
+	if _, err := f.WriteAt([]byte("def"), 3); !errors.Is(err, ErrPowerOff) || !d.Crashed() {
+		t.Fatalf("got %v", err)
+	}
+	if got := outcomes(t, d, "f"); got["abc"] == 0 || got["abcdef"] == 0 {
+		t.Fatalf("the write under way is never there or always: %v", got)
+	}
+}
+
 func TestFaults(t *testing.T) {
 	boom := errors.New("boom")
 	d := NewDisk(1)

@@ -317,12 +317,14 @@ func (j *Journal) Reset() error {
 	if err := j.setAside(); err != nil {
 		return j.fail(err)
 	}
-	// A process that was killed may have left names and a last frame that are in the page
-	// cache only.
-	if err := errors.Join(j.o.FS.SyncDir(j.o.Dir), j.files[j.cur].Sync()); err != nil {
-		return j.fail(err)
+	if !j.ready {
+		// A process that was killed may have left names and a last frame that are in the page
+		// cache only.
+		if err := errors.Join(j.o.FS.SyncDir(j.o.Dir), j.files[j.cur].Sync()); err != nil {
+			return j.fail(err)
+		}
+		j.ready = true
 	}
-	j.ready = true
 	if err := j.Trim(); err != nil {
 		return err
 	}
