@@ -25,6 +25,8 @@ type sender struct {
 	raw  syscall.RawConn // nil when the connection is no socket
 	bufs [][]byte
 	held []*[]byte // pooled copies of small runs
+
+	gathered int // bytes in bufs
 }
 
 func newSender(nc net.Conn) *sender {
@@ -37,30 +39,15 @@ func newSender(nc net.Conn) *sender {
 	return s
 }
 
+// sendStep is how much is written under one deadline: a slow consumer of a large
+// answer is not cut off as long as it takes this much in time.
+const sendStep = 1 << 20
+
 // send writes the pieces in order and tells how many bytes went out.
 func (s *sender) send(pieces []api.Piece) (n int64, err error) {
-	if err := s.nc.SetWriteDeadline(time.Now().Add(stalled)); err != nil {
-		return 0, err
-	}
 	defer s.drop()
 	for _, p := range pieces {
-		if p.Run == nil {
-			s.bufs = append(s.bufs, p.Bytes)
-			continue
-		}
-		f, pos := s.zeroCopy(p.Run)
-		if f == nil {
-			if err := s.copyIn(p.Run); err != nil {
-				return n, err
-			}
-			continue
-		}
-		m, err := s.flush(true)
-		n += m
-		if err != nil {
-			return n, err
-		}
-		m, err = sendfile(s.raw, f, pos, int64(p.Run.Len()))
+		m, err := s.piece(p)
 		n += m
 		if err != nil {
 			return n, err
@@ -68,6 +55,50 @@ func (s *sender) send(pieces []api.Piece) (n int64, err error) {
 	}
 	m, err := s.flush(false)
 	return n + m, err
+}
+
+// piece gathers a piece that is written with its neighbours, or writes it.
+func (s *sender) piece(p api.Piece) (n int64, err error) {
+	if p.Run != nil {
+		if f, pos := s.zeroCopy(p.Run); f != nil {
+			return s.sendRun(f, pos, int64(p.Run.Len()))
+		}
+		if err := s.copyIn(p.Run); err != nil {
+			return 0, err
+		}
+	}
+	for b := p.Bytes; len(b) > 0; {
+		part := b[:min(len(b), sendStep)]
+		b = b[len(part):]
+		s.bufs = append(s.bufs, part)
+		s.gathered += len(part)
+		if s.gathered >= sendStep {
+			m, err := s.flush(true)
+			n += m
+			if err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// sendRun sends a run of a file, after what is gathered.
+func (s *sender) sendRun(f *os.File, pos, size int64) (n int64, err error) {
+	if n, err = s.flush(true); err != nil {
+		return n, err
+	}
+	for sent := int64(0); sent < size; {
+		if err := s.nc.SetWriteDeadline(time.Now().Add(stalled)); err != nil {
+			return n, err
+		}
+		m, err := sendfile(s.raw, f, pos+sent, min(size-sent, sendStep))
+		n, sent = n+m, sent+m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // zeroCopy says where a run lies if it is to go by sendfile.
@@ -93,31 +124,32 @@ func (s *sender) copyIn(r api.Run) error {
 			return err
 		}
 		s.bufs = append(s.bufs, part)
+		s.gathered += len(part)
 		off += len(part)
 	}
 	return nil
 }
 
 // flush writes what is gathered; more says that a file's bytes follow at once.
-func (s *sender) flush(more bool) (int64, error) {
+func (s *sender) flush(more bool) (n int64, err error) {
 	if len(s.bufs) == 0 {
 		return 0, nil
 	}
-	var n int64
-	var err error
-	if s.raw != nil {
-		n, err = writeVec(s.raw, s.bufs, more)
-	} else {
-		b := net.Buffers(s.bufs)
-		n, err = b.WriteTo(s.nc)
+	defer s.drop()
+	if err := s.nc.SetWriteDeadline(time.Now().Add(stalled)); err != nil {
+		return 0, err
 	}
-	s.bufs = s.bufs[:0]
-	return n, err
+	if s.raw != nil {
+		return writeVec(s.raw, s.bufs, more)
+	}
+	b := net.Buffers(s.bufs)
+	return b.WriteTo(s.nc)
 }
 
 // drop gives back pooled memory and forgets the caller's.
 func (s *sender) drop() {
-	clear(s.bufs[:cap(s.bufs)])
+	s.gathered = 0
+	clear(s.bufs)
 	s.bufs = s.bufs[:0]
 	for i, b := range s.held {
 		runBuffers.Put(b)

@@ -1,0 +1,47 @@
+package broker
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/leat-stream/leat/internal/api"
+)
+
+// deadlines counts how often a write gets time anew.
+type deadlines struct {
+	net.Conn
+	set int
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.set++
+	return d.Conn.SetWriteDeadline(t)
+}
+
+// A consumer that takes a large answer slowly is not cut off: each part of the answer
+// has its own time.
+func TestLargeAnswersGetTimeForEachPart(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	conn := &deadlines{Conn: ours}
+	answer := bytes.Repeat([]byte("0123456789abcdef"), 10*sendStep/16)
+	got := make(chan []byte, 1)
+	go func() {
+		b, _ := io.ReadAll(theirs) // ends with the other side
+		got <- b
+	}()
+	n, err := newSender(conn).send([]api.Piece{{Bytes: []byte("head")}, {Bytes: answer}})
+	if err != nil || n != int64(4+len(answer)) {
+		t.Fatalf("sent %d of %d bytes: %v", n, 4+len(answer), err)
+	}
+	ours.Close()
+	if b := <-got; !bytes.Equal(b[4:], answer) {
+		t.Fatalf("%d bytes arrived, and not those that were sent", len(b))
+	}
+	if conn.set < 10 {
+		t.Fatalf("%d deadlines for ten parts", conn.set)
+	}
+}
