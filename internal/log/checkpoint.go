@@ -13,6 +13,9 @@ import (
 // snapshots other than those of rolls and clean stops.
 const snapshotEvery = 1 << 20
 
+// snapshotLast is the same for a clean stop: the next load reads so much instead.
+const snapshotLast = 64 << 10
+
 func (d *Dir) addUnsaved(l *Log) {
 	d.mu.Lock()
 	d.unsaved = append(d.unsaved, l)
@@ -123,7 +126,7 @@ func (l *Log) flushFiles(last bool) error {
 	reached := mark{l.synced.Load(), l.dirty.synced}
 	l.mu.Unlock()
 	if seg := l.active(); seg != nil {
-		if err := seg.flush(last); err != nil {
+		if err := seg.flush(); err != nil {
 			return err
 		}
 		if err := l.snapshotIfDue(last); err != nil {
@@ -137,13 +140,8 @@ func (l *Log) flushFiles(last bool) error {
 }
 
 // flush writes the index entries that are in memory, those of the transaction index
-// durably; last completes the time index.
-func (s *segment) flush(last bool) error {
-	if last {
-		if err := s.seal(); err != nil {
-			return err
-		}
-	}
+// durably.
+func (s *segment) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	isNew := s.txns.inFile == 0 && len(s.txns.tail) > 0
@@ -164,7 +162,7 @@ func (l *Log) snapshotIfDue(last bool) error {
 	end := l.end.Load()
 	l.mu.Lock()
 	due := len(l.producers.m) > 0 && l.dirty.snapshotAt != end &&
-		(last || l.dirty.snapshotBytes >= snapshotEvery)
+		(l.dirty.snapshotBytes >= snapshotEvery || last && l.dirty.snapshotBytes >= snapshotLast)
 	l.mu.Unlock()
 	if !due {
 		return nil
@@ -252,7 +250,8 @@ func (d *Dir) Tick(now time.Time) error {
 	if d.checkpointDue(now) {
 		err = d.Checkpoint()
 	}
-	return errors.Join(err, d.emptyTrash(now))
+	err = errors.Join(err, d.emptyTrash(now))
+	return errors.Join(err, d.settleIdle())
 }
 
 func (d *Dir) checkpointDue(now time.Time) bool {

@@ -51,7 +51,9 @@ func (d *Dir) closeClean(list []*Log) error {
 	var changed []*Log
 	for _, l := range list {
 		l.mu.Lock()
-		if l.dirty.changed || l.dirty.newDir || l.dirty.newFiles {
+		// A log in which nothing ever was may vanish: whoever opens it makes it again.
+		empty := l.end.Load() == 0 && l.start.Load() == 0
+		if (l.dirty.changed || l.dirty.newDir || l.dirty.newFiles) && !empty {
 			changed = append(changed, l)
 			l.queue()
 		}
@@ -96,8 +98,14 @@ func (d *Dir) closeClean(list []*Log) error {
 	return writeSmall(d.fs, d.path, cleanFile, []byte(`{"version":0,"brokerEpoch":-1}`))
 }
 
-// finishFiles writes and syncs what is derived from the log: a clean stop promises
-// that it is there.
+// syncIndexEntries is how many entries an index must have to be synced at a clean stop.
+// Without them a look-up after a power cut reads some more of the log.
+const syncIndexEntries = 64
+
+// finishFiles writes what is derived from the log. A clean stop needs none of it to be
+// durable but the transaction indexes: index entries are held against the log when
+// they are used, and snapshots have checksums. Large indexes are synced, since it
+// would take long to do without them.
 func (l *Log) finishFiles() error {
 	if err := l.flushFiles(true); err != nil {
 		return err
@@ -106,10 +114,11 @@ func (l *Log) finishFiles() error {
 	if p == nil || len(*p) == 0 {
 		return nil
 	}
-	if err := (*p)[len(*p)-1].syncSealed(); err != nil {
-		return err
+	s := (*p)[len(*p)-1]
+	if s.entries() < syncIndexEntries {
+		return nil
 	}
-	if err := syncFile(l.d.fs, *l.path.Load()+"/"+segmentName(l.end.Load(), snapshotSuffix)); err != nil {
+	if err := s.syncIndexes(); err != nil {
 		return err
 	}
 	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {

@@ -50,11 +50,11 @@ func TestCleanStopNeedsNoScan(t *testing.T) {
 	if l.EndOffset() != 10 || l.SyncedOffset() != 10 || l.Size() == 0 {
 		t.Fatalf("end %d synced %d size %d", l.EndOffset(), l.SyncedOffset(), l.Size())
 	}
+	w.disk.FailReads(nil)
 	l = w.log("a")
 	if p := l.Producers(); len(p) != 1 || p[0].ProducerID != 9 || p[0].LastSequence != 9 {
 		t.Fatalf("producers %+v", p)
 	}
-	w.disk.FailReads(nil)
 	if o, ok := saw[Opened](w); !ok || !o.Clean {
 		t.Fatalf("opened: %+v", o)
 	}

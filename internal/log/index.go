@@ -2,7 +2,9 @@ package log
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"sort"
 )
@@ -101,17 +103,19 @@ func (ix *index) open() (int, error) {
 	if ix.inFile >= 0 {
 		return ix.count(), nil
 	}
-	f, err := ix.file.acquire()
-	if err != nil {
-		return 0, err
+	if ix.file.gone.Load() {
+		return 0, errGone
 	}
-	defer ix.file.release()
-	size, err := f.Size()
-	if err != nil {
+	info, err := ix.file.seg.l.d.fs.Stat(ix.file.seg.path(ix.file.kind.suffix()))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		ix.inFile = 0
+	case err != nil:
 		return 0, err
+	default:
+		ix.inFile = int(info.Size() / int64(ix.width))
 	}
-	ix.inFile = int(size / int64(ix.width))
-	return ix.inFile, nil
+	return ix.count(), nil
 }
 
 // validPrefix is the number of entries, from the first on, that can be true: both

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log/journal"
@@ -167,14 +170,8 @@ func (d *Dir) Settle() error {
 
 // settleSegments syncs segments in place and tells the journal.
 func (d *Dir) settleSegments(list []journal.Segment, through uint64) error {
-	errs := make([]error, len(list))
-	run(len(list), d.opt.SyncParallel, func(i int) {
-		if s := d.findSegment(list[i]); s != nil {
-			errs[i] = s.syncData()
-		}
-	})
-	if err := errors.Join(errs...); err != nil {
-		return d.fatal(err)
+	if err := d.syncSegments(list); err != nil {
+		return err
 	}
 	d.round.Lock()
 	defer d.round.Unlock()
@@ -245,14 +242,8 @@ func (d *Dir) forgetInJournal(l *Log) error {
 func (d *Dir) emptyJournal() error {
 	through := d.journal.Generation()
 	list := d.journal.Unsettled(through)
-	errs := make([]error, len(list))
-	run(len(list), d.opt.SyncParallel, func(i int) {
-		if s := d.findSegment(list[i]); s != nil {
-			errs[i] = s.syncData()
-		}
-	})
-	if err := errors.Join(errs...); err != nil {
-		return d.fatal(err)
+	if err := d.syncSegments(list); err != nil {
+		return err
 	}
 	for _, s := range list {
 		d.journal.Settle(s, through)
@@ -261,6 +252,60 @@ func (d *Dir) emptyJournal() error {
 		return d.fatal(syncError{err})
 	}
 	return nil
+}
+
+// Settling while nothing else happens, a few segments at a time, so that whoever
+// appends does not wait for long.
+const (
+	idleSettle = 8   // segments under the round's lock
+	idleTick   = 512 // segments in one Tick
+)
+
+// settleIdle syncs in place some of what only the journal holds, unless there is
+// something to do: a later stop or start then has less to.
+func (d *Dir) settleIdle() error {
+	d.round.Lock()
+	var list []journal.Segment
+	if !d.Dirty() {
+		list = d.journal.Unsettled(d.journal.Generation())
+	}
+	d.round.Unlock()
+	slices.SortFunc(list, func(a, b journal.Segment) int {
+		return cmp.Or(strings.Compare(a.Log.Dir, b.Log.Dir), cmp.Compare(a.Base, b.Base))
+	})
+	for part := range slices.Chunk(list[:min(idleTick, len(list))], idleSettle) {
+		if more, err := d.settleSome(part); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Dir) settleSome(list []journal.Segment) (more bool, err error) {
+	d.round.Lock()
+	defer d.round.Unlock()
+	if d.Failed() != nil || d.Dirty() {
+		return false, nil
+	}
+	through := d.journal.Generation()
+	if err := d.syncSegments(list); err != nil {
+		return false, err
+	}
+	for _, s := range list {
+		d.journal.Settle(s, through)
+	}
+	return true, nil
+}
+
+// syncSegments syncs segments that the journal names in place.
+func (d *Dir) syncSegments(list []journal.Segment) error {
+	errs := make([]error, len(list))
+	run(len(list), d.opt.SyncParallel, func(i int) {
+		if s := d.findSegment(list[i]); s != nil {
+			errs[i] = s.syncData()
+		}
+	})
+	return d.fatal(errors.Join(errs...))
 }
 
 func (d *Dir) wakeSettle() {
@@ -389,13 +434,14 @@ func (r *replay) file(s journal.Segment) (env.File, error) {
 
 // closeAll syncs and closes the open files.
 func (r *replay) closeAll() error {
-	var errs []error
-	for _, f := range r.order {
-		if err := f.Sync(); err != nil {
-			errs = append(errs, fmt.Errorf("replay into %s: %w", f.Name(), err))
+	errs := make([]error, len(r.order))
+	run(len(r.order), r.d.opt.SyncParallel, func(i int) {
+		f := r.order[i]
+		err := f.Sync()
+		if err = errors.Join(err, f.Close()); err != nil {
+			errs[i] = fmt.Errorf("replay into %s: %w", f.Name(), err)
 		}
-		errs = append(errs, f.Close())
-	}
+	})
 	clear(r.files)
 	r.order = nil
 	return errors.Join(errs...)

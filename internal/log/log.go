@@ -69,6 +69,8 @@ type dirty struct {
 	saving        mark  // recovery point and start in the state that is being written
 	savingStart   int64
 	point         int64 // recovery point in the last state that was written
+	tried         int64 // the highest that may be in the state file, a failed write of which may be there
+	wantStart     int64 // start offset to be made durable before it holds
 	snapshotAt    int64 // the latest producer snapshot
 	snapshotBytes int64 // appended since
 }

@@ -50,7 +50,8 @@ type recovery struct {
 	prod      producers
 	damage    []damagedRange
 	res       Recovered
-	changed   bool // files changed: the next sync round must make them durable
+	replayed  int64 // bytes read for the producer state
+	changed   bool  // files changed: the next sync round must make them durable
 	end       int64
 }
 
@@ -426,6 +427,7 @@ func (r *recovery) publish(start int64) {
 	l.producers, l.epochs, l.damage, l.recovered = r.prod, r.epochs, r.damage, r.res
 	l.hasDamage.Store(len(r.damage) > 0)
 	l.snapshots = r.snapshots
+	l.dirty.snapshotBytes = r.replayed + r.res.ScannedBytes
 	l.start.Store(start)
 	l.end.Store(r.end)
 	l.synced.Store(min(max(r.point, start), r.end))

@@ -70,6 +70,7 @@ func (r *recovery) producersAt(until int64) error {
 		r.changed = true
 	}
 	return r.eachHeader(func(_ *segment, h header, b record.Batch) {
+		r.replayed += h.size
 		if h.base >= r.prod.end {
 			r.prod.apply(b, true)
 		}

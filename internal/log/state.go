@@ -286,7 +286,9 @@ func (l *Log) snapshotState() *savedLog {
 		noProducers: len(l.producers.m) == 0,
 	}
 	at := l.dirty.ready
+	s.start = max(s.start, l.dirty.wantStart)
 	l.dirty.saving, l.dirty.savingStart = at, s.start
+	l.dirty.tried = max(l.dirty.tried, s.point)
 	p := l.segs.Load()
 	if p == nil {
 		return s
@@ -311,7 +313,7 @@ func (l *Log) snapshotState() *savedLog {
 // below the start may be forgotten: after a crash before, the start is where it was.
 func (l *Log) markSaved() {
 	l.mu.Lock()
-	l.dirty.point = l.dirty.saving.offset
+	l.dirty.point, l.dirty.tried = l.dirty.saving.offset, l.dirty.saving.offset
 	l.epochs.truncateStart(l.dirty.savingStart)
 	l.mu.Unlock()
 }

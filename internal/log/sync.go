@@ -269,7 +269,7 @@ func (l *Log) reach(g *goal) error {
 	}
 	dir := *l.path.Load()
 	if g.newDir {
-		if err := syncFile(l.d.fs, dir+"/"+metadataFile); err != nil {
+		if err := l.syncMetadata(dir); err != nil {
 			return err
 		}
 	}
@@ -283,6 +283,24 @@ func (l *Log) reach(g *goal) error {
 		}
 	}
 	return nil
+}
+
+// syncMetadata makes partition.metadata durable; a power cut may have taken it from a
+// log that had nothing else.
+func (l *Log) syncMetadata(dir string) error {
+	id := l.ID().TopicID
+	if id == [16]byte{} {
+		return nil
+	}
+	name := dir + "/" + metadataFile
+	there, err := l.d.readTopicID(l.ID().String())
+	if err == nil && there != id {
+		err = createSmall(l.d.fs, name, encodePartition(id))
+	}
+	if err != nil {
+		return err
+	}
+	return syncFile(l.d.fs, name)
 }
 
 // syncData makes the segment's batches durable.
@@ -306,6 +324,19 @@ func (s *segment) syncSealed() error {
 	if err := s.syncData(); err != nil {
 		return err
 	}
+	if err := s.syncIndexes(); err != nil {
+		return err
+	}
+	for _, suffix := range [...]string{txnIndexSuffix, snapshotSuffix} {
+		if err := syncFile(s.l.d.fs, s.path(suffix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncIndexes makes the offset and time index durable.
+func (s *segment) syncIndexes() error {
 	for _, h := range [...]*handle{&s.offsets.file, &s.times.file} {
 		f, err := h.acquire()
 		if errors.Is(err, errGone) {
@@ -318,11 +349,6 @@ func (s *segment) syncSealed() error {
 		h.release()
 		if err != nil {
 			return syncError{err}
-		}
-	}
-	for _, suffix := range [...]string{txnIndexSuffix, snapshotSuffix} {
-		if err := syncFile(s.l.d.fs, s.path(suffix)); err != nil {
-			return err
 		}
 	}
 	return nil

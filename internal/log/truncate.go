@@ -55,11 +55,20 @@ func (l *Log) SetStartOffset(offset int64) error {
 			return storageError("start offset", err)
 		}
 	}
-	l.advanceStart(offset)
-	if err := l.d.saveLogs(l); err != nil {
+	l.wantStart(offset)
+	err := l.d.saveLogs(l)
+	l.wantStart(0)
+	if err != nil {
 		return storageError("start offset", err)
 	}
+	l.advanceStart(offset)
 	return nil
+}
+
+func (l *Log) wantStart(offset int64) {
+	l.mu.Lock()
+	l.dirty.wantStart = offset
+	l.mu.Unlock()
 }
 
 // Retain drops segments that are too old, too many or below the start offset, as far
@@ -198,7 +207,7 @@ func (l *Log) lowerPoint(end int64, p place) error {
 	if l.dirty.ready.offset > end {
 		l.dirty.ready = mark{end, p}
 	}
-	recorded := l.dirty.point > end
+	recorded := max(l.dirty.point, l.dirty.tried) > end
 	l.mu.Unlock()
 	if !recorded {
 		return nil
