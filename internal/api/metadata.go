@@ -36,7 +36,7 @@ func handleMetadata(s *Server, r *Request) {
 	req.Topics = onceEach(req.Topics)
 	missing := s.toCreate(r, req)
 	if len(missing) == 0 {
-		r.Reply(s.metadata(r, req, nil))
+		r.ReplyLater(func() kmsg.Response { return s.metadata(r, req, nil) })
 		return
 	}
 	s.Controller(&metadata.AutoCreateTopics{Context: s.context(r), Names: missing}, func(body any, err error) {
@@ -48,7 +48,7 @@ func handleMetadata(s *Server, r *Request) {
 				}
 			}
 		}
-		r.Reply(s.metadata(r, req, failed))
+		r.ReplyLater(func() kmsg.Response { return s.metadata(r, req, failed) })
 	})
 }
 

@@ -18,6 +18,9 @@ import (
 )
 
 const (
+	// maxOwed bounds the answers that wait for a client that does not read, or behind
+	// a long poll; beyond it the connection is not read.
+	maxOwed = 16
 	// readBuffer holds a small request whole; larger ones are read past it.
 	readBuffer = 4 << 10
 	// frameStep bounds what is allocated ahead of the bytes that really arrived.
@@ -42,11 +45,13 @@ type conn struct {
 	mu     sync.Mutex
 	moved  sync.Cond // the head became done, a place became free, or the end came
 	queue  []*slot   // in order of arrival
+	owed   int       // of them, those whose answer is there and not yet taken by the writer
 	closed bool      // no more slots come
 
 	active activity
 	// authenticated is set from the start where the listener asks for nothing.
 	authenticated atomic.Bool
+	draining      atomic.Bool // the broker stops: no request is read any more
 }
 
 // slot is the place of one request in the order of answers.
@@ -190,17 +195,33 @@ func (c *conn) frame(br *bufio.Reader, size int) (f []byte, held int, err error)
 		if by.After(last) {
 			by = last
 		}
-		if err := c.nc.SetReadDeadline(by); err != nil {
+		if err := c.readBy(by); err != nil {
 			return f, held, err
 		}
 		n, err := br.Read(f[have:upTo])
 		have += n
+		if errors.Is(err, os.ErrDeadlineExceeded) && !c.draining.Load() {
+			return f, held, fmt.Errorf("only %d bytes of a frame of %d came in time", have, size)
+		}
 		if err != nil {
 			return f, held, noEOF(err)
 		}
 	}
-	return f, held, c.nc.SetReadDeadline(time.Time{})
+	return f, held, c.readBy(time.Time{})
 }
+
+// readBy sets the time by which the next bytes must come; a broker that stops waits
+// for none.
+func (c *conn) readBy(t time.Time) error {
+	err := c.nc.SetReadDeadline(t)
+	if c.draining.Load() {
+		return c.nc.SetReadDeadline(past)
+	}
+	return err
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
 
 // noEOF turns the end of input inside a frame into an error that says so.
 func noEOF(err error) error {
@@ -214,7 +235,7 @@ func noEOF(err error) error {
 func (c *conn) enqueue(s *slot) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) >= c.b.limits.maxInFlight && !c.closed {
+	for (len(c.queue) >= c.b.limits.maxInFlight || c.owed >= maxOwed) && !c.closed {
 		c.moved.Wait()
 	}
 	if c.closed {
@@ -228,6 +249,7 @@ func (c *conn) enqueue(s *slot) bool {
 func (c *conn) complete(s *slot, a api.Answer) {
 	c.mu.Lock()
 	s.answer, s.done = a, true
+	c.owed++
 	c.mu.Unlock()
 	c.moved.Broadcast()
 }
@@ -284,6 +306,7 @@ func (c *conn) next() *slot {
 			n := copy(c.queue, c.queue[1:])
 			c.queue[n] = nil
 			c.queue = c.queue[:n]
+			c.owed--
 			c.moved.Broadcast()
 			return s
 		}
@@ -296,7 +319,8 @@ func (c *conn) next() *slot {
 
 // drain makes the reading side end now; answers that are owed are still written.
 func (c *conn) drain() {
-	if c.nc.SetReadDeadline(time.Unix(1, 0)) != nil {
+	c.draining.Store(true)
+	if c.nc.SetReadDeadline(past) != nil {
 		c.nc.Close()
 	}
 }
