@@ -82,8 +82,9 @@ c = KafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=GROUP, enable_auto_commi
 parts = [TopicPartition(TOPIC, p) for p in range(6)]
 c.assign(parts)
 assert [c.committed(p) for p in parts] == [30] * 6, [c.committed(p) for p in parts]
-assert c.end_offsets(parts) == {p: 30 for p in parts}
-assert c.beginning_offsets(parts) == {p: 0 for p in parts}
+ends, starts = c.end_offsets(parts), c.beginning_offsets(parts)
+assert ends == {p: 30 for p in parts}, ends
+assert starts == {p: 0 for p in parts}, starts
 times = c.offsets_for_times({p: 10_000 + 60 for p in parts})
 assert {t.offset for t in times.values()} == {10}, times
 assert c.offsets_for_times({parts[0]: 1 << 41})[parts[0]] is None
