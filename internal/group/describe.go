@@ -1,7 +1,6 @@
 package group
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -50,8 +49,9 @@ func notFound(id string) string { return "Group " + id + " not found." }
 // list names the groups of this partition.
 func (t *turn) list(r List) {
 	out := []kmsg.ListGroupsResponseGroup{}
+	states, types := newFilter(r.StatesFilter), newFilter(r.TypesFilter)
 	for _, g := range t.sorted() {
-		if !admits(r.StatesFilter, g.state.String()) || !admits(r.TypesFilter, classicType) {
+		if !states.admits(g.state.String()) || !types.admits(classicType) {
 			continue
 		}
 		l := kmsg.NewListGroupsResponseGroup()
@@ -61,8 +61,18 @@ func (t *turn) list(r List) {
 	t.reply(t.token, out)
 }
 
-func admits(filter []string, value string) bool {
-	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool {
-		return strings.EqualFold(strings.TrimSpace(f), value)
-	})
+// filter admits the values in it, whatever their letter case; an empty one admits all.
+type filter map[string]struct{}
+
+func newFilter(values []string) filter {
+	f := make(filter, len(values))
+	for _, v := range values {
+		f[strings.ToLower(strings.TrimSpace(v))] = struct{}{}
+	}
+	return f
+}
+
+func (f filter) admits(value string) bool {
+	_, ok := f[strings.ToLower(value)]
+	return ok || len(f) == 0
 }

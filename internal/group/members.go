@@ -20,8 +20,10 @@ type protocol struct {
 // protocolsOf takes a request's protocols; of a name given twice the first counts.
 func protocolsOf(req []kmsg.JoinGroupRequestProtocol) []protocol {
 	out := make([]protocol, 0, len(req))
+	seen := make(map[string]struct{}, len(req))
 	for _, p := range req {
-		if !slices.ContainsFunc(out, func(q protocol) bool { return q.name == p.Name }) {
+		if _, again := seen[p.Name]; !again {
+			seen[p.Name] = struct{}{}
 			out = append(out, protocol{p.Name, p.Metadata})
 		}
 	}
