@@ -20,6 +20,10 @@ import (
 // take its slot.
 const sessionIdle = 2 * time.Minute
 
+// maxSessionParts bounds the partitions that all sessions remember together, about
+// 200 bytes each. A client beyond it fetches without a session.
+const maxSessionParts = 1_000_000
+
 // Fetch epochs with a meaning of their own.
 const (
 	initialEpoch int32 = 0  // opens a session
@@ -35,6 +39,7 @@ type sessionCache struct {
 	byID map[int32]*list.Element // of *session
 	lru  list.List               // most recently used in front
 
+	parts   int // remembered by all sessions
 	evicted int64
 }
 
@@ -48,6 +53,7 @@ type session struct {
 	id      int32
 	usesIDs bool
 	used    time.Time // guarded by the cache
+	counted int       // partitions in the cache's count; guarded by the cache
 
 	mu    sync.Mutex
 	epoch int32
@@ -66,6 +72,9 @@ func (c *sessionCache) open(s *session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
+	if c.parts+len(s.parts) > maxSessionParts {
+		return false
+	}
 	if len(c.byID) >= c.slots {
 		last := c.lru.Back()
 		if last == nil || now.Sub(last.Value.(*session).used) < sessionIdle {
@@ -77,7 +86,8 @@ func (c *sessionCache) open(s *session) bool {
 	for s.id == 0 || c.byID[s.id] != nil {
 		s.id = rand.Int32()
 	}
-	s.used = now
+	s.used, s.counted = now, len(s.parts)
+	c.parts += s.counted
 	c.byID[s.id] = c.lru.PushFront(s)
 	return true
 }
@@ -106,8 +116,28 @@ func (c *sessionCache) close(id int32) {
 }
 
 func (c *sessionCache) remove(e *list.Element) {
+	s := e.Value.(*session)
 	c.lru.Remove(e)
-	delete(c.byID, e.Value.(*session).id)
+	delete(c.byID, s.id)
+	c.parts -= s.counted
+}
+
+// recount takes over how many partitions a session has now; false, and the session is
+// gone, when they are too many.
+func (c *sessionCache) recount(s *session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byID[s.id]
+	if e == nil || e.Value.(*session) != s {
+		return false
+	}
+	if c.parts-s.counted+len(s.parts) > maxSessionParts {
+		c.remove(e)
+		return false
+	}
+	c.parts += len(s.parts) - s.counted
+	s.counted = len(s.parts)
+	return true
 }
 
 // FetchSessions tells how many sessions are open and how many were evicted so far.
@@ -176,6 +206,9 @@ func (c *sessionCache) context(l fetchList) (*fetchContext, *kerr.Error) {
 	if len(s.parts) == 0 {
 		c.close(s.id)
 		return &fetchContext{}, nil
+	}
+	if !c.recount(s) {
+		return nil, kerr.FetchSessionIDNotFound
 	}
 	if s.epoch++; s.epoch < 1 {
 		s.epoch = 1

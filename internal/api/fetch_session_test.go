@@ -135,3 +135,27 @@ func TestSessionTurnsPartitionsThatGaveRecords(t *testing.T) {
 		t.Fatalf("fetched in the order %v; the partition that gave records comes last", order)
 	}
 }
+
+func TestSessionsTogetherAreBounded(t *testing.T) {
+	c, _ := newCache(10)
+	many := func(topic string, n int) []*sessionPart {
+		parts := make([]*sessionPart, n)
+		for i := range parts {
+			parts[i] = ask(topic, int32(i), 0)
+		}
+		return parts
+	}
+	first := mustContext(t, c, fetchList{epoch: initialEpoch, parts: many("a", maxSessionParts-10)})
+	if first.id() == 0 {
+		t.Fatal("the first session found no room")
+	}
+	if fc := mustContext(t, c, fetchList{epoch: initialEpoch, parts: many("b", 11)}); fc.id() != 0 {
+		t.Fatal("a session beyond the bound was opened")
+	}
+	if _, err := c.context(fetchList{sessionID: first.id(), epoch: 1, parts: many("c", 11)}); err != kerr.FetchSessionIDNotFound {
+		t.Fatalf("a session grew beyond the bound: %v", err)
+	}
+	if c.parts != 0 {
+		t.Fatalf("%d partitions are still counted", c.parts)
+	}
+}

@@ -32,6 +32,9 @@ func (t *turn) join(r Join) {
 	case session < t.opts.MinSessionTimeout || session > t.opts.MaxSessionTimeout:
 		refuse(req.MemberID, codeInvalidSession)
 		return
+	case metadataBytes(req) > t.opts.MaxBatchBytes:
+		refuse(req.MemberID, codeUnknownServer) // as its sync would be: the group could never be stored
+		return
 	}
 	g := t.groups[req.Group]
 	isNew := g == nil
@@ -62,6 +65,15 @@ func (t *turn) join(r Join) {
 	} else {
 		t.joinKnown(g, r, protocols)
 	}
+}
+
+// metadataBytes is the size of what a member brings with it.
+func metadataBytes(req *kmsg.JoinGroupRequest) int {
+	n := 0
+	for i := range req.Protocols {
+		n += len(req.Protocols[i].Name) + len(req.Protocols[i].Metadata)
+	}
+	return n
 }
 
 // admit holds the group to its size. Who is in already may stay, except that after
