@@ -96,6 +96,8 @@ type Conn struct {
 	Principal string // "User:ANONYMOUS" on plaintext
 	// Software is what the client said of itself in ApiVersions (KIP-511).
 	SoftwareName, SoftwareVersion string
+
+	charged int64 // of the budget, which guards it
 }
 
 // Request is one request in flight.
@@ -114,6 +116,9 @@ type Request struct {
 	handler *Handler
 	done    func(Answer)
 	cancel  func()
+	// charged is what the request counts towards the budget until its answer is written.
+	charged atomic.Int64
+	budget  *Budget
 }
 
 // OnCancel says what to do when the connection ends before the answer: a waiting
@@ -171,12 +176,12 @@ type Run interface {
 // Reply answers with a kmsg response, whose version is set to the request's.
 func (r *Request) Reply(resp kmsg.Response) {
 	resp.SetVersion(r.Version)
-	r.done(func() Output { return Output{Pieces: []Piece{{Bytes: encode(r, resp)}}} })
+	r.answer(func() Output { return Output{Pieces: []Piece{{Bytes: encode(r, resp)}}} })
 }
 
 // ReplyLater answers with what build returns when the connection gets to it.
 func (r *Request) ReplyLater(build func() kmsg.Response) {
-	r.done(func() Output {
+	r.answer(func() Output {
 		resp := build()
 		resp.SetVersion(r.Version)
 		return Output{Pieces: []Piece{{Bytes: encode(r, resp)}}}
@@ -184,14 +189,14 @@ func (r *Request) ReplyLater(build func() kmsg.Response) {
 }
 
 // ReplyRaw answers with pieces of the handler's own making, frame and header included.
-func (r *Request) ReplyRaw(a Answer) { r.done(a) }
+func (r *Request) ReplyRaw(a Answer) { r.answer(a) }
 
 // ReplyNone completes a request that gets no answer.
-func (r *Request) ReplyNone() { r.done(nil) }
+func (r *Request) ReplyNone() { r.answer(nil) }
 
 // Hangup completes a request by closing the connection, as Kafka does where an
 // answer is not possible.
-func (r *Request) Hangup() { r.done(func() Output { return Output{Close: true} }) }
+func (r *Request) Hangup() { r.answer(func() Output { return Output{Close: true} }) }
 
 // encode makes the whole frame: size, response header, body.
 func encode(r *Request, resp kmsg.Response) []byte {

@@ -53,7 +53,7 @@ func newCoordinators(t *testing.T) *coordinators {
 	c.topic("t", 2)
 	c.s = &Server{
 		NodeID: 1, Config: func() *config.Config { return cfg }, Clock: c.clock, Log: slog.New(slog.DiscardHandler),
-		Image: c.image.Load, Groups: c.runtime, Budget: NewBudget(1 << 30), Controller: c.control,
+		Image: c.image.Load, Groups: c.runtime, Budget: NewBudget(1<<30, env.Real), Controller: c.control,
 		Endpoint: func(*Conn, *metadata.Broker) (string, int32, bool) { return "broker", 9092, true },
 	}
 	c.s.Init()

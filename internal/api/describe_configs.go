@@ -47,8 +47,32 @@ func handleDescribeConfigs(s *Server, r *Request) {
 			out.Configs = append(out.Configs, describedConfig(e, req))
 		}
 		resp.Resources = append(resp.Resources, out)
+		if !s.grow(r, configsMemory(&out)) {
+			s.tooLarge(r)
+			return
+		}
 	}
 	r.Reply(resp)
+}
+
+// configsMemory is about how many bytes one resource of an answer takes, encoded ones
+// included.
+func configsMemory(out *kmsg.DescribeConfigsResponseResource) int64 {
+	n := 256
+	for i := range out.Configs {
+		c := &out.Configs[i]
+		n += 256 + 2*len(c.Name)
+		if c.Value != nil {
+			n += 2 * len(*c.Value)
+		}
+		if c.Documentation != nil {
+			n += 2 * len(*c.Documentation)
+		}
+		for j := range c.ConfigSynonyms {
+			n += 128 + 2*len(c.ConfigSynonyms[j].Name)
+		}
+	}
+	return int64(n)
 }
 
 // describeResource gives the entries of one resource, or the error and its reason.

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"sync/atomic"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -24,6 +26,7 @@ func handleDescribeGroups(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.DescribeGroupsRequest)
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
+	var over atomic.Bool
 	fanOut(len(req.Groups), func(i int, done func()) {
 		id := req.Groups[i]
 		described := func(body any, code *kerr.Error) {
@@ -37,12 +40,37 @@ func handleDescribeGroups(s *Server, r *Request) {
 			if r.Version >= 3 && req.IncludeAuthorizedOperations && out.ErrorCode == 0 {
 				out.AuthorizedOperations = groupOperations
 			}
+			if !s.grow(r, groupMemory(out)) {
+				over.Store(true)
+				*out = kmsg.DescribeGroupsResponseGroup{}
+			}
 			done()
+		}
+		if over.Load() {
+			done()
+			return
 		}
 		if !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, id) {
 			described(nil, kerr.GroupAuthorizationFailed)
 			return
 		}
 		s.coordinate(id, group.Describe{Context: groupContext(r), Group: id}, described)
-	}, func() { r.Reply(resp) })
+	}, func() {
+		if over.Load() {
+			s.tooLarge(r)
+			return
+		}
+		r.Reply(resp)
+	})
+}
+
+// groupMemory is about how many bytes one group of an answer takes, encoded ones
+// included.
+func groupMemory(g *kmsg.DescribeGroupsResponseGroup) int64 {
+	n := 256
+	for i := range g.Members {
+		m := &g.Members[i]
+		n += 256 + len(m.MemberID) + len(m.ClientID) + len(m.ProtocolMetadata) + len(m.MemberAssignment)
+	}
+	return int64(n)
 }

@@ -36,9 +36,10 @@ func handleDescribeLogDirs(s *Server, r *Request) {
 	}
 	var names []string
 	topics := map[string]*kmsg.DescribeLogDirsResponseDirTopic{}
+	asked := s.askedPartitions(req)
 	s.Replicas.Each(func(p *replica.Partition) {
 		id := p.ID()
-		if !wantsPartition(req, id.Topic, id.Partition) {
+		if _, wanted := asked[p]; !wanted && req.Topics != nil {
 			return
 		}
 		t := topics[id.Topic]
@@ -66,16 +67,17 @@ func handleDescribeLogDirs(s *Server, r *Request) {
 	r.Reply(resp)
 }
 
-func wantsPartition(req *kmsg.DescribeLogDirsRequest, topic string, index int32) bool {
-	if req.Topics == nil {
-		return true
-	}
+// askedPartitions are those partitions of the request that are here.
+func (s *Server) askedPartitions(req *kmsg.DescribeLogDirsRequest) map[*replica.Partition]struct{} {
+	asked := map[*replica.Partition]struct{}{}
 	for i := range req.Topics {
-		if req.Topics[i].Topic == topic && slices.Contains(req.Topics[i].Partitions, index) {
-			return true
+		for _, index := range req.Topics[i].Partitions {
+			if p, err := s.Replicas.Find(replica.Ref{Topic: req.Topics[i].Topic, Index: index}); err == nil {
+				asked[p] = struct{}{}
+			}
 		}
 	}
-	return false
+	return asked
 }
 
 func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

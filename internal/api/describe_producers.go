@@ -20,7 +20,12 @@ func handleDescribeProducers(s *Server, r *Request) {
 		out := kmsg.NewDescribeProducersResponseTopic()
 		out.Topic = in.Topic
 		for _, index := range in.Partitions {
-			out.Partitions = append(out.Partitions, s.describeProducers(r, in.Topic, index))
+			p := s.describeProducers(r, in.Topic, index)
+			if !s.grow(r, 128+128*int64(len(p.ActiveProducers))) {
+				s.tooLarge(r)
+				return
+			}
+			out.Partitions = append(out.Partitions, p)
 		}
 		resp.Topics = append(resp.Topics, out)
 	}

@@ -39,7 +39,18 @@ func handleListGroups(s *Server, r *Request) {
 			}
 			done()
 		})
-	}, func() { r.Reply(s.listedGroups(r, found, failed)) })
+	}, func() {
+		resp := s.listedGroups(r, found, failed)
+		size := int64(0)
+		for i := range resp.Groups {
+			size += 256 + int64(len(resp.Groups[i].Group))
+		}
+		if !s.grow(r, size) {
+			s.tooLarge(r)
+			return
+		}
+		r.Reply(resp)
+	})
 }
 
 // listedGroups puts together what the coordinators found. One that cannot tell makes

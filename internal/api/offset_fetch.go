@@ -1,6 +1,8 @@
 package api
 
 import (
+	"sync/atomic"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -24,12 +26,43 @@ func handleOffsetFetch(s *Server, r *Request) {
 		groups = []kmsg.OffsetFetchRequestGroup{oneGroup(req)}
 	}
 	answers := make([]kmsg.OffsetFetchResponseGroup, len(groups))
+	var over atomic.Bool
 	fanOut(len(groups), func(i int, done func()) {
+		if over.Load() {
+			done()
+			return
+		}
 		s.fetchGroup(r, &groups[i], req.RequireStable, func(resp kmsg.OffsetFetchResponseGroup) {
-			answers[i] = resp
+			if s.grow(r, offsetsMemory(&resp)) {
+				answers[i] = resp
+			} else {
+				over.Store(true)
+			}
 			done()
 		})
-	}, func() { r.Reply(offsetsFetched(r.Version, answers)) })
+	}, func() {
+		if over.Load() {
+			s.tooLarge(r)
+			return
+		}
+		r.Reply(offsetsFetched(r.Version, answers))
+	})
+}
+
+// offsetsMemory is about how many bytes one group of an answer takes, encoded ones
+// included.
+func offsetsMemory(g *kmsg.OffsetFetchResponseGroup) int64 {
+	n := 256
+	for i := range g.Topics {
+		t := &g.Topics[i]
+		n += 256 + len(t.Topic) + 256*len(t.Partitions)
+		for j := range t.Partitions {
+			if m := t.Partitions[j].Metadata; m != nil {
+				n += len(*m)
+			}
+		}
+	}
+	return int64(n)
 }
 
 // oneGroup is the group of a request of before version 8.

@@ -43,6 +43,10 @@ type produced struct {
 	replica.Produced
 }
 
+// produceMemory is about how many bytes one partition of a request holds, its part of
+// the answer included.
+const produceMemory = 512
+
 // oldestProduce is the first version whose batches are of today's format.
 const oldestProduce = 3
 
@@ -55,6 +59,11 @@ func handleProduce(s *Server, r *Request) {
 	req := produceRequests.Get().(*wire.Produce)
 	defer produceRequests.Put(req)
 	if err := req.Parse(r.Version, r.Body); err != nil {
+		s.Log.Warn("produce request refused", "why", err, "client", r.ClientID)
+		r.Hangup()
+		return
+	}
+	if err := s.charge(r, int64(req.Count())*produceMemory); err != nil {
 		s.Log.Warn("produce request refused", "why", err, "client", r.ClientID)
 		r.Hangup()
 		return

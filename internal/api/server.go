@@ -3,7 +3,6 @@ package api
 import (
 	"log/slog"
 	"math/rand/v2"
-	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -32,7 +31,7 @@ type Server struct {
 	Endpoint func(c *Conn, broker *metadata.Broker) (host string, port int32, ok bool)
 	// ProducerIDs hands out producer ids; done is called once.
 	ProducerIDs func(done func(id int64, err error))
-	// Budget bounds the memory that decoded requests take, in bytes.
+	// Budget bounds the memory of requests and answers under way, in bytes.
 	Budget *Budget
 
 	sessions *sessionCache
@@ -42,27 +41,6 @@ type Server struct {
 func (s *Server) Init() {
 	s.sessions = newSessionCache(int(s.Config().Int(config.MaxIncrementalFetchSessionCacheSlots)), s.Clock)
 }
-
-// Budget is a bound on bytes in use.
-type Budget struct {
-	limit int64
-	used  atomic.Int64
-}
-
-// NewBudget bounds use at limit bytes.
-func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
-
-// Take reserves n bytes; false when that would pass the limit.
-func (b *Budget) Take(n int64) bool {
-	if b.used.Add(n) > b.limit {
-		b.used.Add(-n)
-		return false
-	}
-	return true
-}
-
-// Give returns n bytes.
-func (b *Budget) Give(n int64) { b.used.Add(-n) }
 
 // Verdict says what became of a frame.
 type Verdict struct {
@@ -103,13 +81,13 @@ func (s *Server) Serve(c *Conn, frame []byte, r *Request, done func(Answer)) Ver
 	if err != nil {
 		return Verdict{Err: err}
 	}
-	if !s.Budget.Take(alloc) {
-		return Verdict{Err: refused{h.Key, h.Version, "it would take more memory than requests may (queued.max.request.bytes)"}}
+	if err := s.charge(r, alloc); err != nil {
+		return Verdict{Err: err}
 	}
-	defer s.Budget.Give(alloc)
 	msg := kmsg.RequestForKey(r.Key)
 	msg.SetVersion(r.Version)
 	if err := msg.ReadFrom(body); err != nil {
+		r.giveBack()
 		return Verdict{Err: refused{h.Key, h.Version, err.Error()}}
 	}
 	r.Msg = msg

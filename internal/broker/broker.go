@@ -171,7 +171,7 @@ func (b *Broker) open(ctx context.Context) error {
 	b.api = &api.Server{
 		NodeID: b.nodeID, Config: b.config, Clock: b.clock, Log: b.log, Image: b.meta.image,
 		Replicas: b.replicas, Groups: b.groups, Controller: b.meta.submit, Endpoint: b.endpoint,
-		ProducerIDs: b.ids.get, Budget: api.NewBudget(budget(b.config())),
+		ProducerIDs: b.ids.get, Budget: api.NewBudget(budget(b.config()), b.clock),
 	}
 	b.api.Init()
 	b.registerGauges(b.opt.Metrics)
