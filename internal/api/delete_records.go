@@ -18,15 +18,31 @@ func handleDeleteRecords(s *Server, r *Request) {
 	// The new start is synced: not on the connection's reading goroutine alone, but
 	// nothing else of this connection may overtake it either.
 	resp := kmsg.NewPtrDeleteRecordsResponse()
+	// Each new start is a sync: of a partition that is named again the last offset counts.
+	type place struct {
+		topic string
+		index int32
+	}
+	last := map[place]int64{}
+	for i := range req.Topics {
+		for _, ask := range req.Topics[i].Partitions {
+			last[place{req.Topics[i].Topic, ask.Partition}] = ask.Offset
+		}
+	}
 	for i := range req.Topics {
 		in := &req.Topics[i]
 		out := kmsg.NewDeleteRecordsResponseTopic()
 		out.Topic = in.Topic
 		for j := range in.Partitions {
 			ask := &in.Partitions[j]
+			offset, due := last[place{in.Topic, ask.Partition}]
+			if !due {
+				continue // it is done
+			}
+			delete(last, place{in.Topic, ask.Partition})
 			p := kmsg.NewDeleteRecordsResponseTopicPartition()
 			p.Partition, p.LowWatermark = ask.Partition, -1
-			start, err := s.deleteRecords(r, in.Topic, ask.Partition, ask.Offset)
+			start, err := s.deleteRecords(r, in.Topic, ask.Partition, offset)
 			if err != nil {
 				p.ErrorCode = err.Code
 			} else {

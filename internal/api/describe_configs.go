@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -39,9 +38,13 @@ func handleDescribeConfigs(s *Server, r *Request) {
 			resp.Resources = append(resp.Resources, out)
 			continue
 		}
+		names := make(map[string]bool, len(ask.ConfigNames))
+		for _, name := range ask.ConfigNames {
+			names[name] = true
+		}
 		for j := range entries {
 			e := &entries[j]
-			if len(ask.ConfigNames) > 0 && !slices.Contains(ask.ConfigNames, e.Name) {
+			if len(names) > 0 && !names[e.Name] {
 				continue
 			}
 			out.Configs = append(out.Configs, describedConfig(e, req))

@@ -144,6 +144,15 @@ func TestDeleteRecords(t *testing.T) {
 	if at := p.produce(of, 0, values("e")); at != 4 {
 		t.Errorf("the next record is at %d", at)
 	}
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.Topics = []kmsg.DeleteRecordsRequestTopic{
+		{Topic: of.name, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: 1}, {Offset: 9}}},
+		{Topic: of.name, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: 5}}},
+	}
+	got := ask[*kmsg.DeleteRecordsResponse](p, 2, req).Topics
+	if len(got[0].Partitions) != 1 || len(got[1].Partitions) != 0 || got[0].Partitions[0].LowWatermark != 5 {
+		t.Errorf("named three times: %+v", got)
+	}
 	kept := p.create("kept", 1, "cleanup.policy", "compact")
 	want(t, "a topic that only compacts", p.tryTrim(kept, 0, 0).ErrorCode, kerr.PolicyViolation)
 }
