@@ -115,6 +115,11 @@ func (l *Log) finishFiles() error {
 		return nil
 	}
 	s := (*p)[len(*p)-1]
+	if s.reserved {
+		if err := errors.Join(s.giveBack(), s.syncData()); err != nil {
+			return err
+		}
+	}
 	if s.entries() < syncIndexEntries {
 		return nil
 	}

@@ -15,16 +15,17 @@ import (
 // operations, power cuts, kills and clean stops between them.
 type model struct {
 	*world
-	rng     *rand.Rand
-	l       *Log
-	durable bool
-	batches []modelBatch
-	start   int64
-	end     int64
-	epoch   int32
-	synced  int64 // the most that the log ever claimed, lowered by truncation
-	seqs    map[int64]int32
-	ops     []string
+	rng      *rand.Rand
+	l        *Log
+	durable  bool
+	prealloc bool
+	batches  []modelBatch
+	start    int64
+	end      int64
+	epoch    int32
+	synced   int64 // the most that the log ever claimed, lowered by truncation
+	seqs     map[int64]int32
+	ops      []string
 }
 
 type modelBatch struct {
@@ -42,6 +43,7 @@ func (m *model) config(c *Config) {
 	c.SegmentBytes = 4000
 	c.IndexIntervalBytes = 300
 	c.RetentionMs = -1
+	c.Preallocate = m.prealloc
 }
 
 func (m *model) note(format string, a ...any) {
@@ -304,6 +306,7 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	m := &model{
 		world: &world{t: t, disk: env.NewDisk(seed), clock: env.NewClock(epoch0)},
 		rng:   env.NewRand(seed), durable: seed%3 != 0, seqs: map[int64]int32{},
+		prealloc: seed%5 == 0,
 	}
 	m.opt.JournalBytes = 64 << 10
 	m.disk.SetClock(m.clock)

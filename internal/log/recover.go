@@ -77,6 +77,9 @@ func (r *recovery) run() error {
 	if err := r.list(); err != nil {
 		return err
 	}
+	if err := r.dropEmpty(); err != nil {
+		return err
+	}
 	if err := r.dropHeadless(); err != nil {
 		return err
 	}
@@ -154,6 +157,9 @@ func (r *recovery) scan(b begin) error {
 	for i := b.at; i < len(r.segs); i++ {
 		s := r.segs[i]
 		if i > b.at {
+			if s.base < r.end {
+				return r.dropFrom(i, damaged("segment %d begins before offset %d", s.base, r.end))
+			}
 			if s.base > r.end && r.end >= r.point { // what was between was never durable
 				return r.dropFrom(i, damaged("offsets %d to %d are missing", r.end, s.base-1))
 			}
@@ -270,6 +276,9 @@ func (r *recovery) withFile(s *segment, fn func(*scanner) error) (*bad, error) {
 // and producer state.
 func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
 	var found *bad
+	if pos == s.size.Load() {
+		return nil, nil
+	}
 	_, err := r.withFile(s, func(sc *scanner) error {
 		for pos < sc.limit {
 			h, b, err := sc.batch(pos, r.end)

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"os"
+	"slices"
 )
 
 // repair deals with damage in the i-th segment. What was not recorded as synced is cut
@@ -10,6 +11,13 @@ import (
 // offsets are refused from now on; the scan goes on behind it.
 func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 	s := r.segs[i]
+	if r.onlyZeros(s, b) {
+		return false, r.cut(s, b.pos)
+	}
+	if i+1 < len(r.segs) && r.segs[i+1].base == b.offset { // no record is missing
+		r.l.d.event(Truncated{Log: r.l.ID(), Offset: b.offset, Segment: s.base, Position: b.pos, Bytes: s.size.Load() - b.pos, Err: b.err})
+		return true, r.cut(s, b.pos)
+	}
 	next, found, err := r.resync(s, b)
 	if err != nil {
 		return false, err
@@ -24,20 +32,39 @@ func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 			return false, err
 		}
 	}
+	return false, r.dropBehind(i, b, kept)
+}
+
+// onlyZeros tells whether the damage is space behind the last segment's batches that
+// was never written.
+func (r *recovery) onlyZeros(s *segment, b *bad) (zeros bool) {
+	if s != r.segs[len(r.segs)-1] || max(b.offset, r.l.start.Load()) < r.point {
+		return false
+	}
+	_, err := r.withFile(s, func(sc *scanner) (err error) {
+		zeros, err = sc.zeros(b.pos)
+		return err
+	})
+	return zeros && err == nil
+}
+
+// dropBehind cuts the i-th segment off at the damage and removes those behind it.
+func (r *recovery) dropBehind(i int, b *bad, kept string) error {
+	s := r.segs[i]
 	cut := s.size.Load() - b.pos
 	if err := r.cut(s, b.pos); err != nil {
-		return false, err
+		return err
 	}
 	for _, later := range r.segs[i+1:] {
 		cut += later.size.Load()
 		if err := r.dropSegment(later); err != nil {
-			return false, err
+			return err
 		}
 	}
 	r.segs = r.segs[:i+1]
 	r.res.CutBytes += cut
 	r.l.d.event(Truncated{Log: r.l.ID(), Offset: b.offset, Segment: s.base, Position: b.pos, Bytes: cut, Kept: kept, Err: b.err})
-	return false, nil
+	return nil
 }
 
 // dropFrom removes the i-th segment and all behind it, none of which was recorded as
@@ -55,6 +82,22 @@ func (r *recovery) dropFrom(i int, why error) error {
 	r.res.CutBytes += bytes
 	if bytes > 0 {
 		r.l.d.event(Truncated{Log: r.l.ID(), Offset: r.end, Segment: base, Bytes: bytes, Err: why})
+	}
+	return nil
+}
+
+// dropEmpty removes the empty segments between others: a roll that failed after it had
+// made the file, while the segment before it went on.
+func (r *recovery) dropEmpty() error {
+	for i := 1; i < len(r.segs)-1; i++ {
+		if r.segs[i].size.Load() > 0 {
+			continue
+		}
+		if err := r.dropSegment(r.segs[i]); err != nil {
+			return err
+		}
+		r.segs = slices.Delete(r.segs, i, i+1)
+		i--
 	}
 	return nil
 }

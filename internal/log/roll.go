@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"hash/fnv"
 	"math"
 	"time"
@@ -107,10 +108,30 @@ func (s *segment) seal() error {
 	if err := s.look(); err != nil {
 		return err
 	}
+	if err := s.giveBack(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.addTime()
 	return s.flushIndexes()
+}
+
+// giveBack cuts off what was reserved and not used (preallocate).
+func (s *segment) giveBack() error {
+	if !s.reserved {
+		return nil
+	}
+	f, err := s.file.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.file.release()
+	if err := f.Truncate(s.size.Load()); err != nil {
+		return err
+	}
+	s.reserved = false
+	return nil
 }
 
 // flushIndexes writes the entries that are in memory to the index files; mu is held.
@@ -128,10 +149,19 @@ func (s *segment) flushIndexes() error {
 func (l *Log) addSegment(base int64, now time.Time) (*segment, error) {
 	seg := newSegment(l, base)
 	seg.created = now.UnixMilli()
-	if _, err := l.d.files.create(&seg.file); err != nil {
+	f, err := l.d.files.create(&seg.file)
+	if err != nil {
 		return nil, storageError("create segment", err)
 	}
-	seg.file.release()
+	defer seg.file.release()
+	if cfg := l.cfg.Load(); cfg.Preallocate {
+		if err := f.Preallocate(cfg.SegmentBytes); err != nil {
+			seg.file.gone.Store(true)
+			err = errors.Join(err, l.d.fs.Remove(seg.path(logSuffix))) // the log goes on without it
+			return nil, storageError("preallocate segment", err)
+		}
+		seg.reserved = true
+	}
 	list := *l.segs.Load()
 	grown := make([]*segment, len(list)+1)
 	copy(grown, list)

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -105,21 +106,46 @@ func (s *scanner) batch(pos, next int64) (header, record.Batch, error) {
 }
 
 // resync looks for the next good batch at or behind pos with an offset of at least next.
+// A batch can only be where a byte of its format's number stands at the right place.
 func (s *scanner) resync(pos, next int64) (header, bool, error) {
-	for ; s.limit-pos >= headerRead; pos++ {
-		p, err := s.bytes(pos, headerRead)
+	for s.limit-pos >= headerRead {
+		n := min(int64(len(s.buf)), s.limit-pos)
+		p, err := s.bytes(pos, n)
 		if err != nil {
 			return header{}, false, err
 		}
-		h, err := parseHeader(p, pos, s.limit)
-		if err != nil || h.base < next || h.base-next > math.MaxInt32 {
+		i := bytes.IndexByte(p[record.OffMagic:n-headerRead+record.OffMagic+1], record.Magic)
+		if i < 0 {
+			pos += n - headerRead + 1
 			continue
 		}
-		if h, _, err = s.batch(pos, next); err == nil {
-			return h, true, nil
-		} else if !errors.Is(err, ErrCorrupt) {
+		pos += int64(i)
+		h, err := s.header(pos)
+		if err == nil && h.base >= next && h.base-next <= math.MaxInt32 {
+			if h, _, err = s.batch(pos, next); err == nil {
+				return h, true, nil
+			}
+		}
+		if !errors.Is(err, ErrCorrupt) && err != nil {
 			return header{}, false, err
 		}
+		pos++
 	}
 	return header{}, false, nil
 }
+
+// zeros tells whether nothing but zeros is left from pos on: space that was reserved,
+// or the size of a write whose bytes were lost.
+func (s *scanner) zeros(pos int64) (bool, error) {
+	for pos < s.limit {
+		n := min(int64(len(zeroPage)), int64(len(s.buf)), s.limit-pos)
+		p, err := s.bytes(pos, n)
+		if err != nil || !bytes.Equal(p, zeroPage[:n]) {
+			return false, err
+		}
+		pos += n
+	}
+	return true, nil
+}
+
+var zeroPage [64 << 10]byte

@@ -30,6 +30,7 @@ type segment struct {
 
 	// Only the log's writer uses these.
 	looked     bool  // look was called
+	reserved   bool  // the file is longer than its batches (preallocate)
 	sinceIndex int64 // bytes since the last index entry
 	firstTs    int64 // largest timestamp of the first batch; unknownTs: not read yet
 	created    int64 // wall clock in ms when it was created or loaded
