@@ -136,7 +136,7 @@ func TestNetDelaysKeepTheOrderOfAStream(t *testing.T) {
 	if a == trace(2) {
 		t.Error("two seeds, one history")
 	}
-	if !strings.HasPrefix(a, "1") || strings.Index(a, "z0") < 0 {
+	if !strings.HasPrefix(a, "1") || !strings.Contains(a, "z0") {
 		t.Errorf("trace %s", a)
 	}
 }

@@ -56,9 +56,6 @@ func (h *handle) acquire() (env.File, error) {
 	}
 }
 
-// retain adds a user to a handle that the caller already uses.
-func (h *handle) retain() { h.state.Add(1) }
-
 func (h *handle) release() {
 	if h.state.Add(-1) == 0 && h.gone.Load() {
 		h.cache.close(h)
@@ -159,11 +156,4 @@ func (c *fileCache) close(h *handle) {
 	c.mu.Lock()
 	c.shut(h)
 	c.mu.Unlock()
-}
-
-// count is the number of open files.
-func (c *fileCache) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.ring)
 }

@@ -31,16 +31,6 @@ type modelLog struct {
 	orElse *modelLog
 }
 
-func (m model) clone() model {
-	c := model{}
-	for l, ml := range m {
-		cl := *ml
-		cl.bytes = slices.Clone(ml.bytes)
-		c[l] = &cl
-	}
-	return c
-}
-
 // toy is a log directory with one segment per log.
 type toy struct {
 	d     *env.Disk
