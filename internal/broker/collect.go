@@ -68,6 +68,7 @@ var (
 	descPartitions = prometheus.NewDesc("leat_topic_partitions", "Partitions of the topic on this broker.", []string{"topic"}, nil)
 	descBytes      = prometheus.NewDesc("leat_topic_log_bytes", "Bytes of the topic's segments on this broker.", []string{"topic"}, nil)
 	descEnd        = prometheus.NewDesc("leat_topic_high_watermark", "High watermarks of the topic's partitions, summed.", []string{"topic"}, nil)
+	descWaiting    = prometheus.NewDesc("leat_topic_fetches_waiting", "Long polls on the topic's partitions, summed.", []string{"topic"}, nil)
 	descUnsynced   = prometheus.NewDesc("leat_topic_uncommitted_records", "Records above the high watermark, summed.", []string{"topic"}, nil)
 )
 
@@ -75,11 +76,12 @@ func (c *topicCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descPartitions
 	ch <- descBytes
 	ch <- descEnd
+	ch <- descWaiting
 	ch <- descUnsynced
 }
 
 func (c *topicCollector) Collect(ch chan<- prometheus.Metric) {
-	type sum struct{ partitions, bytes, end, above float64 }
+	type sum struct{ partitions, bytes, end, waiting, above float64 }
 	sums := map[string]*sum{}
 	c.b.replicas.Each(func(p *replica.Partition) {
 		name := p.ID().Topic
@@ -92,12 +94,14 @@ func (c *topicCollector) Collect(ch chan<- prometheus.Metric) {
 		s.partitions++
 		s.bytes += float64(p.Log().Size())
 		s.end += float64(hw)
+		s.waiting += float64(p.Waiting())
 		s.above += float64(max(0, p.Log().EndOffset()-hw))
 	})
 	for name, s := range sums {
 		ch <- prometheus.MustNewConstMetric(descPartitions, prometheus.GaugeValue, s.partitions, name)
 		ch <- prometheus.MustNewConstMetric(descBytes, prometheus.GaugeValue, s.bytes, name)
 		ch <- prometheus.MustNewConstMetric(descEnd, prometheus.GaugeValue, s.end, name)
+		ch <- prometheus.MustNewConstMetric(descWaiting, prometheus.GaugeValue, s.waiting, name)
 		ch <- prometheus.MustNewConstMetric(descUnsynced, prometheus.GaugeValue, s.above, name)
 	}
 }

@@ -263,6 +263,13 @@ func (c *conn) await(s *slot) {
 	c.mu.Unlock()
 }
 
+// owes says whether the client waits for an answer.
+func (c *conn) owes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue) > 0
+}
+
 // write sends answers in order until the connection ends. After that it still takes
 // every outstanding answer, to give back what it holds.
 func (c *conn) write() {

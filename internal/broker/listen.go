@@ -102,12 +102,13 @@ func (d *door) admit(nc net.Conn) {
 	}()
 }
 
-// closeIdle ends connections that asked nothing for longer than limit.
+// closeIdle ends connections that asked nothing for longer than limit and wait for no
+// answer.
 func (d *door) closeIdle(now time.Time, limit time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for c := range d.conns {
-		if c.active.idleFor(now) > limit {
+		if c.active.idleFor(now) > limit && !c.owes() {
 			c.nc.Close()
 		}
 	}

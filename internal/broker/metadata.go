@@ -34,7 +34,7 @@ type metadataLog struct {
 	runtime *machine.Runtime
 	img     atomic.Pointer[metadata.Image]
 
-	led  chan int32 // the epochs in which this node came to lead
+	led  chan struct{} // the controller is loaded, on this node
 	term atomic.Int32
 
 	builder *metadata.Builder // of the hooks' goroutine alone
@@ -55,11 +55,11 @@ type metadataLog struct {
 // openMetadata opens the Raft log of a quorum of one.
 func openMetadata(b *Broker) (*metadataLog, error) {
 	m := &metadataLog{
-		b: b, led: make(chan int32, 16), builder: metadata.NewBuilder(nil),
+		b: b, led: make(chan struct{}, 1), builder: metadata.NewBuilder(nil),
 		incarnation: env.UUID(b.rand), deleted: map[[16]byte]struct{}{},
 	}
 	m.img.Store(new(metadata.Image))
-	m.runtime = machine.NewRuntime(machine.Options{Clock: b.clock, Seed: b.seed(), CommitTimeout: controllerTimeout})
+	m.runtime = machine.NewRuntime(machine.Options{Clock: b.clock, Seed: b.seed(), CommitTimeout: controllerTimeout, Notify: m.controllerEvent})
 	self := quorum.Member{NodeID: b.nodeID, DirectoryID: b.dir.DirectoryID()}
 	l, err := quorum.OpenLog(quorum.Options{
 		FS: b.opt.FS, Dir: filepath.Join(b.opt.DataDir, metadataFolder), Clock: b.clock,
@@ -192,9 +192,18 @@ func (m *metadataLog) lead(epoch int32, end int64) {
 	opts := metadata.Options{Config: m.b.opt.Config, Features: featureRanges(), NodeID: m.b.nodeID}
 	m.runtime.Lead(controllerShard, epoch, m.log, func() machine.Machine { return metadata.NewController(nil, opts) })
 	m.runtime.Committed(controllerShard, epoch, end)
-	select {
-	case m.led <- epoch:
-	default: // nobody waits any more
+}
+
+// controllerEvent follows the life of the controller.
+func (m *metadataLog) controllerEvent(e machine.Event) {
+	switch e.Kind {
+	case machine.ShardLoaded:
+		select {
+		case m.led <- struct{}{}:
+		default: // nobody waits any more
+		}
+	case machine.ShardReload, machine.ShardFailed:
+		m.b.log.Error("controller "+e.Kind.String(), "epoch", e.Epoch, "why", e.Err)
 	}
 }
 

@@ -239,6 +239,13 @@ func (p *Partition) join(op *FetchOp) {
 	p.mu.Unlock()
 }
 
+// Waiting is the number of long polls on the partition.
+func (p *Partition) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiters)
+}
+
 func (p *Partition) leave(op *FetchOp) {
 	p.mu.Lock()
 	delete(p.waiters, op)
