@@ -25,6 +25,7 @@ type sender struct {
 	raw  syscall.RawConn // nil when the connection is no socket
 	bufs [][]byte
 	held []*[]byte // pooled copies of small runs
+	room []byte    // what is left of the last of them
 
 	gathered int // bytes in bufs
 }
@@ -63,9 +64,7 @@ func (s *sender) piece(p api.Piece) (n int64, err error) {
 		if f, pos := s.zeroCopy(p.Run); f != nil {
 			return s.sendRun(f, pos, int64(p.Run.Len()))
 		}
-		if err := s.copyIn(p.Run); err != nil {
-			return 0, err
-		}
+		return s.copyIn(p.Run)
 	}
 	for b := p.Bytes; len(b) > 0; {
 		part := b[:min(len(b), sendStep)]
@@ -114,20 +113,34 @@ func (s *sender) zeroCopy(r api.Run) (*os.File, int64) {
 
 var runBuffers = sync.Pool{New: func() any { b := make([]byte, zeroCopyFrom); return &b }}
 
-// copyIn reads a run into pooled memory, in pieces of one buffer.
-func (s *sender) copyIn(r api.Run) error {
+// maxCopied bounds the buffers into which small runs are read before they are written.
+const maxCopied = 16
+
+// copyIn reads a run into pooled memory, behind the runs before it; when there is
+// enough, it is written.
+func (s *sender) copyIn(r api.Run) (n int64, err error) {
 	for off := 0; off < r.Len(); {
-		b := runBuffers.Get().(*[]byte)
-		s.held = append(s.held, b)
-		part := (*b)[:min(zeroCopyFrom, r.Len()-off)]
-		if _, err := r.ReadAt(part, int64(off)); err != nil {
-			return err
+		if len(s.room) == 0 {
+			if len(s.held) >= maxCopied {
+				m, err := s.flush(true)
+				n += m
+				if err != nil {
+					return n, err
+				}
+			}
+			b := runBuffers.Get().(*[]byte)
+			s.held, s.room = append(s.held, b), *b
 		}
+		part := s.room[:min(len(s.room), r.Len()-off)]
+		if _, err := r.ReadAt(part, int64(off)); err != nil {
+			return n, err
+		}
+		s.room = s.room[len(part):]
 		s.bufs = append(s.bufs, part)
 		s.gathered += len(part)
 		off += len(part)
 	}
-	return nil
+	return n, nil
 }
 
 // flush writes what is gathered; more says that a file's bytes follow at once.
@@ -155,5 +168,5 @@ func (s *sender) drop() {
 		runBuffers.Put(b)
 		s.held[i] = nil
 	}
-	s.held = s.held[:0]
+	s.held, s.room = s.held[:0], nil
 }

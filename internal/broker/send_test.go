@@ -45,3 +45,46 @@ func TestLargeAnswersGetTimeForEachPart(t *testing.T) {
 		t.Fatalf("%d deadlines for ten parts", conn.set)
 	}
 }
+
+// run is a small run of records that lies in memory.
+type run []byte
+
+func (r run) Len() int { return len(r) }
+
+func (r run) ReadAt(p []byte, off int64) (int, error) { return copy(p, r[off:]), nil }
+
+// Many small runs share buffers, and no more than maxCopied are held for one answer.
+func TestSmallRunsShareMemory(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	got := make(chan []byte, 1)
+	go func() {
+		b, _ := io.ReadAll(theirs) // ends with the other side
+		got <- b
+	}()
+	var want []byte
+	var pieces []api.Piece
+	for i := range 30_000 {
+		r := run(bytes.Repeat([]byte{byte(i)}, 100))
+		pieces = append(pieces, api.Piece{Bytes: []byte{0xff}}, api.Piece{Run: r})
+		want = append(append(want, 0xff), r...)
+	}
+	s := newSender(ours)
+	most := 0
+	for _, p := range pieces {
+		if _, err := s.piece(p); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, len(s.held))
+	}
+	if _, err := s.flush(false); err != nil {
+		t.Fatal(err)
+	}
+	ours.Close()
+	if !bytes.Equal(<-got, want) {
+		t.Fatal("other bytes arrived than were sent")
+	}
+	if most > maxCopied || most < 2 {
+		t.Fatalf("%d buffers were held, want a few, at most %d", most, maxCopied)
+	}
+}
