@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures Leat beside Apache Kafka, in the same run, on the same
 // machine, with the same client program, and writes docs/benchmarks.md.
 //
