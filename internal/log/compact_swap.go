@@ -60,6 +60,24 @@ func (c *compaction) swap(group []*segment, out *cleanedSegment) error {
 	if err := out.commit(); err != nil {
 		return l.d.fatal(err)
 	}
+	next := append(slices.Clone(list[:at]), out.seg)
+	next = append(next, list[at+len(group):]...)
+	// What is recorded of the segments is to be what is there: a smaller one is damage.
+	// Until it is recorded the ".swap" files tell.
+	l.mu.Lock()
+	before := l.dirty.ready
+	l.dirty.nextSegs = next
+	if slices.Contains(group, l.dirty.ready.seg) {
+		l.dirty.ready.place = out.seg.place()
+	}
+	l.mu.Unlock()
+	if err := l.d.saveLogs(l); err != nil {
+		l.mu.Lock()
+		l.dirty.nextSegs, l.dirty.ready = nil, before
+		l.mu.Unlock()
+		out.committed = false
+		return err
+	}
 	for _, s := range group { // before the names mean other files
 		s.retire()
 	}
@@ -68,17 +86,13 @@ func (c *compaction) swap(group []*segment, out *cleanedSegment) error {
 		l.failed = storageError("compaction", err)
 		return l.d.fatal(err)
 	}
-	next := append(slices.Clone(list[:at]), out.seg)
-	next = append(next, list[at+len(group):]...)
 	l.forget()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.setSegments(next)
+	l.dirty.nextSegs = nil
 	if slices.Contains(group, l.dirty.synced.seg) { // nothing behind the group is synced yet
 		l.dirty.synced = out.seg.place()
-	}
-	if slices.Contains(group, l.dirty.ready.seg) {
-		l.dirty.ready.place = out.seg.place()
 	}
 	l.touch()
 	return nil
@@ -177,6 +191,7 @@ func (r *recovery) completeSwaps(names map[string]bool, sorted []string) error {
 		if err := completeSwap(fsys, r.dir, base, others); err != nil {
 			return err
 		}
+		r.swapped = append(r.swapped, damagedRange{base, max(base, last)})
 		r.l.d.event(SwapCompleted{Log: r.l.ID(), Base: base, Replaced: 1 + len(others)})
 	}
 	for _, n := range sorted {

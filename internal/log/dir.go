@@ -268,7 +268,7 @@ func (d *Dir) found(e fs.DirEntry, marks *checkpoints) (*Log, error) {
 		l.end.Store(saved.point)
 		l.synced.Store(saved.point)
 		l.unstable.Store(saved.unstable)
-		l.dirty.point = saved.point
+		l.dirty.point, l.dirty.savedStart = saved.point, saved.start
 	case marks.state == nil:
 		l.dirty.point = marks.points[k]
 		l.start.Store(marks.starts[k])

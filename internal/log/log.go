@@ -68,11 +68,13 @@ type dirty struct {
 	ready         mark  // up to here everything but the batches is durable too: the next recovery point
 	saving        mark  // recovery point and start in the state that is being written
 	savingStart   int64
-	point         int64 // recovery point in the last state that was written
-	tried         int64 // the highest that may be in the state file, a failed write of which may be there
-	wantStart     int64 // start offset to be made durable before it holds
-	snapshotAt    int64 // the latest producer snapshot
-	snapshotBytes int64 // appended since
+	savedStart    int64
+	point         int64      // recovery point in the last state that was written
+	tried         int64      // the highest that may be in the state file, a failed write of which may be there
+	nextSegs      []*segment // the list that a swap is about to make
+	wantStart     int64      // start offset to be made durable before it holds
+	snapshotAt    int64      // the latest producer snapshot
+	snapshotBytes int64      // appended since
 }
 
 // place is a position in a log, with the largest timestamp of its segment up to it.

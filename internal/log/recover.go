@@ -49,6 +49,7 @@ type recovery struct {
 	epochs    epochs
 	prod      producers
 	damage    []damagedRange
+	swapped   []damagedRange // segments that a completed swap replaced
 	res       Recovered
 	replayed  int64 // bytes read for the producer state
 	changed   bool  // files changed: the next sync round must make them durable
@@ -100,6 +101,11 @@ func (r *recovery) run() error {
 	}
 	if err := r.recheck(); err != nil {
 		return err
+	}
+	for _, d := range r.damage { // what is missing at the front is missed
+		if d.from <= r.l.start.Load() && d.to > r.l.start.Load() {
+			start = r.l.start.Load()
+		}
 	}
 	from, err := r.scanStart()
 	if err != nil {

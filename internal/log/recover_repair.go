@@ -149,6 +149,9 @@ func (r *recovery) cut(s *segment, pos int64) error {
 	if err := f.Truncate(pos); err != nil {
 		return err
 	}
+	if err := f.Sync(); err != nil {
+		return syncError{err}
+	}
 	s.size.Store(pos)
 	r.changed = true
 	return nil
@@ -242,19 +245,38 @@ func (r *recovery) quarantine(i int, b *bad, next header, found bool) error {
 	return nil
 }
 
-// recheck reads again the sealed segments whose size is not the recorded one, though
-// all their bytes were synced: compaction replaced them since, or they are damaged.
+// recheck compares the segments below the recovery point with what was recorded of
+// them. Nothing but compaction changes those, and it records what it does. One of
+// another size is read again; records that are missing are refused from now on.
 func (r *recovery) recheck() error {
 	if r.saved == nil {
 		return nil
 	}
 	for k, g := range r.saved.segs {
-		i := find(r.segs, g.base)
-		if k == len(r.saved.segs)-1 || i < 0 || r.segs[i].base != g.base || r.segs[i].size.Load() == g.size {
+		next := r.saved.point
+		last := k == len(r.saved.segs)-1
+		if !last {
+			next = r.saved.segs[k+1].base
+		}
+		if next <= r.l.start.Load() || r.wasSwapped(g.base) || g.size == 0 {
 			continue
 		}
-		for ; i < len(r.segs) && r.segs[i].base < r.saved.segs[k+1].base; i++ {
-			if err := r.checkSegment(i); err != nil {
+		i := find(r.segs, g.base)
+		if i < 0 || r.segs[i].base != g.base {
+			if err := r.lose(max(g.base, r.l.start.Load()), next); err != nil {
+				return err
+			}
+			continue
+		}
+		if size := r.segs[i].size.Load(); size == g.size || (last && size > g.size) {
+			continue
+		}
+		end, err := r.checkSegment(i)
+		if err != nil {
+			return err
+		}
+		if i+1 < len(r.segs) && r.segs[i].size.Load() < g.size {
+			if err := r.lose(max(end, r.l.start.Load()), min(next, r.segs[i+1].base)); err != nil {
 				return err
 			}
 		}
@@ -263,12 +285,35 @@ func (r *recovery) recheck() error {
 	return nil
 }
 
-// checkSegment looks for damage in a segment below the recovery point.
-func (r *recovery) checkSegment(i int) error {
+func (r *recovery) wasSwapped(base int64) bool {
+	return slices.ContainsFunc(r.swapped, func(d damagedRange) bool { return base >= d.from && base <= d.to })
+}
+
+// lose refuses synced offsets whose bytes are gone without a trace.
+func (r *recovery) lose(from, to int64) error {
+	if from >= to || slices.ContainsFunc(r.damage, func(d damagedRange) bool { return d.from <= from && d.to >= to }) {
+		return nil
+	}
+	d := damagedRange{from, to}
+	if err := createSmall(r.l.d.fs, r.dir+"/"+corruptName(d), nil); err != nil {
+		return err
+	}
+	if err := r.l.d.fs.SyncDir(r.dir); err != nil {
+		return syncError{err}
+	}
+	r.damage = append(r.damage, d)
+	r.res.Kept = false
+	r.l.d.event(Quarantined{Log: r.l.ID(), From: from, To: to, Err: damaged("the records are missing")})
+	return nil
+}
+
+// checkSegment looks for damage in a segment below the recovery point, and returns the
+// offset behind its last batch.
+func (r *recovery) checkSegment(i int) (end int64, err error) {
 	s := r.segs[i]
 	next := s.base
 	var found *bad
-	_, err := r.withFile(s, func(sc *scanner) error {
+	_, err = r.withFile(s, func(sc *scanner) error {
 		for pos := int64(0); pos < sc.limit; {
 			h, _, err := sc.batch(pos, next)
 			if errors.Is(err, ErrCorrupt) {
@@ -283,11 +328,11 @@ func (r *recovery) checkSegment(i int) error {
 		}
 		return nil
 	})
-	if err != nil || found == nil || next >= r.point {
-		return err
+	if err != nil || found == nil {
+		return next, err
 	}
 	_, err = r.repair(i, found)
-	return err
+	return r.end, err
 }
 
 // missingTail deals with synced records that are missing at the end without a trace.
@@ -295,15 +340,7 @@ func (r *recovery) missingTail() error {
 	if r.end >= r.point {
 		return nil
 	}
-	d := damagedRange{r.end, r.point}
-	name := r.dir + "/" + corruptName(d)
-	if err := createSmall(r.l.d.fs, name, nil); err != nil {
-		return err
-	}
-	r.changed = true
-	r.damage = append(r.damage, d)
-	r.res.Kept = false
-	r.end = r.point
-	r.l.d.event(Quarantined{Log: r.l.ID(), From: d.from, To: d.to, Err: damaged("the records are missing")})
-	return nil
+	from := r.end
+	r.end, r.changed = r.point, true
+	return r.lose(from, r.point)
 }

@@ -1,6 +1,9 @@
 package log
 
-import "math"
+import (
+	"errors"
+	"math"
+)
 
 // hints takes over what the state file knows of segments below the recovery point. It
 // also knows the position of the recovery point.
@@ -53,6 +56,9 @@ func (r *recovery) scanStart() (begin, error) {
 	}
 	_, err := r.withFile(s, func(sc *scanner) error {
 		ts, at, err := s.stamped(sc.f, math.MaxInt64, (*index).key)
+		if errors.Is(err, ErrCorrupt) {
+			return nil // the scan of the whole segment meets it
+		}
 		if err != nil || ts < 0 {
 			return err
 		}
@@ -65,6 +71,9 @@ func (r *recovery) scanStart() (begin, error) {
 			return err
 		}
 		h, err := sc.header(pos)
+		if errors.Is(err, ErrCorrupt) {
+			return nil
+		}
 		if err == nil {
 			b.pos, b.offset = pos, h.base
 			s.maxTs, s.maxTsAt = ts, at

@@ -171,6 +171,19 @@ func (d *Dir) emptyTrash(now time.Time) error {
 	return errors.Join(errs...)
 }
 
+// recordStart records the start offset before the files below it go: recovery would
+// miss them. On a full disk they go nevertheless, to make room.
+func (l *Log) recordStart() {
+	l.mu.Lock()
+	recorded := l.dirty.savedStart >= l.start.Load()
+	l.mu.Unlock()
+	if !recorded {
+		if err := l.d.saveLogs(l); err != nil {
+			l.d.event(CheckpointFailed{Path: l.d.path, Err: err})
+		}
+	}
+}
+
 // remove deletes files for good. Segments go oldest first, each durably before the
 // next, so that no crash leaves a hole in the log.
 func (d *Dir) remove(t trash) error {
@@ -179,6 +192,9 @@ func (d *Dir) remove(t trash) error {
 			return err
 		}
 		return d.fs.SyncDir(d.path)
+	}
+	if len(t.segs) > 0 && !t.log.deleted() {
+		t.log.recordStart()
 	}
 	for _, s := range t.segs {
 		if t.log.deleted() {

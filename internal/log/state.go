@@ -293,6 +293,9 @@ func (l *Log) snapshotState() *savedLog {
 	if p == nil {
 		return s
 	}
+	if l.dirty.nextSegs != nil {
+		p = &l.dirty.nextSegs
+	}
 	for _, g := range *p {
 		if g == at.seg {
 			s.segs = append(s.segs, savedSegment{g.base, at.size, at.maxTs, at.maxTsAt})
@@ -313,6 +316,7 @@ func (l *Log) snapshotState() *savedLog {
 // below the start may be forgotten: after a crash before, the start is where it was.
 func (l *Log) markSaved() {
 	l.mu.Lock()
+	l.dirty.savedStart = l.dirty.savingStart
 	l.dirty.point, l.dirty.tried = l.dirty.saving.offset, l.dirty.saving.offset
 	l.epochs.truncateStart(l.dirty.savingStart)
 	l.mu.Unlock()
