@@ -225,10 +225,11 @@ func TestFetchAsBroker(t *testing.T) {
 		} else {
 			req.ReplicaState.ID = 2
 		}
-		part := fetched(ask[*kmsg.FetchResponse](p, v, req))
+		resp := ask[*kmsg.FetchResponse](p, v, req)
+		part := fetched(resp)
 		want(t, fmt.Sprint("version ", v), part.ErrorCode, kerr.NotLeaderForPartition)
-		if tells := part.CurrentLeader.LeaderID >= 0; tells != (v >= 16) || len(part.RecordBatches) != 0 {
-			t.Errorf("version %d: %+v", v, part)
+		if tells := part.CurrentLeader.LeaderID >= 0; tells != (v >= 16) || len(part.RecordBatches) != 0 || len(resp.Brokers) != 0 {
+			t.Errorf("version %d: %+v, brokers %v", v, part, resp.Brokers)
 		}
 	}
 	req := fetchRequest(from, 0, 0)

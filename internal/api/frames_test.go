@@ -1,14 +1,17 @@
 package api_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -243,4 +246,40 @@ func TestParkedPollDoesNotStopAProduce(t *testing.T) {
 		t.Errorf("the poll got %q", got)
 	}
 	want(t, "produce", produced(await[*kmsg.ProduceResponse](p, write)).ErrorCode, nil)
+}
+
+// TestParkedPollEndsWithItsConnection: nobody waits for a client that has gone.
+func TestParkedPollEndsWithItsConnection(t *testing.T) {
+	node := leattest.Start(t)
+	stays := dial(t, node)
+	quiet := stays.create("quiet", 1)
+	for range 3 {
+		p := dial(t, node)
+		p.post(latestFetch, waiting(fetchRequest(quiet, 0, 0)))
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for until := time.Now().Add(patience); gauge(t, node, "leat_connections") != "1"; {
+		if time.Now().After(until) {
+			t.Fatalf("%s connections are open, want 1", gauge(t, node, "leat_connections"))
+		}
+	}
+}
+
+// gauge reads one of the node's metrics.
+func gauge(t *testing.T, node *leattest.Node, name string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + node.HTTPAddr() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		if value, ok := strings.CutPrefix(s.Text(), name+" "); ok {
+			return value
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return ""
 }
