@@ -102,7 +102,6 @@ func (s *Server) charge(r *Request, n int64) error {
 	if !s.Budget.take(r.Conn, n) {
 		return refused{r.Key, r.Version, "it would take more memory than requests may (queued.max.request.bytes)"}
 	}
-	r.budget = s.Budget
 	r.charged.Add(n)
 	return nil
 }
@@ -113,7 +112,6 @@ func (s *Server) grow(r *Request, n int64) bool {
 	if !s.Budget.more(r.Conn, n) {
 		return false
 	}
-	r.budget = s.Budget
 	r.charged.Add(n)
 	return true
 }

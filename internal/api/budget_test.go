@@ -92,7 +92,7 @@ func TestWhatARequestHoldsIsGivenBackWhenItsAnswerIsOut(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := &Server{Budget: NewBudget(1<<20, env.NewClock(time.Unix(0, 0)))}
 			answers := 0
-			r := &Request{Conn: new(Conn)}
+			r := &Request{Conn: new(Conn), budget: s.Budget}
 			r.done = func(a Answer) {
 				answers++
 				if a == nil {
