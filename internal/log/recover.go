@@ -124,6 +124,9 @@ func (r *recovery) run() error {
 	if err := r.cleanUp(); err != nil {
 		return err
 	}
+	if err := r.checkEpochs(); err != nil {
+		return err
+	}
 	r.publish(start)
 	return nil
 }
@@ -153,6 +156,9 @@ func (r *recovery) loadClean(start int64) error {
 		if err := r.producersAt(r.end); err != nil {
 			return err
 		}
+	}
+	if err := r.checkEpochs(); err != nil {
+		return err
 	}
 	r.publish(start)
 	return nil
@@ -344,28 +350,6 @@ func (r *recovery) take(s *segment, h header, b record.Batch) {
 	if done, ended := r.prod.apply(b, true); ended && done.aborted {
 		s.txns.tail = append(s.txns.tail, r.prod.abortedTxn(done))
 	}
-}
-
-// readEpochs reads the leader epochs. A file that is damaged is built again from the
-// headers of all batches.
-func (r *recovery) readEpochs() error {
-	p, err := readSmall(r.l.d.fs, r.dir+"/"+epochFile, maxCheckpointBytes)
-	if err == nil {
-		r.epochs.list, err = parseEpochs(p)
-	}
-	switch {
-	case errors.Is(err, ErrCorrupt):
-		r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: epochFile, Err: err})
-		r.epochs.dirty = true
-		return r.eachHeader(func(_ *segment, _ header, b record.Batch) {
-			if b.LeaderEpoch() > r.epochs.latest() {
-				r.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
-			}
-		}, 0, math.MaxInt64)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return nil
 }
 
 // eachHeader walks the headers of all batches with offsets from…to-1, without checking

@@ -1,0 +1,176 @@
+package crashtest
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/leat-stream/leat/internal/env"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "run this case alone and show its trace")
+	opsFlag   = flag.Bool("ops", false, "show the disk's operations in the trace")
+	casesFlag = flag.Uint64("cases", 0, "number of random cases")
+)
+
+// lives is how often the power fails in one case.
+const lives = 5
+
+// runCase is one case. Its syncs are shown to m, which may take some out; nil: none.
+func runCase(seed uint64, m *mutation) error {
+	w := newWorld(seed)
+	for life := range lives {
+		w.hook(m)
+		// Often while it starts, as recovery must bear a crash as well; now and then not at
+		// all, so that the life ends by itself.
+		if within := []int{8, 50, 300, 0}[w.rng.IntN(4)]; within > 0 {
+			w.disk.CrashAt(1 + w.rng.IntN(within))
+		}
+		if err := w.live(); err != nil {
+			return w.failure(life, err)
+		}
+		w.die()
+	}
+	err := w.open()
+	if err == nil {
+		err = w.verify()
+	}
+	if err != nil {
+		return w.failure(lives, err)
+	}
+	totals.add(w.seen)
+	return nil
+}
+
+// hook lets the mutation, and the trace if that is wanted, see the disk's operations.
+func (w *world) hook(m *mutation) {
+	if m != nil {
+		w.disk.SkipSync(m.skip)
+	}
+	w.disk.OnOp(func(op env.Op) error {
+		if *opsFlag {
+			w.trace = append(w.trace, fmt.Sprintf("      %d %v", op.N, op))
+		}
+		if m != nil {
+			return m.cut()
+		}
+		return nil
+	})
+}
+
+// live is one life of the process; nil when it ended by the power cut or by itself.
+func (w *world) live() error {
+	err := w.open()
+	if err == nil {
+		err = w.verify()
+	}
+	for n := 20 + w.rng.IntN(150); err == nil && n > 0; n-- {
+		err = w.step()
+	}
+	if err == nil && len(w.logs) > 0 && w.rng.IntN(4) == 0 {
+		err = w.failSyncs()
+	} else if err == nil && w.rng.IntN(2) == 0 {
+		w.note("close")
+		if err = w.dir.Close(true); err == nil {
+			for _, p := range w.logs {
+				p.acked, p.startLow, p.durable = p.end(), p.start, true
+			}
+		}
+	}
+	if w.alarm != nil {
+		return w.alarm
+	}
+	if w.disk.Crashed() {
+		return nil
+	}
+	return err
+}
+
+// die takes the disk as a power cut or a kill leaves it.
+func (w *world) die() {
+	if w.dir != nil {
+		_ = w.dir.Close(false) // lets go of files; there is no power to fail with
+		w.dir = nil
+	}
+	if w.rng.IntN(5) == 0 && !w.failing {
+		w.disk = w.disk.KillClone()
+		w.seen.kills++
+	} else {
+		w.disk = w.disk.CrashClone(w.rng)
+		w.boot++
+		w.seen.crashes++
+	}
+	w.failing = false
+}
+
+func (w *world) failure(life int, err error) error {
+	return fmt.Errorf("life %d: %w\n%s", life, err, strings.Join(w.trace, "\n"))
+}
+
+func TestCrash(t *testing.T) {
+	if *seedFlag != 0 {
+		if err := runCase(*seedFlag, nil); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	totals = coverage{}
+	n := cases(1500)
+	for seed := uint64(1); seed <= n; seed++ {
+		if err := runCase(seed, nil); err != nil {
+			t.Fatalf("seed %d: %v\n\ngo test ./internal/log/crashtest -run 'TestCrash$' -seed %d", seed, err, seed)
+		}
+	}
+	t.Logf("%+v", totals)
+	least := int(n / 20)
+	for what, n := range map[string]int{
+		"power cuts": totals.crashes, "kills": totals.kills, "rolls": totals.rolls, "replayed entries": totals.replayed,
+		"compactions": totals.compacted, "torn tails": totals.cut, "full disks": totals.full, "failed syncs": totals.failed,
+	} {
+		if n < least {
+			t.Errorf("only %d %s in all cases: they test less than they say", n, what)
+		}
+	}
+}
+
+// totals are what all cases of TestCrash met.
+var totals coverage
+
+func cases(n uint64) uint64 {
+	if *casesFlag != 0 {
+		return *casesFlag
+	}
+	if raceEnabled || testing.Short() {
+		n /= 10
+	}
+	return n
+}
+
+// One workload, and a crash at every one of its operations.
+func TestCrashAtEveryOperation(t *testing.T) {
+	for seed := uint64(1); seed <= cases(10); seed++ {
+		for n := 1; ; n++ {
+			w := newWorld(seed)
+			w.disk.CrashAt(n)
+			err := w.live()
+			crashed := w.disk.Crashed()
+			if err == nil {
+				w.die()
+				if err = w.open(); err == nil {
+					err = w.verify()
+				}
+			}
+			if err != nil {
+				t.Fatalf("seed %d, operation %d: %v", seed, n, w.failure(1, err))
+			}
+			if !crashed {
+				break
+			}
+			if n > 40 {
+				n += int(seed % 7)
+			}
+		}
+	}
+}

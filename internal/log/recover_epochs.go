@@ -1,0 +1,91 @@
+package log
+
+import (
+	"errors"
+	"io/fs"
+	"math"
+
+	"github.com/leat-stream/leat/internal/record"
+)
+
+// readEpochs reads the leader epochs. A file that is damaged is built again from the
+// headers of all batches.
+func (r *recovery) readEpochs() error {
+	p, err := readSmall(r.l.d.fs, r.dir+"/"+epochFile, maxCheckpointBytes)
+	if err == nil {
+		r.epochs.list, err = parseEpochs(p)
+	}
+	switch {
+	case errors.Is(err, ErrCorrupt):
+		r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: epochFile, Err: err})
+		return r.rebuildEpochs(math.MaxInt64)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// rebuildEpochs takes the epochs from the headers of all batches below to.
+func (r *recovery) rebuildEpochs(to int64) error {
+	r.epochs = epochs{dirty: true}
+	return r.eachHeader(func(_ *segment, _ header, b record.Batch) {
+		if b.LeaderEpoch() > r.epochs.latest() {
+			r.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
+		}
+	}, 0, to)
+}
+
+// checkedEpochs is how many of the last epochs are held against the batches.
+const checkedEpochs = 16
+
+// checkEpochs holds the last epochs of the file, which has no checksum, against the
+// batches, and builds the list again if they contradict. An epoch that begins at the
+// end or later has no batch to tell, and is not needed: the next leader's is larger.
+func (r *recovery) checkEpochs() error {
+	list := r.epochs.list
+	for n := len(list); n > 0 && list[n-1].start >= r.end; n-- {
+		list = list[:n-1]
+	}
+	r.epochs.list = list
+	for _, e := range list[max(len(list)-checkedEpochs, 0):] {
+		ok, err := r.epochHolds(e)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: epochFile, Err: damaged("epoch %d from offset %d on", e.epoch, e.start)})
+			return r.rebuildEpochs(r.end)
+		}
+	}
+	return nil
+}
+
+// epochHolds tells whether the first batch at or behind an epoch's start can be of it.
+func (r *recovery) epochHolds(e epochEntry) (ok bool, err error) {
+	ok = true
+	i := find(r.segs, e.start)
+	if i < 0 || e.start == r.segs[i].base && i == 0 {
+		i = 0
+	}
+	if len(r.segs) == 0 {
+		return true, nil
+	}
+	s := r.segs[i]
+	_, err = r.withFile(s, func(sc *scanner) error {
+		pos, err := s.position(sc.f, e.start, sc.limit)
+		if err != nil || sc.limit-pos < headerRead {
+			return err
+		}
+		p, err := sc.bytes(pos, headerRead)
+		if err != nil {
+			return err
+		}
+		b := record.Batch(p)
+		ok = b.LeaderEpoch() >= e.epoch && (b.BaseOffset() != e.start || b.LeaderEpoch() == e.epoch)
+		return nil
+	})
+	if errors.Is(err, ErrCorrupt) {
+		return true, nil // those who read there meet the damage
+	}
+	return ok, err
+}
