@@ -171,6 +171,9 @@ func makeDir(fsys env.FS, name string) error {
 }
 
 func (d *Dir) open() error {
+	if err := d.claim(); err != nil {
+		return err
+	}
 	if err := d.openMeta(); err != nil {
 		return err
 	}
