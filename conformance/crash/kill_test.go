@@ -72,11 +72,12 @@ func TestKill(t *testing.T) {
 	broker := harness.StartFor(t, kind, harness.Options{})
 	admin := createTopic(t, broker.Addr)
 
-	load, err := newLoad(t.Context(), broker.Addr, s)
+	load, err := newLoad(broker.Addr, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer load.close()
+	await(t, "every producer's first record", load.allStarted)
 	var slowest time.Duration
 	for i := range kills(t) {
 		before := load.acknowledged()
@@ -133,12 +134,12 @@ func createTopic(t *testing.T, addr string) *kadm.Client {
 // checkCommitted: what the broker says is committed is not before what it acknowledged.
 func checkCommitted(t *testing.T, admin *kadm.Client, want map[int32]int64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), settle)
-	defer cancel()
-	got, err := admin.FetchOffsets(ctx, killGroup)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var got kadm.OffsetResponses
+	await(t, "the group's coordinator", func() bool {
+		var err error
+		got, err = admin.FetchOffsets(t.Context(), killGroup)
+		return err == nil
+	})
 	for p, offset := range want {
 		o, ok := got.Lookup(killTopic, p)
 		if !ok || o.Err != nil || o.At < offset {
@@ -193,6 +194,8 @@ func readAll(t *testing.T, addr string) map[position]record {
 // check lays what was acknowledged beside what the log holds.
 func check(t *testing.T, sent map[record]position, log map[position]record) {
 	t.Helper()
+	var c complaints
+	defer func() { c.report(t) }()
 	at := map[record]position{}
 	next := map[int32]int64{}
 	for p := range log {
@@ -204,29 +207,29 @@ func check(t *testing.T, sent map[record]position, log map[position]record) {
 			p := position{partition, offset}
 			r, ok := log[p]
 			if !ok {
-				t.Errorf("partition %d has no record at %d, though it ends at %d", partition, offset, end)
+				c.add("partition %d has no record at %d, though it ends at %d", partition, offset, end)
 				continue
 			}
 			if first, doubled := at[r]; doubled {
-				t.Errorf("%v stands at %v and again at %v", r, first, p)
+				c.add("%v stands at %v and again at %v", r, first, p)
 			}
 			at[r] = p
 			if r.number <= last[r.key] {
-				t.Errorf("%v: key %s goes from %d back to %d", p, r.key, last[r.key], r.number)
+				c.add("%v: key %s goes from %d back to %d", p, r.key, last[r.key], r.number)
 			}
 			last[r.key] = r.number
 		}
 	}
 	for r, p := range sent {
 		if got, ok := at[r]; !ok {
-			t.Errorf("%v was acknowledged at %v and is lost", r, p)
+			c.add("%v was acknowledged at %v and is lost", r, p)
 		} else if got != p {
-			t.Errorf("%v was acknowledged at %v and stands at %v", r, p, got)
+			c.add("%v was acknowledged at %v and stands at %v", r, p, got)
 		}
 	}
 	for r := range maps.Keys(at) {
 		if _, ok := sent[r]; !ok {
-			t.Errorf("%v stands in the log and was never acknowledged, though every send ended well", r)
+			c.add("%v stands in the log and was never acknowledged, though every send ended well", r)
 		}
 	}
 }

@@ -36,13 +36,15 @@ func (r record) String() string { return fmt.Sprintf("record %d of %s", r.number
 type load struct {
 	producers []*kgo.Client
 	members   []*kgo.Client
-	stop      context.CancelFunc // of the producers
+	stop      context.CancelFunc // no further sends are begun
+	abandon   context.CancelFunc // those that were begun are given up
 	leave     context.CancelFunc // of the members
 	producing sync.WaitGroup
 	consuming sync.WaitGroup
 
 	mu       sync.Mutex
 	sent     map[record]position
+	started  map[int]bool // producers of which a record was acknowledged
 	failures []error
 	commits  map[int32]int64
 	consumed map[position]record
@@ -50,12 +52,13 @@ type load struct {
 }
 
 // newLoad starts producers, each of its own codec, and members of a group.
-func newLoad(ctx context.Context, addr string, seed uint64) (*load, error) {
-	l := &load{sent: map[record]position{}, commits: map[int32]int64{}, consumed: map[position]record{}}
+func newLoad(addr string, seed uint64) (*load, error) {
+	l := &load{sent: map[record]position{}, started: map[int]bool{}, commits: map[int32]int64{}, consumed: map[position]record{}}
 	codecs := []kgo.CompressionCodec{kgo.NoCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()}
-	producing, stop := context.WithCancel(ctx)
-	consuming, leave := context.WithCancel(ctx)
-	l.stop, l.leave = stop, leave
+	begun, abandon := context.WithCancel(context.Background())
+	producing, stop := context.WithCancel(begun)
+	consuming, leave := context.WithCancel(context.Background())
+	l.stop, l.abandon, l.leave = stop, abandon, leave
 	for i := range killProducers {
 		cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(killTopic), kgo.RequiredAcks(kgo.AllISRAcks()),
 			kgo.ProducerBatchCompression(codecs[i%len(codecs)]), kgo.ProducerLinger(time.Millisecond), kgo.MaxBufferedRecords(300),
@@ -66,7 +69,7 @@ func newLoad(ctx context.Context, addr string, seed uint64) (*load, error) {
 		}
 		l.producers = append(l.producers, cl)
 		rng := rand.New(rand.NewPCG(seed, uint64(i)+2))
-		l.producing.Go(func() { l.produce(producing, cl, i, rng) })
+		l.producing.Go(func() { l.produce(producing, begun, cl, i, rng) })
 	}
 	for range killMembers {
 		cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumerGroup(killGroup), kgo.ConsumeTopics(killTopic), kgo.DisableAutoCommit(),
@@ -83,8 +86,8 @@ func newLoad(ctx context.Context, addr string, seed uint64) (*load, error) {
 }
 
 // produce sends records of sixteen keys at a few thousand a second, each with a
-// number, until it is stopped.
-func (l *load) produce(ctx context.Context, cl *kgo.Client, producer int, rng *rand.Rand) {
+// number, until ctx ends. Sends live as long as begun does.
+func (l *load) produce(ctx, begun context.Context, cl *kgo.Client, producer int, rng *rand.Rand) {
 	numbers := map[string]int64{}
 	pace := time.NewTicker(time.Millisecond)
 	defer pace.Stop()
@@ -100,8 +103,7 @@ func (l *load) produce(ctx context.Context, cl *kgo.Client, producer int, rng *r
 			numbers[key]++
 			r := record{key, numbers[key]}
 			value := fmt.Sprintf("%d %s", r.number, padding[:rng.IntN(len(padding))])
-			// Not ctx: a record that was begun is finished, whatever happens.
-			cl.Produce(context.WithoutCancel(ctx), &kgo.Record{Key: []byte(key), Value: []byte(value)}, func(kr *kgo.Record, err error) {
+			cl.Produce(begun, &kgo.Record{Key: []byte(key), Value: []byte(value)}, func(kr *kgo.Record, err error) {
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				if err != nil {
@@ -109,6 +111,7 @@ func (l *load) produce(ctx context.Context, cl *kgo.Client, producer int, rng *r
 					return
 				}
 				l.sent[r] = position{kr.Partition, kr.Offset}
+				l.started[producer] = true
 			})
 		}
 	}
@@ -159,6 +162,14 @@ func (l *load) commit(ctx context.Context, cl *kgo.Client) {
 	}
 }
 
+// allStarted says whether every producer has its id: a client gives up its first
+// records when the broker goes away before it has one.
+func (l *load) allStarted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.started) == killProducers
+}
+
 func (l *load) acknowledged() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -179,9 +190,10 @@ func (l *load) committed() map[int32]int64 {
 func (l *load) finish(t *testing.T) map[record]position {
 	t.Helper()
 	l.stop()
-	l.producing.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), settle)
 	defer cancel()
+	context.AfterFunc(ctx, l.abandon)
+	l.producing.Wait()
 	for _, cl := range l.producers {
 		if err := cl.Flush(ctx); err != nil {
 			t.Fatalf("a producer does not come to an end: %v", err)
@@ -189,9 +201,11 @@ func (l *load) finish(t *testing.T) map[record]position {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var c complaints
 	for _, err := range l.failures {
-		t.Errorf("a send failed, though the broker came back: %v", err)
+		c.add("a send failed, though the broker came back: %v", err)
 	}
+	c.report(t)
 	return l.sent
 }
 
@@ -205,18 +219,33 @@ func (l *load) awaitConsumed(t *testing.T, log map[position]record) {
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var c complaints
 	for at, r := range l.consumed {
 		if log[at] != r {
-			t.Errorf("at %v the group read %v, and the log holds %v", at, r, log[at])
+			c.add("at %v the group read %v, and the log holds %v", at, r, log[at])
 		}
 	}
 	for _, w := range l.wrong {
-		t.Error(w)
+		c.add("%s", w)
+	}
+	c.report(t)
+}
+
+// complaints are what is wrong; a broken run may have very many.
+type complaints []string
+
+func (c *complaints) add(format string, args ...any) { *c = append(*c, fmt.Sprintf(format, args...)) }
+
+// report fails the test with the first of the complaints and their number.
+func (c complaints) report(t *testing.T) {
+	t.Helper()
+	if len(c) > 0 {
+		t.Errorf("%d complaints, such as:\n%s", len(c), strings.Join(c[:min(len(c), 20)], "\n"))
 	}
 }
 
 func (l *load) close() {
-	l.stop()
+	l.abandon()
 	l.leave()
 	l.producing.Wait()
 	l.consuming.Wait()
