@@ -33,7 +33,11 @@ func smallSegments(c *Config) { c.SegmentBytes, c.IndexIntervalBytes = 3000, 300
 // ones it lacks. (A flipped bit in a batch below the recovery point is for the reader's
 // checksum.)
 func TestDamagedFiles(t *testing.T) {
-	for _, how := range []string{"clean", "kill", "reboot"} {
+	modes := []string{"clean", "kill", "reboot"}
+	if testing.Short() {
+		modes = modes[:1]
+	}
+	for _, how := range modes {
 		t.Run(how, func(t *testing.T) {
 			w := newWorld(t)
 			l := w.log("a", smallSegments)
@@ -79,7 +83,7 @@ func tryDamaged(t *testing.T, w *world, how, what string, strict bool, damage fu
 	if err := damage(d); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
-	v := &world{t: t, disk: d, fs: d, clock: w.clock}
+	v := &world{t: t, disk: d, fs: d, clock: w.clock, opt: w.opt}
 	if how == "reboot" {
 		v.opt.BootID = "other"
 	}

@@ -24,6 +24,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, disk: env.NewDisk(1), clock: env.NewClock(epoch0)}
+	w.opt.JournalBytes = 64 << 10
 	w.disk.SetClock(w.clock)
 	w.fs = w.disk
 	w.open()

@@ -23,7 +23,7 @@ func (d *Dir) claim() error {
 		switch name := e.Name(); name {
 		case leatFile, stateFile:
 			return nil
-		case lockFile, "lost+found", leatFile + tmpSuffix:
+		case lockFile, "lost+found", leatFile + tmpSuffix, metaFile + tmpSuffix: // also of a start that was cut short
 		default:
 			others = append(others, name)
 		}
