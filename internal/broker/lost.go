@@ -217,3 +217,28 @@ func writeRegistered(fsys env.FS, dir, boot string) error {
 	}
 	return fsys.SyncDir(dir)
 }
+
+// metadataMissing refuses a data directory that a broker has served from and whose
+// metadata log is gone: a new log under the old directory id would be an empty cluster
+// that takes everything there is for strays, and a voter that has forgotten its votes.
+func (b *Broker) metadataMissing() error {
+	exists := func(name string) (bool, error) {
+		_, err := b.opt.FS.Stat(filepath.Join(b.opt.DataDir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	there, err := exists(metadataFolder)
+	if err != nil || there {
+		return err
+	}
+	served, err := exists(registeredFile)
+	if err != nil {
+		return err
+	}
+	if served || len(b.dir.Logs()) > 0 {
+		return fmt.Errorf("data directory %s: its metadata log (%s) is missing; restore it, or start with an empty directory", b.opt.DataDir, metadataFolder)
+	}
+	return nil
+}

@@ -60,6 +60,10 @@ func openMetadata(b *Broker) (*metadataLog, error) {
 	}
 	m.img.Store(new(metadata.Image))
 	m.runtime = machine.NewRuntime(machine.Options{Clock: b.clock, Seed: b.seed(), CommitTimeout: controllerTimeout, Notify: m.controllerEvent})
+	if err := b.metadataMissing(); err != nil {
+		m.runtime.Close()
+		return nil, err
+	}
 	self := quorum.Member{NodeID: b.nodeID, DirectoryID: b.dir.DirectoryID()}
 	l, err := quorum.OpenLog(quorum.Options{
 		FS: b.opt.FS, Dir: filepath.Join(b.opt.DataDir, metadataFolder), Clock: b.clock,
