@@ -172,7 +172,7 @@ func (r *recovery) scan(b begin) error {
 			if s.base < r.end {
 				return r.dropFrom(i, damaged("segment %d begins before offset %d", s.base, r.end))
 			}
-			if s.base > r.end && r.end >= r.point { // what was between was never durable
+			if s.base > max(r.end, r.point) { // what was between was never durable
 				return r.dropFrom(i, damaged("offsets %d to %d are missing", r.end, s.base-1))
 			}
 			b.pos, b.offset = 0, max(r.end, s.base)
