@@ -88,6 +88,10 @@ func eachRecord(buf []byte, from int64, fn func(b record.Batch, r record.Record)
 		if err != nil {
 			return next, err
 		}
+		if !b.CheckCRC() {
+			// State built from damaged bytes would be wrong without a sign of it.
+			return next, fmt.Errorf("%w: the batch at offset %d has another checksum", record.ErrCorrupt, b.BaseOffset())
+		}
 		if !b.IsControl() {
 			for r, err := range b.Records(maxDecompressed) {
 				if err != nil {
