@@ -7,9 +7,6 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # The variable that `leat version` prints.
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# Packages whose tests also run under the race detector.
-RACE ?= ./...
-
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help

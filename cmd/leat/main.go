@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/leat-stream/leat/internal/cli"
 )
@@ -14,11 +15,17 @@ import (
 // version is set by the build (-ldflags "-X main.version=v1.2.3").
 var version = ""
 
+// insist is for how long after the first signal a second one is taken for the same.
+const insist = 2 * time.Second
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		<-ctx.Done()
-		stop() // a second signal ends the process at once
+		// Supervisors often signal twice, the child and its group: only a later signal
+		// ends the process at once.
+		time.Sleep(insist)
+		stop()
 	}()
 	code := cli.Run(ctx, cli.Options{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: buildVersion(), Serve: runServer}, os.Args[1:])
 	stop()
