@@ -91,6 +91,7 @@ type Broker struct {
 	ctx     context.Context // ends when the broker stops
 	cancel  context.CancelFunc
 	loops   sync.WaitGroup // background loops
+	readers sync.WaitGroup // connections that may read a request
 	syncing sync.WaitGroup // the log directory's sync loop, which ends after the others
 	endSync context.CancelFunc
 	closing sync.Once

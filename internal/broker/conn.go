@@ -69,16 +69,18 @@ func newConn(b *Broker, nc net.Conn, info api.Conn) *conn {
 	return c
 }
 
-// serve runs the connection until it ends.
-func (c *conn) serve() {
+// serve runs the connection until it ends; it tells when it has done with the last
+// request.
+func (c *conn) serve(lastRead func()) {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
 	err := c.read()
+	lastRead()
 	var waiting []*slot
 	c.mu.Lock()
 	c.closed = true
 	for _, s := range c.queue {
-		if !s.done {
+		if !s.done && !c.draining.Load() { // a broker that stops ends every wait itself
 			waiting = append(waiting, s)
 		}
 	}
@@ -331,6 +333,9 @@ func (c *conn) drain() {
 		c.nc.Close()
 	}
 }
+
+// cut ends a connection whose client takes no answers, or whose answers do not come.
+func (c *conn) cut() { c.hang(nil) }
 
 // hang closes the connection from the writing side.
 func (c *conn) hang(err error) {

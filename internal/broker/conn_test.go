@@ -160,7 +160,7 @@ func (s *scripted) LocalAddr() net.Addr               { return &net.TCPAddr{} }
 func (n *node) serveScript(s *scripted) {
 	c := newConn(n.b, s, api.Conn{Listener: "PLAINTEXT", Remote: s.RemoteAddr(), Local: s.LocalAddr()})
 	c.authenticated.Store(true)
-	c.serve()
+	c.serve(func() {})
 }
 
 func TestAFrameMustArriveInTime(t *testing.T) {

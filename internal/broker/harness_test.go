@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -390,4 +391,22 @@ func (n *node) partition(topic string) *replica.Partition {
 		n.t.Fatal(err)
 	}
 	return p
+}
+
+// endpoint is a broker as Metadata tells it.
+type endpoint struct {
+	host string
+	port int
+}
+
+func (e endpoint) portText() string { return strconv.Itoa(e.port) }
+
+func (c *client) brokers() (all []endpoint) {
+	c.t.Helper()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 9
+	for _, b := range c.ask(req).(*kmsg.MetadataResponse).Brokers {
+		all = append(all, endpoint{b.Host, int(b.Port)})
+	}
+	return all
 }

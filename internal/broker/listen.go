@@ -88,12 +88,13 @@ func (d *door) admit(nc net.Conn) {
 	}
 	d.conns[c] = struct{}{}
 	d.wg.Add(1)
+	d.b.readers.Add(1)
 	d.mu.Unlock()
 	d.b.metrics.accepted.Inc()
 	d.b.metrics.connections.Inc()
 	go func() {
 		defer d.wg.Done()
-		c.serve()
+		c.serve(d.b.readers.Done)
 		d.b.metrics.connections.Dec()
 		d.b.gate.leave(from)
 		d.mu.Lock()
@@ -114,7 +115,7 @@ func (d *door) closeIdle(now time.Time, limit time.Duration) {
 	}
 }
 
-// close stops accepting; finish then ends the connections that are left.
+// close stops accepting.
 func (d *door) close() error {
 	d.mu.Lock()
 	d.shut = true
@@ -129,12 +130,4 @@ func (d *door) each(f func(*conn)) {
 	for c := range d.conns {
 		f(c)
 	}
-}
-
-// finish lets connections write the answers they owe, at most for the given time,
-// and waits for their goroutines. They must have been drained.
-func (d *door) finish(grace time.Duration) {
-	cut := d.b.clock.AfterFunc(grace, func() { d.each(func(c *conn) { c.nc.Close() }) })
-	d.wg.Wait()
-	cut.Stop()
 }

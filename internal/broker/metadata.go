@@ -354,6 +354,8 @@ func (m *metadataLog) ask(ctx context.Context, req any) (any, error) {
 				return nil, err
 			}
 			return a.body, a.err
+		case <-m.log.Node().Failed():
+			return nil, m.failed()
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

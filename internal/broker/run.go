@@ -154,10 +154,10 @@ func (b *Broker) Ready() error {
 	return b.Healthy()
 }
 
-// Close stops in order: no new connections and no new requests; what producers wait
-// for is made durable; long polls and coordinators give up; the answers leave within
-// grace; the controller ends; everything is flushed and the directory is marked as
-// cleanly shut down.
+// Close stops in order: no new connections and no new requests; coordinators and long
+// polls give up; what producers wait for is made durable; the answers leave, all of it
+// within grace; the controller ends; everything is flushed and the directory is marked
+// as cleanly shut down.
 func (b *Broker) Close(grace time.Duration) (err error) {
 	b.closing.Do(func() { err = b.close(grace) })
 	return err
@@ -169,23 +169,39 @@ func (b *Broker) close(grace time.Duration) error {
 	for _, d := range b.doors {
 		errs = append(errs, d.close())
 	}
-	for _, d := range b.doors {
-		d.each((*conn).drain)
+	b.eachConn((*conn).drain)
+	cut := make(chan struct{})
+	end := func() {
+		b.eachConn((*conn).cut)
+		close(cut)
+	}
+	if grace <= 0 {
+		end()
+	} else {
+		defer b.clock.AfterFunc(grace, end).Stop()
 	}
 	if b.endSync != nil {
 		b.flush()
 	}
-	if b.replicas != nil {
-		b.replicas.Stop()
-	}
 	if b.groups != nil {
 		b.groups.Close() // parked members are told to look for their coordinator again
 	}
-	for _, d := range b.doors {
-		d.finish(grace)
+	if b.replicas != nil {
+		b.replicas.Stop()
+	}
+	b.awaitReaders(cut)
+	if b.endSync != nil {
+		b.flush()
+		b.replicas.GiveUp()
 	}
 	b.cancel()
 	b.loops.Wait()
+	if b.meta != nil {
+		b.meta.runtime.Close()
+	}
+	for _, d := range b.doors {
+		d.wg.Wait()
+	}
 	if b.meta != nil {
 		errs = append(errs, b.meta.close())
 	}
@@ -199,10 +215,31 @@ func (b *Broker) close(grace time.Duration) error {
 	return errors.Join(errs...)
 }
 
+// awaitReaders waits until no connection reads or handles a request any more, at most
+// until cut.
+func (b *Broker) awaitReaders(cut <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		b.readers.Wait() // ends at the latest when the controller's requests are given up
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-cut:
+	}
+}
+
+func (b *Broker) eachConn(f func(*conn)) {
+	for _, d := range b.doors {
+		d.each(f)
+	}
+}
+
 // flush makes what producers wait for durable, so that they are answered rather than
 // turned away. What a failed directory owes was already answered.
 func (b *Broker) flush() {
-	for b.dir.Dirty() && b.dir.Failed() == nil {
+	for more := true; more && b.dir.Failed() == nil; more = b.dir.Dirty() {
+		// Also when nothing is dirty: a round may be under way.
 		if _, err := b.dir.SyncRound(); err != nil {
 			b.log.Error("flush at stop", "why", err)
 			return

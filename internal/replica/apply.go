@@ -202,9 +202,13 @@ func (m *Manager) refresh(img *metadata.Image, name string) {
 	m.byName.Range(func(_, v any) bool { each(v); return true })
 }
 
-// Stop wakes whoever waits, before the broker closes its connections: producers are
-// told that the leader is gone, consumers get what there is, now and from here on.
+// Stop ends every long poll, now and from here on; consumers get what there is.
 func (m *Manager) Stop() {
 	m.stopping.Store(true)
+	m.Each(func(p *Partition) { p.wakeFetches() })
+}
+
+// GiveUp tells the producers that still wait that the leader is gone.
+func (m *Manager) GiveUp() {
 	m.Each(func(p *Partition) { p.failWaiting(kerr.NotLeaderForPartition) })
 }

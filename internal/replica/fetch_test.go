@@ -180,6 +180,8 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	a := w.send("t", 0, -1, "a")
 	w.m.Stop()
 	w.expect(f, "nothing, hw 0")
-	w.expect(a, notLeader)
 	w.expect(w.poll(1, from("t", 0, 0)), "nothing, hw 0")
+	w.expect(a, "waiting")
+	w.m.GiveUp()
+	w.expect(a, notLeader)
 }

@@ -208,16 +208,23 @@ func (p *Partition) failWaiting(err *kerr.Error) {
 	p.mu.Lock()
 	failed := p.pending
 	p.pending = nil
-	fetches := make([]*FetchOp, 0, len(p.waiters))
-	for f := range p.waiters {
-		fetches = append(fetches, f)
-	}
 	p.mu.Unlock()
 	for _, a := range failed {
 		if a.op != nil {
 			a.op.settle(a.index, err)
 		}
 	}
+	p.wakeFetches()
+}
+
+// wakeFetches ends every long poll.
+func (p *Partition) wakeFetches() {
+	p.mu.Lock()
+	fetches := make([]*FetchOp, 0, len(p.waiters))
+	for f := range p.waiters {
+		fetches = append(fetches, f)
+	}
+	p.mu.Unlock()
 	for _, f := range fetches {
 		f.fire()
 	}

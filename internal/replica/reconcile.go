@@ -27,7 +27,7 @@ func (m *Manager) Reconcile(img *metadata.Image, deleted map[[16]byte]struct{}) 
 	defer m.mu.Unlock()
 	var errs []error
 	for _, id := range m.opt.Dir.Logs() {
-		if img.TopicByID(id.TopicID).Partition(id.Partition) != nil {
+		if t := img.TopicByID(id.TopicID); t.Partition(id.Partition) != nil && t.Name == id.Topic {
 			continue
 		}
 		if _, gone := deleted[id.TopicID]; gone && id.TopicID != [16]byte{} {

@@ -1,0 +1,328 @@
+package broker
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/group"
+	"github.com/leat-stream/leat/internal/machine"
+)
+
+const (
+	lost  = "replicas may lack records that were acknowledged"
+	led   = "led from here on by a replica that may lack records"
+	stray = "data of a topic that the metadata does not know is left alone"
+)
+
+func TestPowerCutOfARelaxedTopicIsReported(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("relaxed", "leat.durability=relaxed")
+	c.createTopic("durable")
+	c.produce("relaxed", []byte("v"))
+	c.produce("durable", []byte("v"))
+	n.power()
+	if !n.log.has(lost, "topic=relaxed") || !n.log.has(led, "topic=relaxed") {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+	if n.log.has(lost, "topic=durable") || n.log.has(led, "topic=durable") {
+		t.Fatalf("a durable topic is suspected:\n%s", n.log)
+	}
+	n.eventually("the controller knows of the recovery", func() bool {
+		return !n.b.meta.image().Partition("relaxed", 0).Recovering()
+	})
+	c = n.dial()
+	c.produce("relaxed", []byte("w")) // it is served
+	if got := c.fetch("durable", 0); len(got) != 1 {
+		t.Fatalf("the durable topic has %q", got)
+	}
+	n.kill()
+	if n.log.has(lost) || n.log.has(led) {
+		t.Fatalf("reported again:\n%s", n.log)
+	}
+}
+
+func TestKilledProcessLosesNothing(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("relaxed", "leat.durability=relaxed")
+	c.produce("relaxed", []byte("v"))
+	n.kill()
+	if n.log.has(lost) || n.log.has(led) {
+		t.Fatalf("the page cache is taken for lost:\n%s", n.log)
+	}
+	if got := n.dial().fetch("relaxed", 0); len(got) != 1 {
+		t.Fatalf("fetched %q", got)
+	}
+	if e := n.b.meta.image().Partition("relaxed", 0).LeaderEpoch; e != 1 {
+		t.Fatalf("leads in epoch %d after a restart", e)
+	}
+}
+
+func TestCleanStopBeforeARebootLosesNothing(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("relaxed", "leat.durability=relaxed")
+	c.produce("relaxed", []byte("v"))
+	n.stop()
+	n.power()
+	if n.log.has(lost) || n.log.has(led) {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+	if got := n.dial().fetch("relaxed", 0); len(got) != 1 {
+		t.Fatalf("fetched %q", got)
+	}
+}
+
+// TestLossIsReportedUntilItIsRegistered: a start that dies before its registration
+// leaves the report to the next one.
+func TestLossIsReportedUntilItIsRegistered(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("relaxed", "leat.durability=relaxed")
+	c.produce("relaxed", []byte("v"))
+	n.boot = "boot-2"
+	n.fs = n.disk().CrashClone(nil)
+	n.open() // opens the directories, and dies
+	n.b.opt.Failed = func(error) {}
+	n.restartOn(n.disk().KillClone())
+	if !n.log.has(lost, "topic=relaxed") {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+}
+
+func TestDamagedReplicaIsReported(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("t")
+	for range 3 {
+		c.produce("t", []byte("v"))
+	}
+	n.stop() // else the journal has what is missing
+	n.start()
+	d := n.disk().KillClone()
+	// Synced bytes vanish: the file is shorter than what was recorded.
+	f, err := d.OpenFile("data/t-0/00000000000000000000.log", 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(100); err != nil {
+		t.Fatal(err)
+	}
+	n.restartOn(d)
+	if !n.log.has(lost, "topic=t", "missing or damaged") || !n.log.has(led, "topic=t") {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+	if got := n.dial().produce("t", []byte("w")); got != 3 {
+		t.Fatalf("an acknowledged offset was given to another record: %d", got)
+	}
+}
+
+func TestVanishedDirectoryIsReported(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("t")
+	c.produce("t", []byte("v"))
+	n.kill()
+	n.stop()
+	if err := n.fs.RemoveAll("data/t-0"); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	if !n.log.has(lost, "topic=t", "the directory is gone") {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+}
+
+// partitionDirs lists the directories of partitions of user topics.
+func (n *node) partitionDirs() string {
+	n.t.Helper()
+	list, err := n.fs.ReadDir("data")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range list {
+		if e.IsDir() && strings.Contains(e.Name(), "-") && !strings.HasSuffix(e.Name(), "-delete") && !strings.HasPrefix(e.Name(), "__") {
+			names = append(names, e.Name())
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// TestDeletionOutlivesTheProcess: the deletion is committed, and the process dies
+// before the files go.
+func TestDeletionOutlivesTheProcess(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("gone")
+	c.createTopic("kept")
+	c.produce("gone", []byte("v"))
+	c.produce("kept", []byte("v"))
+	n.failRenames("data/gone-0")
+	c.deleteTopic("gone") // committed
+	if got := n.partitionDirs(); got != "gone-0 kept-0" {
+		t.Fatalf("directories: %s", got)
+	}
+	n.kill()
+	if got := n.partitionDirs(); got != "kept-0" {
+		t.Fatalf("directories after the restart: %s", got)
+	}
+	if n.log.has(stray) {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+	if got := n.dial().fetch("kept", 0); len(got) != 1 {
+		t.Fatalf("fetched %q", got)
+	}
+}
+
+func (n *node) failRenames(path string) {
+	n.disk().OnOp(func(o env.Op) error {
+		if o.Kind == env.OpRename && o.Path == path {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+}
+
+// TestNoSnapshotStandsForAnUnfinishedDeletion: a snapshot forgets the topic, and with
+// it that its files may go.
+func TestNoSnapshotStandsForAnUnfinishedDeletion(t *testing.T) {
+	n := start(t, "metadata.log.max.record.bytes.between.snapshots=1")
+	newest := func() string {
+		list, err := n.fs.ReadDir("data/metadata")
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := ""
+		for _, e := range list {
+			if strings.Contains(e.Name(), "snap") {
+				name = e.Name()
+			}
+		}
+		return name
+	}
+	c := n.dial()
+	c.createTopic("gone")
+	c.createTopic("other")
+	n.eventually("snapshots are taken", func() bool { return newest() != "" })
+	n.failRenames("data/gone-0")
+	c.deleteTopic("gone")
+	n.b.meta.snapshots.Wait()
+	before := newest()
+	c.createTopic("more")
+	c.createTopic("and-more")
+	n.b.meta.snapshots.Wait()
+	if newest() != before {
+		t.Fatal("a snapshot was taken while the deleted files are there")
+	}
+	n.disk().OnOp(nil)
+	n.eventually("the deletion is carried out", func() bool { return n.partitionDirs() == "and-more-0 more-0 other-0" })
+	n.eventually("the snapshot that had to wait is taken", func() bool { return newest() != before })
+}
+
+// TestUnknownDataIsLeftAlone: data is never deleted because metadata is missing.
+func TestUnknownDataIsLeftAlone(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("a")
+	c.produce("a", []byte("v"))
+	n.stop()
+	if err := n.fs.MkdirAll("data/foreign-3", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := n.fs.OpenFile("data/foreign-3/partition.metadata", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("version: 0\ntopic_id: AAECAwQFBgcICQoLDA0ODw"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.fs.Rename("data/a-0", "data/moved-0"); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	if !n.log.has(stray, "path=data/foreign-3", "AAECAwQFBgcICQoLDA0ODw") || !n.log.has(stray, "path=data/moved-0") {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+	c = n.dial()
+	c.createTopic("gone")
+	c.deleteTopic("gone")
+	n.clock.Advance(time.Hour)
+	n.kill()
+	n.stop()
+	n.start()
+	if got := n.partitionDirs(); got != "a-0 foreign-3 moved-0" {
+		t.Fatalf("directories: %s", got)
+	}
+}
+
+func TestMissingMetadataRefusesTheStart(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("a")
+	c.produce("a", []byte("v"))
+	n.stop()
+	if err := n.fs.RemoveAll("data/metadata"); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, n.refused(), "data directory data", "metadata log", "missing")
+	if got := n.partitionDirs(); got != "a-0" {
+		t.Fatalf("directories: %s", got)
+	}
+}
+
+// committed lists the topics of which the groups have offsets.
+func (n *node) committed(shard string) (names []string) {
+	n.t.Helper()
+	done := make(chan []string, 1)
+	n.b.groups.View(shard, func(m machine.Machine) any { return m.(*group.Machine).Topics() }, func(body any, _ error) {
+		var names []string
+		topics, _ := body.([]group.Topic)
+		for _, t := range topics {
+			names = append(names, t.Name)
+		}
+		done <- names
+	})
+	return <-done
+}
+
+// TestOffsetsOfTopicsDeletedMeanwhile: a coordinator that comes back after a topic was
+// deleted removes its offsets.
+func TestOffsetsOfTopicsDeletedMeanwhile(t *testing.T) {
+	n := start(t, "offsets.topic.num.partitions=1")
+	c := n.dial()
+	c.createTopic("kept")
+	n.coordinator(c, "g")
+	commit := func(name string, id [16]byte) {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group, req.Generation = 7, "g", -1
+		topic := kmsg.NewOffsetCommitRequestTopic()
+		topic.Topic, topic.TopicID = name, id
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Offset = 1
+		topic.Partitions = append(topic.Partitions, p)
+		req.Topics = append(req.Topics, topic)
+		done := make(chan error, 1)
+		n.b.groups.Submit("groups-0", group.CommitOffsets{Req: req}, func(_ any, err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	img := n.b.meta.image()
+	commit("kept", img.Topic("kept").ID)
+	commit("unnamed", [16]byte{})
+	commit("gone", [16]byte{1})
+	n.kill()
+	n.eventually("the offsets are gone", func() bool { return slices.Equal(n.committed("groups-0"), []string{"kept"}) })
+	c = n.dial()
+	c.deleteTopic("kept")
+	n.eventually("and those of a topic deleted now", func() bool { return len(n.committed("groups-0")) == 0 })
+}
