@@ -69,6 +69,19 @@ func (l *Log) beforeDamage(offset, upTo int64) (int64, error) {
 	return upTo, nil
 }
 
+// DamagedTo tells whether an offset lies in a quarantined range, and the first offset
+// behind that range: where a reader that can do without it goes on.
+func (l *Log) DamagedTo(offset int64) (to int64, damaged bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.damage {
+		if offset >= d.from && offset < d.to {
+			return d.to, true
+		}
+	}
+	return offset, false
+}
+
 // readFrom looks through the segments from the one that may hold offset on.
 func (l *Log) readFrom(list []*segment, offset int64, maxBytes int, upTo int64, minOne bool) (*Run, error) {
 	gen := l.gen.Load()

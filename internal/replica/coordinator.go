@@ -61,6 +61,13 @@ func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record
 			return end, nil
 		}
 		run, err := p.log.Read(next, loadChunk, end, true)
+		if to, damaged := p.log.DamagedTo(next); err != nil && damaged {
+			// Without it the coordinator may know less than was committed; with an error
+			// its groups would be gone for good.
+			p.m.opt.Logger.Error("coordinator loads without a damaged range", "partition", p.id.String(), "from", next, "to", to, "why", err)
+			next = to
+			continue
+		}
 		if err != nil {
 			return next, err
 		}
@@ -74,23 +81,31 @@ func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record
 		if err != nil {
 			return next, err
 		}
-		if next, err = eachRecord(buf, next, fn); err != nil {
+		bad := func(b record.Batch) {
+			p.m.opt.Logger.Error("coordinator loads without a damaged batch", "partition", p.id.String(), "from", b.BaseOffset(), "to", b.NextOffset())
+		}
+		if next, err = eachRecord(buf, next, bad, fn); err != nil {
 			return next, err
 		}
 	}
 }
 
 // eachRecord walks the data records of whole batches, skipping those below from and
-// control batches; it returns the offset after the last batch.
-func eachRecord(buf []byte, from int64, fn func(b record.Batch, r record.Record) error) (next int64, err error) {
+// control batches; it returns the offset after the last batch. A batch without its
+// checksum is told to bad and left out: what it holds cannot be believed.
+func eachRecord(buf []byte, from int64, bad func(record.Batch), fn func(b record.Batch, r record.Record) error) (next int64, err error) {
 	next = from
 	for b, err := range record.Split(buf) {
 		if err != nil {
 			return next, err
 		}
 		if !b.CheckCRC() {
-			// State built from damaged bytes would be wrong without a sign of it.
-			return next, fmt.Errorf("%w: the batch at offset %d has another checksum", record.ErrCorrupt, b.BaseOffset())
+			if b.NextOffset() <= next {
+				return next, fmt.Errorf("%w: the batch at offset %d has another checksum, and its end is not known", record.ErrCorrupt, b.BaseOffset())
+			}
+			bad(b)
+			next = b.NextOffset()
+			continue
 		}
 		if !b.IsControl() {
 			for r, err := range b.Records(maxDecompressed) {

@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/leat-stream/leat/internal/record"
@@ -16,13 +15,24 @@ func TestEachRecordChecksTheBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
-	count := func(record.Batch, record.Record) error { seen++; return nil }
-	if next, err := eachRecord(run, 0, count); err != nil || next != 1 || seen != 1 {
-		t.Fatalf("%d records, next %d, %v", seen, next, err)
+	first := len(run)
+	b.Reset(record.NewHeader(1), record.Compression{})
+	b.Append(2, []byte("key"), []byte("later"))
+	if run, err = b.Build(run); err != nil {
+		t.Fatal(err)
 	}
-	run[len(run)-2] ^= 1 // in the value
-	if _, err := eachRecord(run, 0, count); !errors.Is(err, record.ErrCorrupt) || seen != 1 {
-		t.Fatalf("%d records, %v", seen, err)
+	var seen []string
+	var bad []int64
+	read := func() (int64, error) {
+		seen, bad = nil, nil
+		return eachRecord(run, 0, func(b record.Batch) { bad = append(bad, b.BaseOffset()) },
+			func(_ record.Batch, r record.Record) error { seen = append(seen, string(r.Value)); return nil })
+	}
+	if next, err := read(); err != nil || next != 2 || len(seen) != 2 || bad != nil {
+		t.Fatalf("%q, bad %v, next %d, %v", seen, bad, next, err)
+	}
+	run[first-2] ^= 1 // in the first value
+	if next, err := read(); err != nil || next != 2 || len(seen) != 1 || seen[0] != "later" || len(bad) != 1 {
+		t.Fatalf("%q, bad %v, next %d, %v", seen, bad, next, err)
 	}
 }
