@@ -132,7 +132,6 @@ type scripted struct {
 	chunks   [][]byte
 	deadline time.Time
 	waits    []time.Time // the deadline at each read
-	closed   chan struct{}
 }
 
 func (s *scripted) Read(p []byte) (int, error) {
