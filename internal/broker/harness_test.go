@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ type node struct {
 	sets  []string
 	reg   *prometheus.Registry
 	b     *Broker
+	dead  *atomic.Bool // the running broker was left to itself: it may fail
 	log   *logText
 }
 
@@ -96,10 +98,16 @@ func (n *node) options() Options {
 		n.t.Fatal(err)
 	}
 	n.reg = prometheus.NewRegistry()
+	dead := new(atomic.Bool)
+	n.dead = dead
 	return Options{
 		Config: cfg, Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		FS: n.fs, Clock: n.clock, Metrics: n.reg, DataDir: n.dir, BootID: n.boot,
-		Failed: func(err error) { n.t.Errorf("the broker failed: %v", err) },
+		Failed: func(err error) {
+			if !dead.Load() {
+				n.t.Errorf("the broker failed: %v", err)
+			}
+		},
 	}
 }
 
@@ -151,9 +159,9 @@ func (n *node) restartOn(d *env.Disk) {
 	old := n.disk()
 	n.fs = d
 	d.SetClock(n.clock)
+	n.dead.Store(true)
 	old.PowerOff() // the old one reaches nothing any more
 	n.log = &logText{}
-	n.b.opt.Failed = func(error) {}
 	n.start()
 }
 

@@ -91,7 +91,6 @@ func TestLossIsReportedUntilItIsRegistered(t *testing.T) {
 	n.boot = "boot-2"
 	n.fs = n.disk().CrashClone(nil)
 	n.open() // opens the directories, and dies
-	n.b.opt.Failed = func(error) {}
 	n.restartOn(n.disk().KillClone())
 	if !n.log.has(lost, "topic=relaxed") {
 		t.Fatalf("the log:\n%s", n.log)

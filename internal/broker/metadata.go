@@ -273,7 +273,7 @@ func (m *metadataLog) start(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	go m.watch()
+	m.b.loops.Go(m.watch)
 	levels := map[string]int16{}
 	for _, f := range api.Features {
 		levels[f.Name] = f.Max

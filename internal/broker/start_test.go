@@ -121,7 +121,7 @@ func TestStartFailsAtAnyOperation(t *testing.T) {
 		n.disk().FailAt(at, os.ErrPermission)
 		b, err := Open(t.Context(), n.options())
 		if err == nil {
-			b.opt.Failed = func(error) {}
+			n.dead.Store(true)
 			err = b.Start(t.Context())
 			if cerr := b.Close(0); err == nil {
 				err = cerr
