@@ -241,6 +241,14 @@ func (c *client) next() (kmsg.Response, error) {
 	return resp, resp.ReadFrom(body)
 }
 
+// try is ask for goroutines that must not end the test.
+func (c *client) try(r kmsg.Request) (kmsg.Response, error) {
+	if _, err := c.nc.Write(c.frame(nil, r)); err != nil {
+		return nil, err
+	}
+	return c.next()
+}
+
 // ask sends one request and reads its answer.
 func (c *client) ask(r kmsg.Request) kmsg.Response {
 	c.t.Helper()

@@ -2,7 +2,10 @@ package broker
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/leat-stream/leat/internal/env"
@@ -47,4 +50,45 @@ func TestFetchIsZeroCopy(t *testing.T) {
 	}
 	// The offset is explicit: reading again from the start gives the same bytes.
 	count("long", 3, long)
+}
+
+// TestSendfileSharesNoPosition: readers of one segment file do not disturb each other,
+// as they would if sendfile used the file's own position.
+func TestSendfileSharesNoPosition(t *testing.T) {
+	n := prepare(t)
+	n.fs, n.dir = env.OS, filepath.Join(t.TempDir(), "data")
+	n.start()
+	c := n.dial()
+	c.createTopic("t")
+	const records = 12
+	value := func(i int) string { return fmt.Sprintf("%04d", i) + string(bytes.Repeat([]byte{byte(i)}, 80_000)) }
+	for i := range records {
+		c.produce("t", []byte(value(i)))
+	}
+	var wg sync.WaitGroup
+	for g := range 4 {
+		reader := n.dial()
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(g), 0))
+			for range 25 {
+				from := rng.IntN(records)
+				resp, err := reader.try(fetchRequest("t", int64(from), 0, 0))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got := reader.fetched(resp)
+				for i, v := range got {
+					if v != value(from+i) {
+						t.Errorf("offset %d holds record %.4s", from+i, v)
+						return
+					}
+				}
+				if len(got) != records-from {
+					t.Errorf("%d records from offset %d", len(got), from)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
