@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -129,7 +130,7 @@ func (b *Broker) Launch() error {
 	defer out.Close()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = b.opts.Dir
-	cmd.Env = append(os.Environ(), b.opts.Env...)
+	cmd.Env = append(environment(), b.opts.Env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = attributes()
 	if err := cmd.Start(); err != nil {
@@ -144,6 +145,12 @@ func (b *Broker) Launch() error {
 		close(dead)
 	}()
 	return nil
+}
+
+// environment is this process's without what steers the tests: to Leat, every
+// variable that begins with LEAT_ is a setting.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LEAT_") })
 }
 
 // command is what starts the broker.
