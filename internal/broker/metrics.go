@@ -44,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		byKey: map[int16]*apiMetrics{},
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "leat_connections_refused_total", Help: "Connections closed because of what they sent.",
+			Name: "leat_connections_refused_total", Help: "Connections turned away by a limit, or closed because of what they sent.",
 		}),
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "leat_connections", Help: "Open client connections.",
