@@ -19,16 +19,22 @@ func (d *Dir) claim() error {
 		return err
 	}
 	var others []string
+	ours := false
 	for _, e := range names {
 		switch name := e.Name(); name {
 		case leatFile, stateFile:
-			return nil
+			ours = true
 		case lockFile, "lost+found", leatFile + tmpSuffix, metaFile + tmpSuffix: // also of a start that was cut short
 		default:
 			others = append(others, name)
 		}
 	}
 	switch {
+	case ours && slices.Contains(others, metaFile):
+		return nil
+	case ours:
+		// A first start was killed: the mark may be in the page cache only, and must not
+		// be lost in a power cut that keeps what is written next. So it is made again.
 	case slices.Contains(others, metaFile):
 		return fmt.Errorf("%w (this looks like Apache Kafka's)", ErrForeign)
 	case len(others) > 0:

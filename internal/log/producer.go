@@ -35,6 +35,7 @@ type producer struct {
 	n           uint8 // batches remembered
 	coordinator int32 // epoch of the coordinator that wrote the last marker, -1: none
 	timestamp   int64 // of the last batch or marker
+	seen        int64 // wall clock ms at which expire first met the producer since it wrote or was loaded; 0 before
 	txnFirst    int64 // first offset of the open transaction, -1: none
 	batches     [dedupeWindow]wrote
 }
@@ -233,7 +234,7 @@ func (s *producers) apply(b record.Batch, managed bool) (done completed, ended b
 		return s.applyMarker(p, b, m, managed)
 	}
 	p.setEpoch(b.ProducerEpoch())
-	p.timestamp = b.MaxTimestamp()
+	p.timestamp, p.seen = b.MaxTimestamp(), 0
 	p.remember(wrote{b.LastSequence(), b.LastOffsetDelta(), b.LastOffset(), b.MaxTimestamp()})
 	if b.IsTransactional() && p.txnFirst < 0 {
 		p.txnFirst = b.BaseOffset()
@@ -262,7 +263,7 @@ func (s *producers) applyMarker(p *producer, b record.Batch, m marker, managed b
 	}
 	p.setEpoch(b.ProducerEpoch())
 	p.coordinator = m.coordinator
-	p.timestamp = b.MaxTimestamp()
+	p.timestamp, p.seen = b.MaxTimestamp(), 0
 	p.txnFirst = -1
 	return done, ended
 }
@@ -310,10 +311,15 @@ func (s *producers) firstUnstable() int64 {
 }
 
 // expire forgets producers that have been silent for longer than after ms and have
-// no open transaction.
+// no open transaction. Silence counts by the wall clock as well as by the records'
+// times, which a producer chooses: one that writes old records (a backfill, a mirror)
+// would be forgotten at once, and its retry appended a second time.
 func (s *producers) expire(now, after int64) (n int) {
 	for id, p := range s.m {
-		if p.txnFirst < 0 && now-p.timestamp >= after {
+		if p.seen == 0 {
+			p.seen = now
+		}
+		if p.txnFirst < 0 && now-max(p.timestamp, p.seen) >= after {
 			delete(s.m, id)
 			n++
 		}
