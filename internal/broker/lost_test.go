@@ -182,6 +182,56 @@ func TestDeletionOutlivesTheProcess(t *testing.T) {
 	}
 }
 
+// TestPowerCutInTheMiddleOfADeletion: at whatever operation on the disk the power goes,
+// afterwards the topic is there with its records, or gone with its directory.
+func TestPowerCutInTheMiddleOfADeletion(t *testing.T) {
+	for cut := 1; ; cut++ {
+		n := start(t)
+		c := n.dial()
+		c.createTopic("t")
+		c.produce("t", []byte("v"))
+		n.dead.Store(true)
+		disk := n.disk()
+		disk.CrashAt(disk.Ops() + cut)
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			name := "t"
+			req := kmsg.NewPtrDeleteTopicsRequest()
+			req.Version = 6
+			topic := kmsg.NewDeleteTopicsRequestTopic()
+			topic.Topic = &name
+			req.Topics = append(req.Topics, topic)
+			c.try(req) // may never be answered
+		}()
+		over := false
+		n.eventually("the power goes, or the deletion is done", func() bool {
+			select {
+			case <-answered:
+				over = !disk.Crashed()
+				return true
+			default:
+				return disk.Crashed()
+			}
+		})
+		n.power()
+		known := n.b.meta.image().Topic("t") != nil
+		switch dirs := n.partitionDirs(); {
+		case known && dirs != "t-0", !known && dirs != "":
+			t.Fatalf("power cut at operation %d: the topic is known: %v, directories: %q", cut, known, dirs)
+		case known:
+			if got := n.dial().fetch("t", 0); len(got) != 1 {
+				t.Fatalf("power cut at operation %d: fetched %q", cut, got)
+			}
+		case n.log.has(stray):
+			t.Fatalf("power cut at operation %d:\n%s", cut, n.log)
+		}
+		if over {
+			return
+		}
+	}
+}
+
 func (n *node) failRenames(path string) {
 	n.disk().OnOp(func(o env.Op) error {
 		if o.Kind == env.OpRename && o.Path == path {
