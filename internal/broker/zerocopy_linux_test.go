@@ -55,7 +55,7 @@ func TestFetchIsZeroCopy(t *testing.T) {
 // TestSendfileSharesNoPosition: readers of one segment file do not disturb each other,
 // as they would if sendfile used the file's own position.
 func TestSendfileSharesNoPosition(t *testing.T) {
-	n := prepare(t)
+	n := prepare(t, "socket.send.buffer.bytes=20000") // a run goes out in several steps
 	n.fs, n.dir = env.OS, filepath.Join(t.TempDir(), "data")
 	n.start()
 	c := n.dial()

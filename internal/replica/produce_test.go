@@ -25,6 +25,18 @@ func TestAcksAllWaitsForTheSync(t *testing.T) {
 	w.expectRead("t", 0, 0, "a,b, hw 2")
 }
 
+// TestAChangeOfTheTopicShowsNothingUnsynced: a new role looks at the watermark again.
+func TestAChangeOfTheTopicShowsNothingUnsynced(t *testing.T) {
+	w := newWorld(t)
+	w.create("t", 1, durable())
+	a := w.send("t", 0, -1, "a")
+	w.setConfig("t", "retention.ms", "1000")
+	w.expect(a, "waiting")
+	w.expectRead("t", 0, 0, "nothing, hw 0")
+	w.mustSync()
+	w.expect(a, "0-0")
+}
+
 func TestAcksOneAndNoneDoNotWait(t *testing.T) {
 	w := newWorld(t)
 	w.create("t", 1, durable())
