@@ -39,6 +39,8 @@ func (o *opening) observe(e log.Event) {
 		if !e.Kept {
 			o.damaged[e.Log] = e.Recovered
 		}
+	case log.LogMissing:
+		o.damaged[e.Log] = log.Recovered{Point: e.Point}
 	}
 }
 
@@ -46,8 +48,8 @@ func (o *opening) observe(e log.Event) {
 // acknowledged, so that they leave in-sync sets at its registration (decision D6):
 //   - those that did not recover to the end that they had recorded as synced;
 //   - relaxed ones, if the kernel that had their last writes in its page cache is gone;
-//   - those of an earlier run whose directory is gone, though only a power cut takes
-//     the name of one that was never written to.
+//   - those of an earlier run whose directory is gone. A power cut takes the name of one
+//     that was never written to: behind one, the directory must be known to have had records.
 func (m *metadataLog) lost() []metadata.TopicPartition {
 	o := &m.b.opening
 	cached := o.clean || o.sameBoot // nothing of the page cache was lost
@@ -62,11 +64,12 @@ func (m *metadataLog) lost() []metadata.TopicPartition {
 			_, damaged := o.damaged[log.LogID{Topic: t.Name, TopicID: t.ID, Partition: p.Index}]
 			l := m.b.dir.Log(t.Name, p.Index)
 			reason := ""
+			gone := l == nil || l.ID().TopicID != t.ID
 			switch {
+			case gone && (damaged || cached && p.LeaderEpoch > 0):
+				reason = "the directory is gone"
 			case damaged:
 				reason = "records that were recorded as synced are missing or damaged"
-			case cached && p.LeaderEpoch > 0 && (l == nil || l.ID().TopicID != t.ID):
-				reason = "the directory is gone"
 			case !cached && !durable:
 				reason = "the machine stopped without writing its page cache, and the topic is relaxed"
 			default:

@@ -140,6 +140,33 @@ func TestVanishedDirectoryIsReported(t *testing.T) {
 	}
 }
 
+// TestVanishedDirectoryIsReportedAfterAPowerCut: that of a topic without records is as
+// it may be; what was recorded as synced must not be missing without a word.
+func TestVanishedDirectoryIsReportedAfterAPowerCut(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("full")
+	c.createTopic("empty")
+	c.produce("full", []byte("v"))
+	if err := n.b.dir.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	disk := n.disk().CrashClone(env.NewRand(5))
+	for _, name := range []string{"data/full-0", "data/empty-0"} {
+		if err := disk.RemoveAll(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.boot += "+"
+	n.restartOn(disk)
+	if !n.log.has(lost, "topic=full", "the directory is gone") {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+	if n.log.has(lost, "topic=empty") {
+		t.Fatalf("an empty topic is suspected:\n%s", n.log)
+	}
+}
+
 // partitionDirs lists the directories of partitions of user topics.
 func (n *node) partitionDirs() string {
 	n.t.Helper()

@@ -221,6 +221,11 @@ func (d *Dir) openLogs() error {
 			list = append(list, l)
 		}
 	}
+	for _, gone := range marks.state {
+		if gone.point > 0 {
+			d.event(LogMissing{Log: gone.id, Point: gone.point})
+		}
+	}
 	if err := d.recoverAll(list, clean); err != nil {
 		return err
 	}

@@ -35,6 +35,17 @@ func (e LogRecovered) String() string {
 		e.Log, e.End, e.Point, e.ScannedBytes, e.CutBytes)
 }
 
+// LogMissing tells that a log of which records were recorded as synced has no directory.
+// It may have been deleted just before the stop: whoever knows the topics can tell.
+type LogMissing struct {
+	Log   LogID
+	Point int64 // below it everything was recorded as synced
+}
+
+func (e LogMissing) String() string {
+	return fmt.Sprintf("log %v is not there, it was synced up to offset %d", e.Log, e.Point)
+}
+
 // Truncated tells that recovery cut off a log behind its last good batch. What was cut off was
 // not recorded as synced. Kept names the file that has the bytes, if good batches
 // came behind the bad one.
