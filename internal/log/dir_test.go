@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -232,5 +233,72 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	}
 	if got := readAll(t, l, 0); len(got) != 2 {
 		t.Fatalf("reads go on: %v", got)
+	}
+}
+
+// TestFailedSyncAnywhereIsFinal: a sync that fails where nobody waits for it takes the
+// directory offline too. The next sync of the same file would succeed, and tell nothing.
+func TestFailedSyncAnywhereIsFinal(t *testing.T) {
+	noMedium := errors.New("no medium")
+	for name, fails := range map[string]func(w *world) error{
+		"cutting off what a clean stop did not leave": func(w *world) error {
+			w.append(w.log("a"), batch(1, 100))
+			w.close()
+			f, err := w.disk.OpenFile("data/a-0/"+segmentName(0, logSuffix), os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			info, err := w.disk.Stat("data/a-0/" + segmentName(0, logSuffix))
+			if err != nil {
+				return err
+			}
+			if _, err := f.WriteAt([]byte("rubbish"), info.Size()); err != nil {
+				return err
+			}
+			w.open()
+			l := w.dir.Log("a", 0)
+			w.disk.FailSyncs(noMedium)
+			_, err = l.Read(0, 100, 1, true)
+			return err
+		},
+		"removing a segment": func(w *world) error {
+			l := w.log("a", func(c *Config) { c.RetentionBytes = 1 })
+			for range 3 {
+				w.append(l, batch(1, 100))
+				w.roll(l)
+			}
+			w.checkpoint()
+			if _, err := l.Retain(w.clock.Now(), l.EndOffset()); err != nil {
+				return err
+			}
+			w.disk.OnOp(func(op env.Op) error { // what is recorded of it before may be synced
+				if op.Kind == env.OpSyncDir && op.Path == "data/a-0" {
+					return noMedium
+				}
+				return nil
+			})
+			return w.dir.emptyTrash(w.clock.Now())
+		},
+		"removing a deleted log": func(w *world) error {
+			w.append(w.log("a"), batch(1, 100))
+			w.sync()
+			if err := w.dir.Delete(testID("a")); err != nil {
+				return err
+			}
+			w.disk.FailSyncs(noMedium)
+			return w.dir.emptyTrash(w.clock.Now())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if err := fails(w); !errors.Is(err, noMedium) {
+				t.Fatalf("the sync did not fail: %v", err)
+			}
+			w.disk.FailSyncs(nil)
+			w.disk.OnOp(nil)
+			if !errors.Is(w.dir.Failed(), noMedium) {
+				t.Fatalf("the directory goes on: %v", w.dir.Failed())
+			}
+		})
 	}
 }

@@ -68,7 +68,7 @@ func (l *Log) load() error {
 	r.prod.max = r.cfg.MaxProducers
 	r.res = Recovered{Point: r.point, Kept: true}
 	if err := r.run(); err != nil {
-		return storageError("recover", err)
+		return storageError("recover", l.d.fatal(err))
 	}
 	l.saved = nil
 	return nil
@@ -263,7 +263,9 @@ func (r *recovery) keepTxns(s *segment, offset int64) error {
 		return err
 	}
 	if err = f.Truncate(int64(s.txns.inFile) * txnEntrySize); err == nil {
-		err = f.Sync() // what is dropped must not come back below a later recovery point
+		if err = f.Sync(); err != nil { // what is dropped must not come back below a later recovery point
+			err = syncError{err}
+		}
 	}
 	return errors.Join(err, f.Close())
 }

@@ -193,7 +193,10 @@ func (r *recovery) copyOut(s *segment, from, to int64, name string) error {
 			}
 			at += n
 		}
-		return out.Sync()
+		if err := out.Sync(); err != nil {
+			return syncError{err}
+		}
+		return nil
 	})
 	if err = errors.Join(err, out.Close()); err != nil {
 		return err
@@ -201,7 +204,10 @@ func (r *recovery) copyOut(s *segment, from, to int64, name string) error {
 	if err := r.l.d.fs.Rename(tmp, r.dir+"/"+name); err != nil {
 		return err
 	}
-	return r.l.d.fs.SyncDir(r.dir)
+	if err := r.l.d.fs.SyncDir(r.dir); err != nil {
+		return syncError{err}
+	}
+	return nil
 }
 
 // quarantine puts damaged synced bytes aside. The offsets from the damage to the next

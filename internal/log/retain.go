@@ -160,7 +160,7 @@ func (d *Dir) emptyTrash(now time.Time) error {
 	d.mu.Unlock()
 	var errs []error
 	for _, t := range due {
-		if err := d.remove(t); err != nil {
+		if err := d.fatal(d.remove(t)); err != nil {
 			errs = append(errs, err)
 			t.due = now.Add(time.Second)
 			d.mu.Lock()
@@ -191,7 +191,10 @@ func (d *Dir) remove(t trash) error {
 		if err := d.fs.RemoveAll(t.dir); err != nil {
 			return err
 		}
-		return d.fs.SyncDir(d.path)
+		if err := d.fs.SyncDir(d.path); err != nil {
+			return syncError{err}
+		}
+		return nil
 	}
 	if len(t.segs) > 0 && !t.log.deleted() {
 		t.log.recordStart()
@@ -206,7 +209,7 @@ func (d *Dir) remove(t trash) error {
 			}
 		}
 		if err := d.fs.SyncDir(*t.log.path.Load()); err != nil {
-			return err
+			return syncError{err}
 		}
 	}
 	return nil
