@@ -135,6 +135,9 @@ func (n *Node) TakeSnapshot(index uint64, write func(io.Writer) error) error {
 		return err
 	}
 	err = saveSnapshot(n.opts.FS, n.opts.Dir, index, func(w io.Writer) error { return encodeSnapshot(w, m, write) })
+	if failedSync(err) { // the next one would succeed, and tell nothing (decision D6)
+		n.fail(fmt.Errorf("metadata snapshot: %w", err))
+	}
 	if err != nil {
 		return err
 	}

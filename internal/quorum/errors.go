@@ -28,3 +28,14 @@ var (
 	// ErrVersion: the format is newer than this program.
 	ErrVersion = errors.New("quorum: unknown format version")
 )
+
+// syncError marks the error of a sync: what it should have made durable may be lost,
+// and the next sync of the same file would succeed without saying so.
+type syncError struct{ error }
+
+func (e syncError) Unwrap() error { return e.error }
+
+func failedSync(err error) bool {
+	var s syncError
+	return errors.As(err, &s)
+}

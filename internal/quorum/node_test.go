@@ -212,6 +212,49 @@ func TestNodeFailsForGoodOnFailedSync(t *testing.T) {
 	})
 }
 
+// TestNodeFailsForGoodOnAnyFailedSync: of a snapshot or of a new segment as well, and
+// also when the sync says that the disk is full, which a write may wait out.
+func TestNodeFailsForGoodOnAnyFailedSync(t *testing.T) {
+	for name, at := range map[string]func(env.Op) bool{
+		"snapshot":                func(op env.Op) bool { return op.Kind == env.OpSync && strings.HasSuffix(op.Path, tmpSuffix) },
+		"directory of a snapshot": func(op env.Op) bool { return op.Kind == env.OpSyncDir },
+		"new segment":             func(op env.Op) bool { return op.Kind == env.OpSync && strings.HasSuffix(op.Path, segmentName(2)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := newDisk(t)
+				r := &recorder{}
+				n := start(t, options(disk, r.hooks()))
+				synctest.Wait()
+				disk.OnOp(func(op env.Op) error {
+					if at(op) {
+						return syscall.ENOSPC
+					}
+					return nil
+				})
+				if name == "new segment" {
+					for i := range 100 {
+						if _, err := n.Append(r.leads(), fmt.Appendf(nil, "%d %100d", i, 0)); err != nil {
+							break
+						}
+						synctest.Wait()
+					}
+				} else if err := n.TakeSnapshot(n.Status().Applied, func(io.Writer) error { return nil }); !errors.Is(err, syscall.ENOSPC) {
+					t.Fatalf("the snapshot was written: %v", err)
+				}
+				synctest.Wait()
+				if err := n.Err(); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
+					t.Errorf("failed with %v", err)
+				}
+				disk.OnOp(nil)
+				if err := n.Close(); !errors.Is(err, syscall.ENOSPC) {
+					t.Errorf("close: %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestNodeWaitsForSpace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newDisk(t)

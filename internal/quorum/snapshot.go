@@ -240,7 +240,9 @@ func saveSnapshot(fsys env.FS, dir string, index uint64, write func(io.Writer) e
 		err = w.Flush()
 	}
 	if err == nil {
-		err = f.Sync()
+		if err = f.Sync(); err != nil {
+			err = syncError{err}
+		}
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -251,7 +253,10 @@ func saveSnapshot(fsys env.FS, dir string, index uint64, write func(io.Writer) e
 	if err := fsys.Rename(name+tmpSuffix, name); err != nil {
 		return err
 	}
-	return fsys.SyncDir(dir)
+	if err := fsys.SyncDir(dir); err != nil {
+		return syncError{err}
+	}
+	return nil
 }
 
 type offsetWriter struct {

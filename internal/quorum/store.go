@@ -216,7 +216,7 @@ func (s *store) flush() error {
 	if seg.size < s.size {
 		return nil
 	}
-	if err := s.roll(); !errors.Is(err, syscall.ENOSPC) {
+	if err := s.roll(); failedSync(err) || !errors.Is(err, syscall.ENOSPC) {
 		return err
 	}
 	return nil // the open segment grows beyond its size, as far as it gets
@@ -271,7 +271,7 @@ func (s *store) create(name string, b []byte) (env.File, error) {
 		err = s.fs.SyncDir(s.dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(syncError{err}, f.Close())
 	}
 	return f, nil
 }
