@@ -210,7 +210,9 @@ func writeRegistered(fsys env.FS, dir, boot string) error {
 	}
 	_, err = f.WriteAt([]byte("boot.id="+boot+"\nversion=1\n"), 0)
 	if err == nil {
-		err = f.Sync()
+		if err = f.Sync(); err != nil {
+			err = fmt.Errorf("%w: %s: %w", errSync, name, err)
+		}
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
@@ -218,8 +220,14 @@ func writeRegistered(fsys env.FS, dir, boot string) error {
 	if err := fsys.Rename(name+".tmp", name); err != nil {
 		return err
 	}
-	return fsys.SyncDir(dir)
+	if err := fsys.SyncDir(dir); err != nil {
+		return fmt.Errorf("%w: %s: %w", errSync, dir, err)
+	}
+	return nil
 }
+
+// errSync marks a failed sync: what it should have made durable may be lost.
+var errSync = errors.New("sync failed")
 
 // metadataMissing refuses a data directory that a broker has served from and whose
 // metadata log is gone: a new log under the old directory id would be an empty cluster

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -164,6 +165,35 @@ func TestVanishedDirectoryIsReportedAfterAPowerCut(t *testing.T) {
 	}
 	if n.log.has(lost, "topic=empty") {
 		t.Fatalf("an empty topic is suspected:\n%s", n.log)
+	}
+}
+
+// TestFailedSyncAtTheRegistration: a disk that cannot write the note of the boot is no
+// reason not to start, one that cannot sync is.
+func TestFailedSyncAtTheRegistration(t *testing.T) {
+	noMedium := errors.New("no medium")
+	for _, c := range []struct {
+		kind, path string
+		refused    bool
+	}{
+		{env.OpWrite, "data/" + registeredFile + ".tmp", false},
+		{env.OpSync, "data/" + registeredFile + ".tmp", true},
+		{env.OpSyncDir, "data", true},
+	} {
+		n := prepare(t)
+		n.open()
+		noted := false
+		n.disk().OnOp(func(op env.Op) error {
+			noted = noted || strings.HasPrefix(op.Path, "data/"+registeredFile)
+			if noted && op.Kind == c.kind && op.Path == c.path {
+				return noMedium
+			}
+			return nil
+		})
+		if err := n.b.Start(t.Context()); errors.Is(err, noMedium) != c.refused {
+			t.Errorf("%s of %s fails: the start says %v", c.kind, c.path, err)
+		}
+		n.disk().OnOp(nil)
 	}
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -46,7 +47,11 @@ func (m *metadataLog) register(ctx context.Context) error {
 	}
 	m.epoch = resp.BrokerEpoch
 	if !m.b.opening.sameBoot {
-		if err := writeRegistered(m.b.opt.FS, m.b.opt.DataDir, m.b.boot); err != nil {
+		err := writeRegistered(m.b.opt.FS, m.b.opt.DataDir, m.b.boot)
+		if errors.Is(err, errSync) {
+			return err // it is not tried again, nor is anything else in a directory that fails (decision D6)
+		}
+		if err != nil {
 			m.b.log.Warn("boot id not recorded, an unclean stop will look like one of the machine", "why", err)
 		}
 	}
