@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -174,4 +177,27 @@ func TestGroups(t *testing.T) {
 	w.ok("", "group", "delete", "g")
 	w.fails(1, "group g: GROUP_ID_NOT_FOUND", "group", "delete", "g")
 	w.fails(1, "group nope: GROUP_ID_NOT_FOUND", "group", "describe", "nope")
+}
+
+func TestProduceEndsWhileItWaitsForInput(t *testing.T) {
+	w := newWorld(t, kfake.SeedTopics(1, "t"))
+	ctx, interrupt := context.WithCancel(context.Background())
+	defer interrupt()
+	in, typed := io.Pipe()
+	defer typed.Close()
+	var stderr bytes.Buffer
+	code := make(chan int, 1)
+	go func() {
+		code <- Run(ctx, Options{In: in, Out: io.Discard, Err: &stderr, Getenv: func(string) string { return w.servers }}, []string{"produce", "t"})
+	}()
+	if _, err := io.WriteString(typed, "a\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.ok("", "consume", "t", "-n", "1"); got != "a\n" { // it is sent, and produce waits for the next line
+		t.Errorf("%q", got)
+	}
+	interrupt()
+	if got := <-code; got != 130 || stderr.String() != "1 record to t\n" {
+		t.Errorf("exit %d, %q", got, stderr.String())
+	}
 }

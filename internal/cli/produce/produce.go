@@ -65,7 +65,7 @@ func Command(e *conn.Env) *cobra.Command {
 }
 
 func run(cmd *cobra.Command, e *conn.Env, topic string, fl flags) error {
-	next, size, done, err := fl.source(e)
+	next, size, done, err := fl.source(cmd.Context(), e)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func run(cmd *cobra.Command, e *conn.Env, topic string, fl flags) error {
 const longFile = 1 << 20
 
 // source opens where records come from. size is that of the file, or -1.
-func (fl flags) source(e *conn.Env) (next func() (*kgo.Record, error), size int64, done func(), err error) {
+func (fl flags) source(ctx context.Context, e *conn.Env) (next func() (*kgo.Record, error), size int64, done func(), err error) {
 	in, size, done := e.In, int64(-1), func() {}
 	if fl.file != "" {
 		f, err := os.Open(fl.file)
@@ -105,6 +105,7 @@ func (fl flags) source(e *conn.Env) (next func() (*kgo.Record, error), size int6
 		}
 		in, done = f, func() { _ = f.Close() } // it was only read
 	}
+	in = conn.Input(ctx, in)
 	switch {
 	case fl.tombstone:
 		if fl.key == "" {
