@@ -49,7 +49,7 @@ func TestProduceAndConsume(t *testing.T) {
 		t.Errorf("%q", table)
 	}
 	w.fails(2, "topic t has no such partition", "consume", "t", "-p", "7")
-	w.fails(1, "UNKNOWN_TOPIC_OR_PARTITION", "consume", "nope", "--until", "end")
+	w.fails(1, "topic nope: UNKNOWN_TOPIC_OR_PARTITION", "consume", "nope", "--until", "end")
 }
 
 func TestConsumeAsJSON(t *testing.T) {

@@ -2,6 +2,9 @@ package conn
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,14 +100,27 @@ func ListBounds(ctx context.Context, adm *kadm.Client, topics ...string) (Bounds
 	if err != nil {
 		return Bounds{}, err
 	}
-	if err := start.Error(); err != nil {
+	if err := firstError(start); err != nil {
 		return Bounds{}, err
 	}
 	end, err := adm.ListEndOffsets(ctx, topics...)
 	if err != nil {
 		return Bounds{}, err
 	}
-	return Bounds{start, end}, end.Error()
+	return Bounds{start, end}, firstError(end)
+}
+
+// firstError is the first error of a partition, in the order of topics, and names
+// the topic.
+func firstError(l kadm.ListedOffsets) error {
+	for _, topic := range slices.Sorted(maps.Keys(l)) {
+		for _, o := range l[topic] {
+			if o.Err != nil {
+				return fmt.Errorf("topic %s: %w", topic, o.Err)
+			}
+		}
+	}
+	return nil
 }
 
 // Resolve turns a position into offsets of all partitions of the topics. Offsets
@@ -116,7 +132,7 @@ func (p Position) Resolve(ctx context.Context, adm *kadm.Client, b Bounds, topic
 		if later, err = adm.ListOffsetsAfterMilli(ctx, p.n, topics...); err != nil {
 			return nil, err
 		}
-		if err := later.Error(); err != nil {
+		if err := firstError(later); err != nil {
 			return nil, err
 		}
 	}
