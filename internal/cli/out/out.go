@@ -28,11 +28,12 @@ type Out struct {
 // New is an Out on two streams; those that are terminals get colours and bars,
 // unless NO_COLOR asks for none.
 func New(w, err io.Writer) *Out {
-	return &Out{W: w, Err: err, Format: "table", Color: isTerminal(w) && os.Getenv("NO_COLOR") == "", Bars: isTerminal(err)}
+	return &Out{W: w, Err: err, Format: "table", Color: IsTerminal(w) && os.Getenv("NO_COLOR") == "", Bars: IsTerminal(err)}
 }
 
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
+// IsTerminal tells whether a stream is a terminal.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

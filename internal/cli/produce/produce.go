@@ -79,9 +79,12 @@ func run(cmd *cobra.Command, e *conn.Env, topic string, fl flags) error {
 		return err
 	}
 	defer cl.Close()
-	progress := e.Progress(size, "producing", true)
-	if size <= longFile {
-		progress = &out.Progress{}
+	progress := &out.Progress{}
+	if fl.long(size) {
+		progress = e.Progress(size, "producing", true)
+	}
+	if fl.typed(e) {
+		e.Note("a record per line; Ctrl-D ends")
 	}
 	s := &sender{cl: cl, topic: topic, fl: fl, progress: progress, tally: map[int32]*span{}}
 	err = s.send(cmd.Context(), next)
@@ -92,7 +95,15 @@ func run(cmd *cobra.Command, e *conn.Env, topic string, fl flags) error {
 // longFile is the size, in bytes, from which a progress bar is worth it.
 const longFile = 1 << 20
 
-// source opens where records come from. size is that of the file, or -1.
+// long tells whether an input of known size takes long enough for a bar.
+func (fl flags) long(size int64) bool { return size > longFile || size > 0 && fl.rate > 0 }
+
+// typed tells whether somebody types the records.
+func (fl flags) typed(e *conn.Env) bool {
+	return fl.file == "" && !fl.tombstone && !fl.quiet && out.IsTerminal(e.In)
+}
+
+// source opens where records come from. size is that of a regular file, or -1.
 func (fl flags) source(ctx context.Context, e *conn.Env) (next func() (*kgo.Record, error), size int64, done func(), err error) {
 	in, size, done := e.In, int64(-1), func() {}
 	if fl.file != "" {
@@ -100,10 +111,12 @@ func (fl flags) source(ctx context.Context, e *conn.Env) (next func() (*kgo.Reco
 		if err != nil {
 			return nil, 0, nil, err
 		}
+		in, done = f, func() { _ = f.Close() } // it was only read
+	}
+	if f, ok := in.(*os.File); ok {
 		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
 			size = st.Size()
 		}
-		in, done = f, func() { _ = f.Close() } // it was only read
 	}
 	in = conn.Input(ctx, in)
 	switch {

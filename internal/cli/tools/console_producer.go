@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/term"
 
 	"github.com/leat-stream/leat/internal/cli/out"
 	"github.com/leat-stream/leat/internal/cli/produce"
@@ -127,7 +125,7 @@ func (x *script) producerOptions() ([]kgo.Opt, error) {
 
 // produceLines sends each line; what cannot be sent is reported, and the rest goes on.
 func (x *script) produceLines(ctx context.Context, cl *kgo.Client, lines *produce.Lines) error {
-	prompt := isTerminal(x.e.In) && isTerminal(x.e.W)
+	prompt := out.IsTerminal(x.e.In) && out.IsTerminal(x.e.W)
 	type read struct {
 		record *kgo.Record
 		err    error
@@ -180,9 +178,4 @@ func (x *script) sent(r *kgo.Record, err error) {
 		fmt.Fprintf(x.e.Err, "ERROR Error when sending message to topic %s with key: %s, value: %d bytes with error: %s\n",
 			r.Topic, key, len(r.Value), out.Printable(err.Error()))
 	}
-}
-
-func isTerminal(v any) bool {
-	f, ok := v.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
