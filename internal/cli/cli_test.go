@@ -199,11 +199,11 @@ func TestUnreachableBroker(t *testing.T) {
 func TestConfig(t *testing.T) {
 	w := newWorld(t, kfake.SeedTopics(1, "orders"))
 	if text := w.ok("", "config", "list", "log.retention.h"); !slices.Equal(lines(text),
-		[]string{"NAME DEFAULT TYPE CHANGES EFFECT", "log.retention.hours 168 int read-only built"}) {
+		[]string{"NAME DEFAULT TYPE CHANGES EFFECT SCOPE", "log.retention.hours 168 int read-only built broker"}) {
 		t.Error(text)
 	}
 	var all []struct{ Name, Scope string }
-	w.json(&all, "config", "list", "--scope", "all")
+	w.json(&all, "config", "list")
 	n := 0
 	for _, s := range []config.Scope{config.ScopeBroker, config.ScopeTopic, config.ScopeGroup, config.ScopeClientMetrics} {
 		for range config.Defs(s) {
@@ -213,6 +213,8 @@ func TestConfig(t *testing.T) {
 	if len(all) != n {
 		t.Errorf("%d settings, want %d", len(all), n)
 	}
+	wantLines(t, w.ok("", "config", "list", "retention.ms", "delete", "--scope", "topic"),
+		"NAME DEFAULT TYPE CHANGES EFFECT", "delete.retention.ms 86400000 long built")
 	if text := w.ok("", "config", "list", "http.listen", "--long"); !strings.Contains(text, "variable: LEAT_HTTP_LISTEN") {
 		t.Error(text)
 	}

@@ -76,7 +76,7 @@ func get(ctx context.Context, e *conn.Env, cl *kgo.Client, adm *kadm.Client, r r
 	}
 	for _, n := range names {
 		if !slices.ContainsFunc(values, func(v value) bool { return v.Name == n }) {
-			return fmt.Errorf("there is no setting %s; 'leat config list --scope all' shows what there is", n)
+			return fmt.Errorf("there is no setting %s; 'leat config list' shows what there is", n)
 		}
 	}
 	return nil

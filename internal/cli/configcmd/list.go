@@ -53,7 +53,7 @@ func listCommand(e *conn.Env) *cobra.Command {
 			return e.Emit(all, listTable(all, scope == "all"))
 		},
 	}
-	cmd.Flags().StringVar(&scope, "scope", "broker", "which settings: broker, topic, group or all")
+	cmd.Flags().StringVar(&scope, "scope", "all", "which settings: broker, topic, group or all")
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "everything about each setting")
 	conn.Complete(cmd, "scope", "broker", "topic", "group", "all")
 	return cmd
