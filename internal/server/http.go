@@ -16,7 +16,7 @@ import (
 // httpDoor serves /metrics, /healthz, /readyz and, when enabled, /debug/pprof.
 type httpDoor struct {
 	ln  net.Listener
-	srv *http.Server
+	srv *http.Server // nil until it serves
 	end chan struct{}
 }
 
@@ -28,12 +28,18 @@ type health interface {
 	Ready() error
 }
 
-func openHTTP(ctx context.Context, address string, reg *prometheus.Registry, h health, profiling bool) (*httpDoor, error) {
+// bindHTTP binds an address; serving starts with serve.
+func bindHTTP(ctx context.Context, address string) (*httpDoor, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
+	return &httpDoor{ln: ln}, nil
+}
+
+// serve answers until close; a failure while serving goes to failed.
+func (d *httpDoor) serve(reg *prometheus.Registry, h health, profiling bool, failed func(error)) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", probe(h.Healthy))
@@ -45,24 +51,22 @@ func openHTTP(ctx context.Context, address string, reg *prometheus.Registry, h h
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return &httpDoor{
-		ln:  ln,
-		srv: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10},
-		end: make(chan struct{}),
-	}, nil
-}
-
-// run serves until close; a failure while serving goes to failed.
-func (d *httpDoor) run(failed func(error)) {
-	defer close(d.end)
-	if err := d.srv.Serve(d.ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		failed(fmt.Errorf("http: %w", err))
-	}
+	d.srv = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	d.end = make(chan struct{})
+	go func() {
+		defer close(d.end)
+		if err := d.srv.Serve(d.ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed(fmt.Errorf("http: %w", err))
+		}
+	}()
 }
 
 // close ends the door and waits for its goroutine. Requests under way (a profile, a
 // scrape) are cut: they hold nothing that must be finished.
 func (d *httpDoor) close() error {
+	if d.srv == nil { // bound only
+		return d.ln.Close()
+	}
 	err := d.srv.Close()
 	<-d.end
 	return err

@@ -64,16 +64,19 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
+	if err := s.bindHTTP(ctx); err != nil { // before anything is written: a port that is taken leaves no trace
+		return nil, err
+	}
 	b, err := broker.Open(ctx, broker.Options{
 		Config: opt.Config, Log: opt.Log, FS: env.OS, Clock: env.Real, Metrics: s.reg,
 		DataDir: dir, OpenFiles: files, Failed: s.fail, Version: opt.Version,
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.closeHTTP())
 	}
 	s.broker = b
-	if err := s.openHTTP(ctx); err != nil {
-		return nil, errors.Join(err, s.stop())
+	for _, d := range s.http {
+		d.serve(s.reg, b, opt.Config.Bool(config.PprofEnable), s.fail)
 	}
 	if err := b.Start(ctx); err != nil {
 		return nil, errors.Join(err, s.stop())
@@ -82,9 +85,14 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	return s, nil
 }
 
-// openHTTP binds the HTTP door; a further address of the same name (::1 beside
-// 127.0.0.1) may be missing on the machine.
-func (s *Server) openHTTP(ctx context.Context) error {
+// bindHTTP binds the HTTP door; a further address of the same name (::1 beside
+// 127.0.0.1) may be missing on the machine. After an error nothing is bound.
+func (s *Server) bindHTTP(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.closeHTTP())
+		}
+	}()
 	port := ""
 	for i, address := range s.opt.Config.HTTPAddresses() {
 		host, p, err := net.SplitHostPort(address)
@@ -94,7 +102,7 @@ func (s *Server) openHTTP(ctx context.Context) error {
 		if i > 0 && p == "0" {
 			p = port
 		}
-		d, err := openHTTP(ctx, net.JoinHostPort(host, p), s.reg, s.broker, s.opt.Config.Bool(config.PprofEnable))
+		d, err := bindHTTP(ctx, net.JoinHostPort(host, p))
 		if err != nil {
 			if i > 0 {
 				continue
@@ -105,7 +113,6 @@ func (s *Server) openHTTP(ctx context.Context) error {
 			return fmt.Errorf("http.listen: %w", err)
 		}
 		s.http = append(s.http, d)
-		go d.run(s.fail)
 	}
 	return nil
 }
@@ -137,11 +144,15 @@ func (s *Server) HTTPAddr() string {
 func (s *Server) Stop() error { return s.stop() }
 
 func (s *Server) stop() error {
-	err := s.broker.Close(stopGrace)
+	return errors.Join(s.broker.Close(stopGrace), s.closeHTTP())
+}
+
+func (s *Server) closeHTTP() error {
+	var errs []error
 	for _, d := range s.http {
-		err = errors.Join(err, d.close())
+		errs = append(errs, d.close())
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // Run starts a server, waits until ctx is done or the server fails, and stops it.

@@ -6,16 +6,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -177,11 +180,11 @@ func (failing) Healthy() error { return errors.New("log directory offline") }
 func (failing) Ready() error   { return errors.New("not serving") }
 
 func TestHealthOfANodeInTrouble(t *testing.T) {
-	d, err := openHTTP(t.Context(), "127.0.0.1:0", nil, failing{}, false)
+	d, err := bindHTTP(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go d.run(func(err error) { t.Error(err) })
+	d.serve(prometheus.NewRegistry(), failing{}, false, func(err error) { t.Error(err) })
 	defer d.close()
 	for path, why := range map[string]string{"/healthz": "log directory offline\n", "/readyz": "not serving\n"} {
 		if code, body := get(t, "http://"+d.ln.Addr().String()+path); code != http.StatusServiceUnavailable || body != why {
@@ -196,13 +199,17 @@ func TestHTTPPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	s, err := Start(t.Context(), options(t, "http.listen="+ln.Addr().String()))
+	dir := filepath.Join(t.TempDir(), "data")
+	s, err := Start(t.Context(), options(t, "http.listen="+ln.Addr().String(), "log.dirs="+dir))
 	if err == nil {
 		s.Stop()
 		t.Fatal("the server came up")
 	}
 	if strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "http.listen") {
 		t.Fatalf("the start says %q", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("the start left a data directory behind: %v", err)
 	}
 }
 
