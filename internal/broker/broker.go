@@ -28,6 +28,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -237,6 +238,9 @@ func (b *Broker) openDir() error {
 	if b.opening.sameBoot, err = readRegistered(b.opt.FS, b.opt.DataDir, b.boot); err != nil {
 		return dataDirError(b.opt.DataDir, err)
 	}
+	if err := room(b.opt.FS, b.opt.DataDir, b.opening.fresh); err != nil {
+		return dataDirError(b.opt.DataDir, err)
+	}
 	cfg := b.config()
 	defaults := logConfig(cfg, ptr(cfg.ResolveTopic(nil)))
 	metrics := &log.Metrics{RoundObserved: func(_ int, took time.Duration) { b.metrics.syncSeconds.Observe(took.Seconds()) }}
@@ -257,6 +261,32 @@ func (b *Broker) openDir() error {
 	}
 	b.metrics.watchLog(b.opt.Metrics, metrics)
 	return nil
+}
+
+// The free space without which a data directory is not opened: one that exists needs it
+// for checkpoints, the clean-shutdown marker and the first records, a new one for the
+// journal and the metadata log, too.
+const (
+	startRoom = 1 << 20
+	freshRoom = 8 << 20
+)
+
+// room refuses a full disk before anything is written. A start after a clean stop could
+// do without space, since the journal and the metadata log have theirs, one after a
+// crash could not; both are refused alike. While a broker runs it goes on without space.
+func room(fsys env.FS, dir string, fresh bool) error {
+	need := uint64(startRoom)
+	if fresh {
+		need = freshRoom
+	}
+	u, err := fsys.Usage(dir)
+	for ; errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir); u, err = fsys.Usage(dir) {
+		dir = filepath.Dir(dir)
+	}
+	if err != nil || u.Total == 0 || u.Free >= need { // a file system that does not tell is met by writing
+		return nil
+	}
+	return fmt.Errorf("%w: %d bytes are free, a start needs %d", syscall.ENOSPC, u.Free, need)
 }
 
 // openSegments is how many segment files may be kept open: half of what the process

@@ -86,27 +86,39 @@ func TestDataDirectoryOfAnotherNode(t *testing.T) {
 }
 
 func TestFullDiskAtTheStart(t *testing.T) {
-	for _, free := range []int64{0, 100, 10_000, 1 << 20} {
+	for _, free := range []int64{0, 100, 10_000, 1 << 20, 4 << 20} {
 		n := prepare(t)
 		n.disk().SetFree(free)
 		wants(t, n.refused(), "no space left on device")
+		if n.log.String() != "" {
+			t.Fatalf("%d bytes free: more than one line is said:\n%s", free, n.log)
+		}
 	}
 }
 
-// TestFullDiskAtARestart: a broker with data refuses to start as clearly, and starts
-// when there is space again.
+// TestFullDiskAtARestart: a broker with data refuses to start as clearly, however it
+// ended, and starts when there is space again.
 func TestFullDiskAtARestart(t *testing.T) {
-	n := start(t)
-	c := n.dial()
-	c.createTopic("t")
-	c.produce("t", []byte("v"))
-	n.fs = n.disk().KillClone()
-	n.disk().SetFree(0)
-	wants(t, n.refused(), "no space left on device")
-	n.disk().SetFree(-1)
-	n.start()
-	if got := n.dial().fetch("t", 0); len(got) != 1 {
-		t.Fatalf("fetched %q", got)
+	for name, end := range map[string]func(*node){
+		"after a clean stop": (*node).stop,
+		"after a kill":       func(n *node) { n.fs = n.disk().KillClone() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := start(t)
+			c := n.dial()
+			c.createTopic("t")
+			c.produce("t", []byte("v"))
+			end(n)
+			for _, free := range []int64{0, 10_000} {
+				n.disk().SetFree(free)
+				wants(t, n.refused(), "data directory data: ", "no space left on device")
+			}
+			n.disk().SetFree(-1)
+			n.start()
+			if got := n.dial().fetch("t", 0); len(got) != 1 {
+				t.Fatalf("fetched %q", got)
+			}
+		})
 	}
 }
 
