@@ -2,6 +2,7 @@ package config
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,9 @@ func ParseProperties(r io.Reader) ([]Property, error) {
 	}
 	if len(data) > maxPropertiesFile {
 		return nil, fmt.Errorf("longer than %d bytes: this is no properties file", maxPropertiesFile)
+	}
+	if i := bytes.IndexByte(data, 0); i >= 0 { // UTF-16, or no text at all: its settings would all be unknown
+		return nil, fmt.Errorf("a zero byte at %d: this is no text in UTF-8", i)
 	}
 	var props []Property
 	lines := bufio.NewScanner(strings.NewReader(strings.TrimPrefix(string(data), "\ufeff")))

@@ -40,6 +40,7 @@ func TestParsePropertiesRefuses(t *testing.T) {
 	for in, want := range map[string]string{
 		"a=1\nb=\\u12g4": `line 2: \u needs four hexadecimal digits`,
 		"a=\\u12":        `line 1: \u needs four hexadecimal digits`,
+		"a=1\nb\x00=2":   "a zero byte at 5: this is no text in UTF-8",
 		"a=" + strings.Repeat("x", maxPropertiesFile): "longer than 4194304 bytes: this is no properties file",
 	} {
 		if _, err := ParseProperties(strings.NewReader(in)); err == nil || err.Error() != want {
