@@ -21,6 +21,7 @@ import (
 type world struct {
 	t       *testing.T
 	servers string
+	cluster *kfake.Cluster
 }
 
 func newWorld(t *testing.T, opts ...kfake.Opt) *world {
@@ -30,7 +31,7 @@ func newWorld(t *testing.T, opts ...kfake.Opt) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return &world{t, strings.Join(c.ListenAddrs(), ",")}
+	return &world{t, strings.Join(c.ListenAddrs(), ","), c}
 }
 
 // result is what one command did.
@@ -190,7 +191,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestUnreachableBroker(t *testing.T) {
-	w := &world{t, "127.0.0.1:1"}
+	w := &world{t: t, servers: "127.0.0.1:1"}
 	w.fails(1, "cannot reach a broker at 127.0.0.1:1: connection refused; start one with 'leat serve'", "topic", "list")
 	w.fails(1, "cannot reach a broker at 127.0.0.1:1", "produce", "t")
 	w.fails(1, "cannot reach a broker at 127.0.0.1:1", "consume", "t")
@@ -298,7 +299,7 @@ func TestCompletion(t *testing.T) {
 		t.Error(text)
 	}
 	// A broker that is away gives no names and no noise.
-	away := &world{t, "127.0.0.1:1"}
+	away := &world{t: t, servers: "127.0.0.1:1"}
 	if text := away.ok("", "__complete", "topic", "describe", ""); !strings.HasPrefix(text, ":") {
 		t.Error(text)
 	}
@@ -318,7 +319,7 @@ func TestHintStandsOnce(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	w := &world{t, "127.0.0.1:1"}
+	w := &world{t: t, servers: "127.0.0.1:1"}
 	if got := w.ok("", "version"); !strings.HasPrefix(got, "leat test (go1.") {
 		t.Errorf("%q", got)
 	}

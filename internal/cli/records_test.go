@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func TestProduceAndConsume(t *testing.T) {
@@ -73,6 +75,49 @@ func TestConsumeAsJSON(t *testing.T) {
 	if b.Value != nil || b.ValueBase64 != nil || b.Offset != 1 {
 		t.Errorf("%+v", b)
 	}
+}
+
+// TestConsumeReportsItsLastCommit: records that will be read again are a failure, also
+// after Ctrl-C.
+func TestConsumeReportsItsLastCommit(t *testing.T) {
+	w := newWorld(t, kfake.SeedTopics(1, "t"))
+	w.ok("a\nb\n", "produce", "t")
+	w.cluster.ControlKey(kmsg.OffsetCommit.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		resp := r.ResponseKind().(*kmsg.OffsetCommitResponse)
+		for _, rt := range r.(*kmsg.OffsetCommitRequest).Topics {
+			t := kmsg.NewOffsetCommitResponseTopic()
+			t.Topic, t.TopicID = rt.Topic, rt.TopicID
+			for _, rp := range rt.Partitions {
+				p := kmsg.NewOffsetCommitResponseTopicPartition()
+				p.Partition, p.ErrorCode = rp.Partition, kerr.GroupAuthorizationFailed.Code
+				t.Partitions = append(t.Partitions, p)
+			}
+			resp.Topics = append(resp.Topics, t)
+		}
+		return resp, nil, true
+	})
+	const message = "the last offsets of group g are not committed: GROUP_AUTHORIZATION_FAILED"
+	w.fails(1, message, "consume", "t", "--group", "g", "--count", "1")
+	w.fails(1, message, "consume", "t", "--group", "g", "--until", "end")
+
+	ctx, interrupt := context.WithCancel(t.Context())
+	var stderr bytes.Buffer
+	code := Run(ctx, Options{
+		In: strings.NewReader(""), Out: first{interrupt}, Err: &stderr, Version: "test",
+		Getenv: func(string) string { return w.servers },
+	}, []string{"consume", "t", "--group", "h", "--bootstrap-server", w.servers})
+	if code != 1 || !strings.Contains(stderr.String(), "the last offsets of group h are not committed") {
+		t.Fatalf("after an interrupt: exit %d\n%s", code, &stderr)
+	}
+}
+
+// first calls a function when something is written.
+type first struct{ call func() }
+
+func (f first) Write(p []byte) (int, error) {
+	f.call()
+	return len(p), nil
 }
 
 func TestProduceForms(t *testing.T) {

@@ -207,7 +207,7 @@ func TestScriptFailures(t *testing.T) {
 }
 
 func TestZookeeperAndStorageNeedNothing(t *testing.T) {
-	w := &world{t, "127.0.0.1:1"}
+	w := &world{t: t, servers: "127.0.0.1:1"}
 	if got := w.scriptOK("", "zookeeper-server-start.sh", "-daemon", "config/zookeeper.properties"); !strings.Contains(got, "needs no ZooKeeper") {
 		t.Errorf("%q", got)
 	}
@@ -257,7 +257,7 @@ func TestServerStartScript(t *testing.T) {
 }
 
 func TestLink(t *testing.T) {
-	w := &world{t, "127.0.0.1:1"}
+	w := &world{t: t, servers: "127.0.0.1:1"}
 	dir := filepath.Join(t.TempDir(), "it's kafka")
 	w.ok("", "tools", "link", dir)
 	server := filepath.Join(dir, "config", "server.properties")

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"time"
@@ -255,8 +256,15 @@ func (p *plan) options(fl flags) []kgo.Opt {
 // of the group.
 const idleEnd = 5 * time.Second
 
-func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, fl flags) error {
-	defer commit(cl, fl)
+func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, fl flags) (err error) {
+	defer func() {
+		if failed := commit(cl, fl); failed != nil {
+			if errors.Is(err, context.Canceled) {
+				err = nil // being interrupted is no longer all there is to say
+			}
+			err = errors.Join(err, failed)
+		}
+	}()
 	bar := &out.Progress{}
 	if !e.Color { // records on a terminal would run over the bar
 		bar = e.Progress(p.total(), "consuming", false)
@@ -311,14 +319,21 @@ func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, 
 // commitTimeout bounds the last commit of a group's member.
 const commitTimeout = 5 * time.Second
 
-func commit(cl *kgo.Client, fl flags) {
+// commit commits what was written out and is not yet committed.
+func commit(cl *kgo.Client, fl flags) error {
 	if fl.group == "" {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	// A failed commit only means that these records are read again.
-	_ = cl.CommitMarkedOffsets(ctx)
+	err := cl.CommitMarkedOffsets(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %s", commitTimeout)
+	}
+	if err != nil {
+		return out.Hint(fmt.Errorf("the last offsets of group %s are not committed: %w", fl.group, err), "the last records will be read again")
+	}
+	return nil
 }
 
 // buffered is how much output is gathered before it is written, in bytes.
