@@ -205,7 +205,7 @@ func (b *Broker) bind(ctx context.Context) error {
 			if i > 0 && p == "0" {
 				p = port
 			}
-			d, err := b.openDoor(ctx, l.Name, net.JoinHostPort(host, p))
+			d, err := b.openDoor(ctx, l.Name, host, p)
 			if err != nil {
 				if i > 0 {
 					continue // ::1 beside 127.0.0.1 is not on every machine

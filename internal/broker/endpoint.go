@@ -9,13 +9,26 @@ import (
 )
 
 // Listening is one open listener.
-type Listening struct{ Name, Address string }
+type Listening struct {
+	Name    string
+	Host    string // as configured
+	Address string // as bound
+	// Advertised is what clients are told, "" when that is the address by which they came.
+	Advertised string
+}
 
 // Listening lists the open listeners, in the order of the settings.
 func (b *Broker) Listening() []Listening {
 	var all []Listening
 	for _, d := range b.doors {
-		all = append(all, Listening{d.name, d.ln.Addr().String()})
+		l := Listening{Name: d.name, Host: d.host, Address: d.ln.Addr().String()}
+		if e, set := b.config().Advertised(d.name); set {
+			if e.Port == 0 {
+				e.Port = int(b.boundPort(d.name))
+			}
+			l.Advertised = net.JoinHostPort(e.Host, strconv.Itoa(e.Port))
+		}
+		all = append(all, l)
 	}
 	return all
 }

@@ -18,6 +18,7 @@ const idleScan = 10 * time.Second
 type door struct {
 	b    *Broker
 	name string // listener name
+	host string // as configured
 	// authenticates says that clients have to say who they are before anything else.
 	authenticates bool
 	ln            net.Listener
@@ -29,13 +30,13 @@ type door struct {
 }
 
 // openDoor binds an address; accepting starts with run.
-func (b *Broker) openDoor(ctx context.Context, name, address string) (*door, error) {
+func (b *Broker) openDoor(ctx context.Context, name, host, port string) (*door, error) {
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", address)
+	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, fmt.Errorf("listener %s: %w", name, err)
 	}
-	return &door{b: b, name: name, ln: ln, conns: map[*conn]struct{}{}}, nil
+	return &door{b: b, name: name, host: host, ln: ln, conns: map[*conn]struct{}{}}, nil
 }
 
 // run accepts connections until the door closes.

@@ -15,9 +15,10 @@ import (
 
 // httpDoor serves /metrics, /healthz, /readyz and, when enabled, /debug/pprof.
 type httpDoor struct {
-	ln  net.Listener
-	srv *http.Server // nil until it serves
-	end chan struct{}
+	host string // as configured
+	ln   net.Listener
+	srv  *http.Server // nil until it serves
+	end  chan struct{}
 }
 
 // health tells whether the process is alive and whether it serves.
@@ -29,13 +30,13 @@ type health interface {
 }
 
 // bindHTTP binds an address; serving starts with serve.
-func bindHTTP(ctx context.Context, address string) (*httpDoor, error) {
+func bindHTTP(ctx context.Context, host, port string) (*httpDoor, error) {
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", address)
+	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
-	return &httpDoor{ln: ln}, nil
+	return &httpDoor{host: host, ln: ln}, nil
 }
 
 // serve answers until close; a failure while serving goes to failed.

@@ -11,7 +11,6 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -102,7 +101,7 @@ func (s *Server) bindHTTP(ctx context.Context) (err error) {
 		if i > 0 && p == "0" {
 			p = port
 		}
-		d, err := bindHTTP(ctx, net.JoinHostPort(host, p))
+		d, err := bindHTTP(ctx, host, p)
 		if err != nil {
 			if i > 0 {
 				continue
@@ -128,15 +127,15 @@ func (s *Server) fail(err error) {
 // Failed yields an error after which the server cannot go on.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Addr is the address of the first listener for clients.
-func (s *Server) Addr() string { return s.broker.Addr() }
+// Addr is an address at which this machine reaches the first listener for clients.
+func (s *Server) Addr() string { return reachable(s.broker.Addr()) }
 
-// HTTPAddr is the address of the HTTP door, "" when there is none.
+// HTTPAddr is an address at which this machine reaches the HTTP door, "" when there is none.
 func (s *Server) HTTPAddr() string {
 	if len(s.http) == 0 {
 		return ""
 	}
-	return s.http[0].ln.Addr().String()
+	return reachable(s.http[0].ln.Addr().String())
 }
 
 // Stop ends the node in order: no new connections, answers that are owed, flush,
@@ -169,27 +168,6 @@ func Run(ctx context.Context, opt Options) error {
 		opt.Log.Error("stopping after a failure", "why", failure)
 	}
 	return errors.Join(failure, s.Stop())
-}
-
-// banner says what listens where.
-func (s *Server) banner(dir string) {
-	w := s.opt.Banner
-	if w == nil {
-		return
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "leat %s (%s)\n", s.opt.Version, runtime.Version())
-	fmt.Fprintf(&b, "  data   %s\n", dir)
-	for _, l := range s.broker.Listening() {
-		fmt.Fprintf(&b, "  kafka  %s  %s\n", l.Address, l.Name)
-	}
-	for _, d := range s.http {
-		fmt.Fprintf(&b, "  http   http://%s  /metrics /healthz /readyz\n", d.ln.Addr())
-	}
-	fmt.Fprintf(&b, "  ready: leat topic create hello --bootstrap-server %s\n", s.broker.Addr())
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		s.opt.Log.Debug("banner not shown", "why", err)
-	}
 }
 
 // buildInfo is the constant metric that names the build.

@@ -180,7 +180,7 @@ func (failing) Healthy() error { return errors.New("log directory offline") }
 func (failing) Ready() error   { return errors.New("not serving") }
 
 func TestHealthOfANodeInTrouble(t *testing.T) {
-	d, err := bindHTTP(t.Context(), "127.0.0.1:0")
+	d, err := bindHTTP(t.Context(), "127.0.0.1", "0")
 	if err != nil {
 		t.Fatal(err)
 	}
