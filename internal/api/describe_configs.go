@@ -32,7 +32,7 @@ func handleDescribeConfigs(s *Server, r *Request) {
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = ask.ResourceType, ask.ResourceName
 		entries, code, why := s.describeResource(r, ask)
-		out.ErrorMessage = kmsg.StringPtr(why) // empty where nothing is wrong, as with Kafka
+		out.ErrorMessage = metadata.Message(why) // empty where nothing is wrong, as with Kafka
 		if code != nil {
 			out.ErrorCode = code.Code
 			resp.Resources = append(resp.Resources, out)

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +137,68 @@ func mutate(rng *rand.Rand, frame []byte) []byte {
 		}
 	}
 	return sized(f)
+}
+
+// TestLongestStrings: no answer holds a string that is too long for the protocol, for
+// the longest that a request can hold.
+func TestLongestStrings(t *testing.T) {
+	node := leattest.Start(t)
+	long := strings.Repeat("é", wire.MaxString/2)
+	for _, h := range api.Handlers() {
+		for v := h.Min; v <= h.Max; v++ {
+			for _, kind := range []int8{2, 4} { // of resource
+				req := kmsg.RequestForKey(h.Key.Int16())
+				req.SetVersion(v)
+				stretch(reflect.ValueOf(req).Elem(), long, kind)
+				switch req := req.(type) {
+				case *kmsg.FetchRequest:
+					req.MaxWaitMillis = 0
+				case *kmsg.JoinGroupRequest:
+					req.Group = fmt.Sprint("group-", kind, v) // one member has nobody to wait for
+				}
+				req.SetVersion(v)
+				p := dialAs(t, node, long)
+				if err := p.Send(p.Frame(req)); err != nil {
+					t.Fatal(err)
+				}
+				answer, err := p.ReceiveBytes(patience)
+				if err == nil {
+					checkAnswer(t, req, answer)
+				} else if !errors.Is(err, raw.ErrClosed) {
+					t.Errorf("%s version %d: %v", h.Key.Name(), v, err)
+				}
+				_ = p.Close()
+			}
+		}
+	}
+}
+
+// stretch fills a request with one long string wherever it has one.
+func stretch(v reflect.Value, long string, kind int8) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if t := v.Type().Field(i); t.IsExported() && t.Name != "Version" && t.Name != "UnknownTags" && t.Name != "MemberID" && t.Name != "TransactionID" {
+				stretch(v.Field(i), long, kind)
+			}
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		stretch(v.Elem(), long, kind)
+	case reflect.Slice:
+		if v.Type().Elem().Kind() != reflect.Uint8 {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+			stretch(v.Index(0), long, kind)
+		}
+	case reflect.String:
+		v.SetString(long)
+	case reflect.Int8:
+		v.SetInt(int64(kind))
+	case reflect.Int16:
+		v.SetInt(-1) // acks
+	case reflect.Int32, reflect.Int64:
+		v.SetInt(10_000)
+	}
 }
 
 // tooMuch says whether a frame rightly makes so many partitions that the test's disk

@@ -251,7 +251,7 @@ func producePartition(a *produced) kmsg.ProduceResponseTopicPartition {
 	}
 	p.ErrorCode = a.Err.Code
 	if a.Cause != nil {
-		p.ErrorMessage = kmsg.StringPtr(a.Cause.Error())
+		p.ErrorMessage = metadata.Message(a.Cause.Error())
 	}
 	var bad *record.RecordErrors
 	if errors.As(a.Cause, &bad) {

@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/hex"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -111,7 +112,7 @@ func (t *turn) joinNew(g *group, r Join, protocols []protocol) {
 	if req.InstanceID != nil {
 		prefix = *req.InstanceID
 	}
-	id := prefix + "-" + uuid(t.rand)
+	id := memberID(prefix, uuid(t.rand))
 	if req.InstanceID != nil {
 		if old, ok := g.members.static[*req.InstanceID]; ok {
 			t.replaceStatic(g, g.members.get(old), id, r, protocols)
@@ -129,6 +130,18 @@ func (t *turn) joinNew(g *group, r Join, protocols []protocol) {
 		return
 	}
 	t.joinMember(g, id, r, protocols)
+}
+
+// maxString is what a string of the protocol, and of a record, can hold.
+const maxString = 1<<15 - 1
+
+// memberID is what a client is called, and which of its members this is. Of a name that
+// leaves no room the end is cut.
+func memberID(name, which string) string {
+	if room := maxString - len(which) - len("-"); len(name) > room {
+		name = strings.ToValidUTF8(name[:room], "")
+	}
+	return name + "-" + which
 }
 
 // joinMember adds a member and parks its join. Its session is not the client's yet,

@@ -3,6 +3,7 @@ package metadata
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -33,11 +34,21 @@ func code(err error) (int16, *string) {
 	case err == nil:
 		return 0, nil
 	case errors.As(err, &r):
-		return r.kind.Code, &r.text
+		return r.kind.Code, Message(r.text)
 	case errors.Is(err, config.ErrInvalid):
-		text := err.Error()
-		return kerr.InvalidConfig.Code, &text
+		return kerr.InvalidConfig.Code, Message(err.Error())
 	}
-	text := err.Error()
-	return kerr.UnknownServerError.Code, &text
+	return kerr.UnknownServerError.Code, Message(err.Error())
+}
+
+// maxMessage bounds a message: those that quote a request could else be longer than a
+// string of the protocol, whose length would then read as null.
+const maxMessage = 4 << 10
+
+// Message is a text as a response carries it; what is too long is cut.
+func Message(text string) *string {
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	return &text
 }
