@@ -14,11 +14,11 @@ import (
 	"github.com/leat-stream/leat/internal/schema"
 )
 
-// Limits of what configs may take in every broker's memory, in bytes. Kafka has
-// none of its own but the size of a request.
+// Limits of what configs may take in every broker's memory, in bytes: what a string of
+// the protocol can hold, also after many appends, so that it can be described.
 const (
-	maxConfigValue  = 256 << 10
-	maxResourceName = 32 << 10
+	maxConfigValue  = 1<<15 - 1
+	maxResourceName = 1<<15 - 1
 )
 
 // alteration is what a request wants of one resource, in either API.
@@ -372,7 +372,7 @@ func (c *Controller) minISRRecords(res Resource, old, now map[string]string) []s
 // checkSizes holds configs to what metadata may carry.
 func checkSizes(configs map[string]string) error {
 	for key, value := range configs {
-		if len(key)+len(value) > maxConfigValue {
+		if max(len(key), len(value)) > maxConfigValue {
 			return refuse(kerr.InvalidConfig, "The value of %.64s is longer than %d bytes.", key, maxConfigValue)
 		}
 	}

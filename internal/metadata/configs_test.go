@@ -81,7 +81,7 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 		{"twice", topic, []op{{"retention.ms", opSet, str("1")}, {"retention.ms", opDelete, nil}}, kerr.InvalidRequest, "duplicate", nil},
 		{"unknown operation", topic, []op{{"retention.ms", 4, str("1")}}, kerr.InvalidRequest, "", nil},
 		{"negative operation", topic, []op{{"retention.ms", -1, str("1")}}, kerr.InvalidRequest, "", nil},
-		{"huge", topic, []op{{"retention.ms", opSet, str(strings.Repeat("1", maxConfigValue))}}, kerr.InvalidConfig, "", nil},
+		{"huge", topic, []op{{"retention.ms", opSet, str(strings.Repeat("1", maxConfigValue+1))}}, kerr.InvalidConfig, "", nil},
 		{"no such topic", Resource{ResourceTopic, "x"}, []op{{"retention.ms", opSet, str("1")}}, kerr.UnknownTopicOrPartition, "", nil},
 		{"bad config before no topic", Resource{ResourceTopic, "x"}, []op{{"no.such", opSet, str("1")}}, kerr.InvalidConfig, "", nil},
 		{"bad topic name", Resource{ResourceTopic, "a b"}, []op{{"retention.ms", opSet, str("1")}}, kerr.InvalidTopicException, "", nil},
@@ -196,6 +196,23 @@ func TestAlterConfigsLimit(t *testing.T) {
 	}
 	if got := k.alterOne(1, Resource{ResourceBroker, ""}, ops...); got.ErrorCode != kerr.PolicyViolation.Code {
 		t.Errorf("got %d", got.ErrorCode)
+	}
+}
+
+// TestAppendsStayAString: a list grows to what a string of the protocol can hold.
+func TestAppendsStayAString(t *testing.T) {
+	k := newCluster(t, 1)
+	k.mustCreate(topicAsk("t", 1, 1))
+	const list = "leader.replication.throttled.replicas"
+	topic, half := Resource{ResourceTopic, "t"}, strings.Repeat("1", 20_000)
+	if got := k.alterOne(1, topic, op{list, opAppend, str("1:" + half)}); got.ErrorCode != 0 {
+		t.Fatalf("got %d %s", got.ErrorCode, deref(got.ErrorMessage))
+	}
+	if got := k.alterOne(1, topic, op{list, opAppend, str("2:" + half)}); got.ErrorCode != kerr.InvalidConfig.Code {
+		t.Errorf("got %d", got.ErrorCode)
+	}
+	if n := len(k.img().Config(ResourceTopic, "t")[list]); n > 1<<15-1 {
+		t.Errorf("%d bytes", n)
 	}
 }
 

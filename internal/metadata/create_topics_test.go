@@ -50,7 +50,7 @@ func TestCreateTopics(t *testing.T) {
 		{"overflow", topicAsk("t", 1<<31-1, 1), kerr.PolicyViolation, ""},
 		{"unknown config", topicAsk("t", 1, 1, [2]string{"no.such", "1"}), kerr.InvalidConfig, "no.such"},
 		{"bad config", topicAsk("t", 1, 1, [2]string{"retention.ms", "x"}), kerr.InvalidConfig, "retention.ms"},
-		{"huge config", topicAsk("t", 1, 1, [2]string{"retention.ms", strings.Repeat("1", maxConfigValue)}), kerr.InvalidConfig, ""},
+		{"huge config", topicAsk("t", 1, 1, [2]string{"retention.ms", strings.Repeat("1", maxConfigValue+1)}), kerr.InvalidConfig, ""},
 		{"null config", null, kerr.InvalidConfig, "Null value"},
 		{"config before replicas", topicAsk("t", 1, 0, [2]string{"no.such", "1"}), kerr.InvalidConfig, ""},
 		{"assigned with count", withCount, kerr.InvalidRequest, "numPartitions"},
