@@ -41,7 +41,7 @@ func (s *Server) mayConfig(r *Request, op kmsg.ACLOperation, t kmsg.ConfigResour
 			return kerr.GroupAuthorizationFailed
 		}
 	default:
-		if !s.Allowed(r, op, kmsg.ACLResourceTypeCluster, "kafka-cluster") {
+		if !s.onCluster(r, op) {
 			return kerr.ClusterAuthorizationFailed
 		}
 	}

@@ -30,8 +30,8 @@ type Handler struct {
 	// Early: the next request on the connection may start before this one is
 	// answered (its own effects are in order by the time the handler returns).
 	Early bool
-	// Needs lists the operations a principal must be allowed, for the docs and for
-	// the test that every handler asks.
+	// Needs lists the operations that the handler asks for (Server.Allowed), some
+	// instead of others. A test holds it against what is asked.
 	Needs []Need
 	// NotDone says what of the API is missing, for docs/compatibility.md; empty when whole.
 	NotDone string

@@ -9,7 +9,7 @@ import (
 // partitions serve on this broker.
 var _ = register(Handler{
 	Key:    kmsg.CreateTopics,
-	Needs:  []Need{{kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic}},
+	Needs:  []Need{{kmsg.ACLOperationCreate, kmsg.ACLResourceTypeCluster}, {kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic}},
 	Handle: handleCreateTopics,
 })
 
@@ -18,7 +18,7 @@ func handleCreateTopics(s *Server, r *Request) {
 	var denied []kmsg.CreateTopicsResponseTopic
 	allowed := req.Topics[:0:0]
 	for _, t := range req.Topics {
-		if s.Allowed(r, kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic, t.Topic) {
+		if s.mayCreate(r, t.Topic) {
 			allowed = append(allowed, t)
 			continue
 		}
@@ -37,6 +37,11 @@ func handleCreateTopics(s *Server, r *Request) {
 		}
 		return resp
 	})
+}
+
+// mayCreate: who may create in the cluster may create every topic.
+func (s *Server) mayCreate(r *Request, topic string) bool {
+	return s.onCluster(r, kmsg.ACLOperationCreate) || s.Allowed(r, kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic, topic)
 }
 
 func createTopicFailed(name string, code *kerr.Error) kmsg.CreateTopicsResponseTopic {

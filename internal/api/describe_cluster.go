@@ -51,7 +51,15 @@ func handleDescribeCluster(s *Server, r *Request) {
 		resp.Brokers = append(resp.Brokers, out)
 	}
 	if req.IncludeClusterAuthorizedOperations {
-		resp.ClusterAuthorizedOperations = clusterOperations
+		resp.ClusterAuthorizedOperations = s.clusterOperations(r)
 	}
 	r.Reply(resp)
+}
+
+// clusterOperations are the operations on the cluster, for those who may describe it.
+func (s *Server) clusterOperations(r *Request) int32 {
+	if !s.onCluster(r, kmsg.ACLOperationDescribe) {
+		return 0
+	}
+	return s.operations(r, kmsg.ACLResourceTypeCluster, clusterName, clusterOperations)
 }

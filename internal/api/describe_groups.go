@@ -19,8 +19,8 @@ var _ = register(Handler{
 })
 
 // groupOperations are those that exist for a group (KIP-430).
-var groupOperations = operations(kmsg.ACLOperationRead, kmsg.ACLOperationDelete, kmsg.ACLOperationDescribe,
-	kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs)
+var groupOperations = []kmsg.ACLOperation{kmsg.ACLOperationRead, kmsg.ACLOperationDelete, kmsg.ACLOperationDescribe,
+	kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs}
 
 func handleDescribeGroups(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.DescribeGroupsRequest)
@@ -38,7 +38,7 @@ func handleDescribeGroups(s *Server, r *Request) {
 				out.Group, out.ErrorCode = id, code.Code
 			}
 			if r.Version >= 3 && req.IncludeAuthorizedOperations && out.ErrorCode == 0 {
-				out.AuthorizedOperations = groupOperations
+				out.AuthorizedOperations = s.operations(r, kmsg.ACLResourceTypeGroup, id, groupOperations)
 			}
 			if !s.grow(r, groupMemory(out)) {
 				over.Store(true)

@@ -21,7 +21,7 @@ var _ = register(Handler{
 func handleDescribeLogDirs(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.DescribeLogDirsRequest)
 	resp := kmsg.NewPtrDescribeLogDirsResponse()
-	if !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeCluster, "kafka-cluster") {
+	if !s.onCluster(r, kmsg.ACLOperationDescribe) {
 		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
 		r.Reply(resp)
 		return

@@ -51,7 +51,7 @@ func handleDescribeTopicPartitions(s *Server, r *Request) {
 				code = kerr.InvalidTopicException
 			}
 			resp.Topics = append(resp.Topics, undescribed(name, code))
-			resp.Topics[len(resp.Topics)-1].AuthorizedOperations = topicOperations
+			resp.Topics[len(resp.Topics)-1].AuthorizedOperations = s.operations(r, kmsg.ACLResourceTypeTopic, name, topicOperations)
 			continue
 		}
 		first := 0
@@ -59,7 +59,9 @@ func handleDescribeTopicPartitions(s *Server, r *Request) {
 			first = min(int(req.Cursor.Partition), len(t.Partitions))
 		}
 		page := t.Partitions[first:min(len(t.Partitions), first+left)]
-		resp.Topics = append(resp.Topics, describedTopic(img, t, page))
+		out := describedTopic(img, t, page)
+		out.AuthorizedOperations = s.operations(r, kmsg.ACLResourceTypeTopic, name, topicOperations)
+		resp.Topics = append(resp.Topics, out)
 		left -= len(page)
 		if first+len(page) < len(t.Partitions) {
 			resp.NextCursor = cursor(name, int32(first+len(page)))
@@ -99,7 +101,7 @@ func undescribed(name string, code *kerr.Error) kmsg.DescribeTopicPartitionsResp
 
 func describedTopic(img *metadata.Image, t *metadata.Topic, page []*metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopic {
 	out := kmsg.NewDescribeTopicPartitionsResponseTopic()
-	out.Topic, out.TopicID, out.IsInternal, out.AuthorizedOperations = kmsg.StringPtr(t.Name), t.ID, t.Internal(), topicOperations
+	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, t.Internal()
 	for _, p := range page {
 		out.Partitions = append(out.Partitions, topicPartition(img, p))
 	}

@@ -59,15 +59,56 @@ func handleFetch(s *Server, r *Request) {
 		MaxWait:       time.Duration(req.MaxWaitMillis) * time.Millisecond,
 		ReadCommitted: req.IsolationLevel == 1,
 	}
-	parts := make([]replica.FetchPart, len(fc.parts))
-	for i, p := range fc.parts {
-		parts[i] = p.FetchPart
+	parts, denied := s.fetchable(r, fc)
+	if denied != nil {
+		limits.MaxWait = 0 // an error does not wait
 	}
 	fc.committed = limits.ReadCommitted
 	op := s.Replicas.Fetch(parts, limits, func(op *replica.FetchOp) {
-		r.ReplyRaw(func() Output { return s.answerFetch(r, fc, op.Collect()) })
+		r.ReplyRaw(func() Output { return s.answerFetch(r, fc, withDenied(op.Collect(), denied)) })
 	})
 	r.OnCancel(op.Cancel)
+}
+
+// fetchable lists the partitions that the principal may read; denied, nil when there
+// are none, says which of the context's it may not. A topic that nobody knows is no
+// secret: its error comes from the replicas.
+func (s *Server) fetchable(r *Request, fc *fetchContext) (parts []replica.FetchPart, denied []bool) {
+	parts = make([]replica.FetchPart, 0, len(fc.parts))
+	img := s.Image()
+	for i, p := range fc.parts {
+		if s.Authorize != nil {
+			name := p.Ref.Topic
+			if t := img.TopicByID(p.Ref.TopicID); name == "" && t != nil {
+				name = t.Name
+			}
+			if name != "" && !s.Allowed(r, kmsg.ACLOperationRead, kmsg.ACLResourceTypeTopic, name) {
+				if denied == nil {
+					denied = make([]bool, len(fc.parts))
+				}
+				denied[i] = true
+				continue
+			}
+		}
+		parts = append(parts, p.FetchPart)
+	}
+	return parts, denied
+}
+
+// withDenied puts what was not even looked at between the results.
+func withDenied(got []replica.Fetched, denied []bool) []replica.Fetched {
+	if denied == nil {
+		return got
+	}
+	all := make([]replica.Fetched, len(denied))
+	for i := range all {
+		if denied[i] {
+			all[i] = replica.Fetched{Err: kerr.TopicAuthorizationFailed, HighWatermark: -1, LastStable: -1, LogStart: -1}
+			continue
+		}
+		all[i], got = got[0], got[1:]
+	}
+	return all
 }
 
 // refuseFollower answers a fetch of another broker: none belongs to this cluster, so

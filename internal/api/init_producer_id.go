@@ -32,7 +32,7 @@ func handleInitProducerID(s *Server, r *Request) {
 	case (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		fail(kerr.InvalidRequest)
 		return
-	case !s.Allowed(r, kmsg.ACLOperationIdempotentWrite, kmsg.ACLResourceTypeCluster, "kafka-cluster"):
+	case !s.onCluster(r, kmsg.ACLOperationIdempotentWrite):
 		fail(kerr.ClusterAuthorizationFailed)
 		return
 	}

@@ -34,7 +34,7 @@ func handleListConfigResources(s *Server, r *Request) {
 	case len(types) == 0:
 		types = listedResources
 	}
-	if !s.Allowed(r, kmsg.ACLOperationDescribeConfigs, kmsg.ACLResourceTypeCluster, "kafka-cluster") {
+	if !s.onCluster(r, kmsg.ACLOperationDescribeConfigs) {
 		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
 		r.Reply(resp)
 		return

@@ -63,7 +63,7 @@ func (s *Server) listedGroups(r *Request, found [][]kmsg.ListGroupsResponseGroup
 			return resp
 		}
 	}
-	all := s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeCluster, "kafka-cluster")
+	all := s.onCluster(r, kmsg.ACLOperationDescribe)
 	for _, groups := range found {
 		for _, g := range groups {
 			if all || s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, g.Group) {

@@ -14,9 +14,13 @@ import (
 // exist is created when both the client and auto.create.topics.enable allow it; the
 // answer then waits for the creation, so that first use needs no retry.
 var _ = register(Handler{
-	Key:    kmsg.Metadata,
-	Early:  true,
-	Needs:  []Need{{kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic}, {kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic}},
+	Key:   kmsg.Metadata,
+	Early: true,
+	Needs: []Need{
+		{kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic},
+		{kmsg.ACLOperationCreate, kmsg.ACLResourceTypeCluster}, {kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic},
+		{kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeCluster}, // its operations, not its brokers
+	},
 	Handle: handleMetadata,
 })
 
@@ -34,13 +38,15 @@ func handleMetadata(s *Server, r *Request) {
 		}
 	}
 	req.Topics = onceEach(req.Topics)
-	missing := s.toCreate(r, req)
+	missing, failed := s.toCreate(r, req)
 	if len(missing) == 0 {
-		r.ReplyLater(func() kmsg.Response { return s.metadata(r, req, nil) })
+		r.ReplyLater(func() kmsg.Response { return s.metadata(r, req, failed) })
 		return
 	}
 	s.Controller(&metadata.AutoCreateTopics{Context: s.context(r), Names: missing}, func(body any, err error) {
-		failed := map[string]*kerr.Error{}
+		if err != nil { // the client is told that there is no such topic, and asks again
+			s.Log.Warn("topics not created by their first use", "topics", len(missing), "why", err)
+		}
 		if created, ok := body.(*kmsg.CreateTopicsResponse); ok && err == nil {
 			for _, t := range created.Topics {
 				if e := kerr.TypedErrorForCode(t.ErrorCode); e != nil && e != kerr.TopicAlreadyExists {
@@ -52,23 +58,28 @@ func handleMetadata(s *Server, r *Request) {
 	})
 }
 
-// toCreate lists the topics that the request brings into being.
-func (s *Server) toCreate(r *Request, req *kmsg.MetadataRequest) []string {
+// toCreate lists the topics that the request brings into being, and says why others
+// are not made.
+func (s *Server) toCreate(r *Request, req *kmsg.MetadataRequest) (missing []string, failed map[string]*kerr.Error) {
+	failed = map[string]*kerr.Error{}
 	if !s.Config().Bool(config.AutoCreateTopicsEnable) || (r.Version >= 4 && !req.AllowAutoTopicCreation) {
-		return nil
+		return nil, failed
 	}
 	img := s.Image()
-	var missing []string
 	for i := range req.Topics {
 		name := req.Topics[i].Topic
 		if name == nil || img.Topic(*name) != nil || metadata.CheckTopicName(*name) != nil {
 			continue
 		}
-		if s.Allowed(r, kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic, *name) {
+		switch {
+		case !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, *name): // is not even told that it is missing
+		case s.mayCreate(r, *name):
 			missing = append(missing, *name)
+		default:
+			failed[*name] = kerr.TopicAuthorizationFailed
 		}
 	}
-	return missing
+	return missing, failed
 }
 
 // onceEach drops topics that are asked for a second time.
@@ -131,7 +142,7 @@ func (s *Server) metadata(r *Request, req *kmsg.MetadataRequest, failed map[stri
 	resp := s.metadataBase(r)
 	img := s.Image()
 	if req.IncludeClusterAuthorizedOperations {
-		resp.AuthorizedOperations = clusterOperations
+		resp.AuthorizedOperations = s.clusterOperations(r)
 	}
 	if req.Topics == nil || (r.Version == 0 && len(req.Topics) == 0) {
 		for t := range img.Topics() {
@@ -158,6 +169,9 @@ func (s *Server) metadataAsked(r *Request, img *metadata.Image, ask *kmsg.Metada
 			none.ErrorCode = kerr.UnknownTopicID.Code
 			return none
 		}
+	} else if !s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, *ask.Topic) {
+		none.ErrorCode = kerr.TopicAuthorizationFailed.Code // whether it exists or not
+		return none
 	} else if t = img.Topic(*ask.Topic); t == nil {
 		switch e := failed[*ask.Topic]; {
 		case e != nil:
@@ -180,7 +194,7 @@ func (s *Server) metadataTopic(r *Request, img *metadata.Image, t *metadata.Topi
 	mt := kmsg.NewMetadataResponseTopic()
 	mt.Topic, mt.TopicID, mt.IsInternal = kmsg.StringPtr(t.Name), t.ID, t.Internal()
 	if ops {
-		mt.AuthorizedOperations = topicOperations
+		mt.AuthorizedOperations = s.operations(r, kmsg.ACLResourceTypeTopic, t.Name, topicOperations)
 	}
 	mt.Partitions = make([]kmsg.MetadataResponseTopicPartition, 0, len(t.Partitions))
 	for _, p := range t.Partitions {
@@ -208,19 +222,10 @@ func visibleLeader(img *metadata.Image, p *metadata.Partition) int32 {
 	return p.Leader
 }
 
-// Bit sets of the operations that exist for a resource (KIP-430): what a principal
-// may do where everything is allowed.
+// The operations that exist for a resource (KIP-430).
 var (
-	clusterOperations = operations(kmsg.ACLOperationCreate, kmsg.ACLOperationAlter, kmsg.ACLOperationDescribe,
-		kmsg.ACLOperationClusterAction, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs, kmsg.ACLOperationIdempotentWrite)
-	topicOperations = operations(kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationCreate, kmsg.ACLOperationDelete,
-		kmsg.ACLOperationAlter, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs)
+	clusterOperations = []kmsg.ACLOperation{kmsg.ACLOperationCreate, kmsg.ACLOperationAlter, kmsg.ACLOperationDescribe,
+		kmsg.ACLOperationClusterAction, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs, kmsg.ACLOperationIdempotentWrite}
+	topicOperations = []kmsg.ACLOperation{kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationCreate, kmsg.ACLOperationDelete,
+		kmsg.ACLOperationAlter, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs}
 )
-
-func operations(ops ...kmsg.ACLOperation) int32 {
-	bits := int32(0)
-	for _, o := range ops {
-		bits |= 1 << o
-	}
-	return bits
-}

@@ -31,6 +31,8 @@ type Server struct {
 	Endpoint func(c *Conn, broker *metadata.Broker) (host string, port int32, ok bool)
 	// ProducerIDs hands out producer ids; done is called once.
 	ProducerIDs func(done func(id int64, err error))
+	// Authorize says whether a principal may do op on a resource; nil admits everybody.
+	Authorize func(c *Conn, op kmsg.ACLOperation, resource kmsg.ACLResourceType, name string) bool
 	// Budget bounds the memory of requests and answers under way, in bytes.
 	Budget *Budget
 
@@ -99,5 +101,24 @@ func (s *Server) Serve(c *Conn, frame []byte, r *Request, done func(Answer)) Ver
 // control lists come with the security issue; until then a listener either admits
 // everyone or does not open.
 func (s *Server) Allowed(r *Request, op kmsg.ACLOperation, resource kmsg.ACLResourceType, name string) bool {
-	return true
+	return s.Authorize == nil || s.Authorize(r.Conn, op, resource, name)
+}
+
+// onCluster is Allowed for an operation on the cluster itself.
+func (s *Server) onCluster(r *Request, op kmsg.ACLOperation) bool {
+	return s.Allowed(r, op, kmsg.ACLResourceTypeCluster, clusterName)
+}
+
+// clusterName is the only resource of the cluster type.
+const clusterName = "kafka-cluster"
+
+// operations are the bits of those of ops that the principal may do (KIP-430).
+func (s *Server) operations(r *Request, resource kmsg.ACLResourceType, name string, ops []kmsg.ACLOperation) int32 {
+	bits := int32(0)
+	for _, op := range ops {
+		if s.Allowed(r, op, resource, name) {
+			bits |= 1 << op
+		}
+	}
+	return bits
 }
