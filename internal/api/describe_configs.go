@@ -115,6 +115,8 @@ func (s *Server) describeResource(r *Request, ask *kmsg.DescribeConfigsRequestRe
 			return invalid("the name of the client metrics subscription is empty")
 		}
 		return cfg.DescribeClientMetrics(img.Config(metadata.ResourceClientMetrics, name)), nil, ""
+	case kmsg.ConfigResourceTypeBrokerLogger:
+		return invalid("the levels of broker loggers cannot be asked for or changed yet; leat.log.level sets the one there is, at the start")
 	}
 	return invalid("resource type %d cannot be described", ask.ResourceType)
 }

@@ -177,3 +177,30 @@ func TestTopicDeletionDisabled(t *testing.T) {
 		t.Error("it is gone")
 	}
 }
+
+// TestBrokerLoggers: they come later, and whoever asks is told so, and what there is.
+func TestBrokerLoggers(t *testing.T) {
+	p := dial(t, leattest.Start(t))
+	check := func(api string, code int16, message *string) {
+		t.Helper()
+		want(t, api, code, kerr.InvalidRequest)
+		if message == nil || !strings.Contains(*message, "loggers") || !strings.Contains(*message, "leat.log.level") {
+			t.Errorf("%s says %q", api, *message)
+		}
+	}
+	describe := kmsg.NewPtrDescribeConfigsRequest()
+	describe.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBrokerLogger, ResourceName: "1"}}
+	described := ask[*kmsg.DescribeConfigsResponse](p, 4, describe).Resources[0]
+	check("DescribeConfigs", described.ErrorCode, described.ErrorMessage)
+	level := "DEBUG"
+	change := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	change.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBrokerLogger, ResourceName: "1",
+		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "root", Value: &level}}}}
+	changed := ask[*kmsg.IncrementalAlterConfigsResponse](p, 1, change).Resources[0]
+	check("IncrementalAlterConfigs", changed.ErrorCode, changed.ErrorMessage)
+	replace := kmsg.NewPtrAlterConfigsRequest()
+	replace.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBrokerLogger, ResourceName: "1",
+		Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "root", Value: &level}}}}
+	replaced := ask[*kmsg.AlterConfigsResponse](p, 2, replace).Resources[0]
+	check("AlterConfigs", replaced.ErrorCode, replaced.ErrorMessage)
+}

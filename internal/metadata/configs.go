@@ -188,7 +188,7 @@ func (c *Controller) checkResource(ctx Context, res Resource) error {
 			return refuse(kerr.BrokerIDNotRegistered, "No broker with id %d found.", id)
 		}
 	case ResourceBrokerLogger:
-		return refuse(kerr.InvalidRequest, "Loggers cannot be changed at run time: broker logger resources are not built.")
+		return refuse(kerr.InvalidRequest, "The levels of broker loggers cannot be asked for or changed yet; leat.log.level sets the one there is, at the start.")
 	case ResourceClientMetrics:
 		if res.Name == "" {
 			return refuse(kerr.InvalidRequest, "Subscription name can't be empty")

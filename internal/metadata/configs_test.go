@@ -100,7 +100,7 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 		{"bad group value", group, []op{{"consumer.session.timeout.ms", opSet, str("1")}}, kerr.InvalidConfig, "", nil},
 		{"unknown group key", group, []op{{"no.such", opSet, str("1")}}, kerr.InvalidConfig, "", nil},
 		{"default group", Resource{ResourceGroup, ""}, nil, kerr.InvalidRequest, "", nil},
-		{"logger", Resource{ResourceBrokerLogger, "1"}, []op{{"x", opSet, str("INFO")}}, kerr.InvalidRequest, "not built", nil},
+		{"logger", Resource{ResourceBrokerLogger, "1"}, []op{{"x", opSet, str("INFO")}}, kerr.InvalidRequest, "leat.log.level", nil},
 		{"client metrics", Resource{ResourceClientMetrics, "s"}, []op{{"interval.ms", opSet, str("1000")}}, nil, "", map[string]string{"interval.ms": "1000"}},
 		{"unknown client metrics", Resource{ResourceClientMetrics, "s"}, []op{{"no.such", opSet, str("1")}}, kerr.InvalidRequest, "", nil},
 		{"client metrics without name", Resource{ResourceClientMetrics, ""}, nil, kerr.InvalidRequest, "", nil},
