@@ -68,6 +68,7 @@ type Broker struct {
 	seed    func() uint64
 	nodeID  int32
 	limits  limits
+	shares  OpenFiles
 	metrics *metrics
 	frames  *frames
 	connIDs atomic.Uint64
@@ -135,7 +136,8 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 			idle:               config.Millis(cfg, config.ConnectionsMaxIdleMs),
 		},
 	}
-	b.gate.byAddr = map[netip.Addr]int{}
+	b.shares = ShareOpenFiles(cfg, opt.OpenFiles)
+	b.gate.byAddr, b.gate.files = map[netip.Addr]int{}, b.shares.Connections
 	b.dirDown = make(chan struct{}, 1)
 	b.opening.damaged = map[log.LogID]log.Recovered{}
 	b.cfg.Store(cfg)
@@ -247,7 +249,7 @@ func (b *Broker) openDir() error {
 	b.dir, err = log.OpenDir(log.DirOptions{
 		FS: b.opt.FS, Clock: b.clock, Path: b.opt.DataDir, Rand: env.NewRand(b.seed()),
 		ClusterID: cluster, NodeID: b.nodeID, BootID: b.boot,
-		MaxOpenFiles:    openSegments(cfg, b.opt.OpenFiles),
+		MaxOpenFiles:    b.shares.Segments,
 		RecoveryThreads: cfg.Int(config.NumRecoveryThreadsPerDataDir),
 		CheckpointBytes: cfg.Long(config.LeatCheckpointBytes),
 		CheckpointEvery: max(config.Millis(cfg, config.LogFlushOffsetCheckpointIntervalMs), time.Millisecond),
@@ -287,18 +289,6 @@ func room(fsys env.FS, dir string, fresh bool) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %d bytes are free, a start needs %d", syscall.ENOSPC, u.Free, need)
-}
-
-// openSegments is how many segment files may be kept open: half of what the process
-// may open, unless leat.open.files.max says.
-func openSegments(cfg *config.Config, limit uint64) int {
-	if n := cfg.Int(config.LeatOpenFilesMax); n > 0 {
-		return n
-	}
-	if limit == 0 {
-		return 512
-	}
-	return int(min(limit/2, 100_000))
 }
 
 // dataDirError says in one line why the data directory cannot be used.

@@ -13,6 +13,7 @@ import (
 
 // gate counts connections over all listeners, and says who may come in.
 type gate struct {
+	files  int // the most connections, by the limit of open files, where max.connections is not given
 	mu     sync.Mutex
 	total  int
 	byAddr map[netip.Addr]int
@@ -30,11 +31,15 @@ func (g *gate) enter(cfg *config.Config, from netip.Addr) (refused string) {
 			}
 		}
 	}
+	all, by := g.files, string(config.MaxConnections)+" (unset: by the limit of open files)"
+	if cfg.IsSet(string(config.MaxConnections)) {
+		all, by = cfg.Int(config.MaxConnections), string(config.MaxConnections)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.total >= cfg.Int(config.MaxConnections):
-		return string(config.MaxConnections)
+	case g.total >= all:
+		return by
 	case g.byAddr[from] >= limit:
 		return string(config.MaxConnectionsPerIp)
 	}

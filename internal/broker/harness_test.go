@@ -33,6 +33,7 @@ type node struct {
 	clock *env.VirtualClock
 	dir   string
 	boot  string
+	files uint64 // limit of open files
 	sets  []string
 	reg   *prometheus.Registry
 	b     *Broker
@@ -102,7 +103,7 @@ func (n *node) options() Options {
 	n.dead = dead
 	return Options{
 		Config: cfg, Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		FS: n.fs, Clock: n.clock, Metrics: n.reg, DataDir: n.dir, BootID: n.boot,
+		FS: n.fs, Clock: n.clock, Metrics: n.reg, DataDir: n.dir, BootID: n.boot, OpenFiles: n.files,
 		Failed: func(err error) {
 			if !dead.Load() {
 				n.t.Errorf("the broker failed: %v", err)
@@ -282,6 +283,27 @@ func (c *client) createTopic(name string, configs ...string) {
 	req.Topics = append(req.Topics, topic)
 	resp := c.ask(req).(*kmsg.CreateTopicsResponse)
 	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// alter sets one config of a resource; without a value it is deleted.
+func (c *client) alter(kind kmsg.ConfigResourceType, resource, setting string) {
+	c.t.Helper()
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Version = 1
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kind, resource
+	cfg := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	name, value, set := strings.Cut(setting, "=")
+	cfg.Name, cfg.Op = name, kmsg.IncrementalAlterConfigOpDelete
+	if set {
+		cfg.Value, cfg.Op = &value, kmsg.IncrementalAlterConfigOpSet
+	}
+	r.Configs = append(r.Configs, cfg)
+	req.Resources = append(req.Resources, r)
+	resp := c.ask(req).(*kmsg.IncrementalAlterConfigsResponse)
+	if err := kerr.ErrorForCode(resp.Resources[0].ErrorCode); err != nil {
 		c.t.Fatal(err)
 	}
 }

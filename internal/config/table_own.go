@@ -17,7 +17,7 @@ var ownSettings = []Def{
 	{Name: "leat.log.level", Type: String, Default: "info", Check: words("debug", "info", "warn", "error"),
 		Doc: "The least severe log messages that are written: debug, info, warn, error."},
 	{Name: "leat.open.files.max", Type: Int, Default: "0", Check: atLeast(0),
-		Doc: "The most segment files that are held open; the least used ones are closed and opened again when needed. 0 is half of the process's limit of open files."},
+		Doc: "The most segment files that are held open; the least used ones are closed and opened again when needed. 0 is nearly half of the process's limit of open files."},
 	{Name: "leat.unauthenticated.request.max.bytes", Type: Int, Default: "65536", Check: atLeast(1024),
 		Doc: "The largest request of a connection that still has to authenticate."},
 	{Name: "pprof.enable", Type: Boolean, Default: "false",

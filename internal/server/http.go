@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,14 +31,14 @@ type health interface {
 	Ready() error
 }
 
-// bindHTTP binds an address; serving starts with serve.
-func bindHTTP(ctx context.Context, host, port string) (*httpDoor, error) {
+// bindHTTP binds an address for at most so many connections; serving starts with serve.
+func bindHTTP(ctx context.Context, host, port string, connections int) (*httpDoor, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
-	return &httpDoor{host: host, ln: ln}, nil
+	return &httpDoor{host: host, ln: &bounded{Listener: ln, most: int64(connections)}}, nil
 }
 
 // serve answers until close; a failure while serving goes to failed.
@@ -83,4 +85,37 @@ func probe(check func() error) http.HandlerFunc {
 		}
 		fmt.Fprintln(w, "ok")
 	}
+}
+
+// bounded closes connections beyond a number at once: the HTTP door may not use up the
+// files that clients and segments need.
+type bounded struct {
+	net.Listener
+	most int64
+	open atomic.Int64
+}
+
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		c, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if b.open.Add(1) <= b.most {
+			return &counted{Conn: c, left: sync.OnceFunc(func() { b.open.Add(-1) })}, nil
+		}
+		b.open.Add(-1)
+		c.Close()
+	}
+}
+
+// counted tells once that a connection is closed.
+type counted struct {
+	net.Conn
+	left func()
+}
+
+func (c *counted) Close() error {
+	c.left()
+	return c.Conn.Close()
 }

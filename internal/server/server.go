@@ -24,6 +24,9 @@ import (
 // stopGrace is how long answers that are owed may take to leave at a stop.
 const stopGrace = 1200 * time.Millisecond
 
+// lowOpenFiles is a limit of open files that an operator should raise.
+const lowOpenFiles = 1024
+
 // Options of a server.
 type Options struct {
 	Config *config.Config
@@ -54,6 +57,12 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 		if files, err = raiseOpenFiles(); err != nil {
 			opt.Log.Warn("open files", "why", err)
 		}
+		shares := broker.ShareOpenFiles(opt.Config, files)
+		level := slog.LevelInfo
+		if files < lowOpenFiles {
+			level = slog.LevelWarn
+		}
+		opt.Log.Log(ctx, level, "open files", "limit", files, "connections", shares.Connections, "segments", shares.Segments)
 		if soft := followCgroup(); soft > 0 {
 			opt.Log.Info("memory limit", "bytes", soft)
 		}
@@ -63,7 +72,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := s.bindHTTP(ctx); err != nil { // before anything is written: a port that is taken leaves no trace
+	if err := s.bindHTTP(ctx, files); err != nil { // before anything is written: a port that is taken leaves no trace
 		return nil, err
 	}
 	b, err := broker.Open(ctx, broker.Options{
@@ -86,7 +95,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 
 // bindHTTP binds the HTTP door; a further address of the same name (::1 beside
 // 127.0.0.1) may be missing on the machine. After an error nothing is bound.
-func (s *Server) bindHTTP(ctx context.Context) (err error) {
+func (s *Server) bindHTTP(ctx context.Context, files uint64) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeHTTP())
@@ -101,7 +110,7 @@ func (s *Server) bindHTTP(ctx context.Context) (err error) {
 		if i > 0 && p == "0" {
 			p = port
 		}
-		d, err := bindHTTP(ctx, host, p)
+		d, err := bindHTTP(ctx, host, p, broker.ShareOpenFiles(s.opt.Config, files).HTTP)
 		if err != nil {
 			if i > 0 {
 				continue

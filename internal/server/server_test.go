@@ -29,13 +29,18 @@ var update = flag.Bool("update", false, "write docs/metrics.md anew")
 
 func options(t *testing.T, sets ...string) Options {
 	t.Helper()
-	cfg, _, err := config.Load(config.Sources{Sets: append([]string{
-		"log.dirs=" + t.TempDir(), "listeners=PLAINTEXT://127.0.0.1:0", "http.listen=127.0.0.1:0",
-	}, sets...)})
+	opt, err := optionsIn(t.TempDir(), sets...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Config: cfg, Log: slog.New(slog.DiscardHandler), Version: "v0-test", Embedded: true}
+	return opt
+}
+
+func optionsIn(dir string, sets ...string) (Options, error) {
+	cfg, _, err := config.Load(config.Sources{Sets: append([]string{
+		"log.dirs=" + dir, "listeners=PLAINTEXT://127.0.0.1:0", "http.listen=127.0.0.1:0",
+	}, sets...)})
+	return Options{Config: cfg, Log: slog.New(slog.DiscardHandler), Version: "v0-test", Embedded: true}, err
 }
 
 func startServer(t *testing.T, sets ...string) *Server {
@@ -180,7 +185,7 @@ func (failing) Healthy() error { return errors.New("log directory offline") }
 func (failing) Ready() error   { return errors.New("not serving") }
 
 func TestHealthOfANodeInTrouble(t *testing.T) {
-	d, err := bindHTTP(t.Context(), "127.0.0.1", "0")
+	d, err := bindHTTP(t.Context(), "127.0.0.1", "0", 4)
 	if err != nil {
 		t.Fatal(err)
 	}
