@@ -78,7 +78,11 @@ func newRoot(e *conn.Env, run serve.Runner) *cobra.Command {
 	})
 	root.AddCommand(serve.Command(run), topic.Command(e), produce.Command(e), consume.Command(e), group.Command(e),
 		configcmd.Command(e), cluster.Command(e), bench.Command(e), inspect.Command(e), tools.Command(e, run), versionCommand(e))
-	eachCommand(root, func(cmd *cobra.Command) { cmd.Args = usageArgs(cmd.Args) })
+	root.AddCommand(completionCommand())
+	eachCommand(root, func(cmd *cobra.Command) {
+		cmd.Args = usageArgs(cmd.Args)
+		completeNoFiles(cmd)
+	})
 	return root
 }
 

@@ -283,6 +283,14 @@ func TestCompletion(t *testing.T) {
 		{[]string{"config", "get", ""}, "topic broker group"},
 		{[]string{"config", "set", "topic", ""}, "bills orders"},
 		{[]string{"produce", "t", "--compression", ""}, "none gzip snappy lz4 zstd"},
+		{[]string{"bench", "e2e", "--topic", ""}, "bills orders"},
+		{[]string{"bench", "consume", "--topic", ""}, "bills orders"},
+		{[]string{"bench", "produce", "--acks", ""}, "all leader none"},
+		{[]string{"consume", "orders", "--from", ""}, "start end"},
+		{[]string{"topic", "trim", "orders", "--before", ""}, "start end"},
+		{[]string{"group", "reset-offsets", "billing", "--to", ""}, "start end"},
+		{[]string{"group", "reset-offsets", "billing", "--topic", ""}, "bills orders"},
+		{[]string{"completion", ""}, "bash zsh fish powershell"},
 	} {
 		text := w.ok("", append([]string{"__complete"}, c.args...)...)
 		var words []string
@@ -295,7 +303,34 @@ func TestCompletion(t *testing.T) {
 			t.Errorf("%q: %q, want %q", c.args, got, c.want)
 		}
 	}
-	if text := w.ok("", "__complete", "config", "set", "topic", "orders", ""); !strings.Contains(text, "retention.ms=") {
+	for _, c := range [][]string{
+		{"retention.ms=", "config", "set", "topic", "orders", ""},
+		{"retention.ms\n", "config", "set", "topic", "orders", "--unset", ""},
+		{"retention.ms=", "topic", "create", "t", "--config", ""},
+		{"retention.ms=", "topic", "alter", "orders", "--config", ""},
+		{"retention.ms\n", "topic", "alter", "orders", "--unset", ""},
+		{"retention.ms=", "bench", "e2e", "--topic-config", ""},
+		{"log.retention.ms=", "serve", "--set", ""},
+	} {
+		if text := w.ok("", append([]string{"__complete"}, c[1:]...)...); !strings.Contains(text, "\n"+c[0]) && !strings.HasPrefix(text, c[0]) {
+			t.Errorf("%q: %s", c[1:], text)
+		}
+	}
+	// Files are offered only where files are wanted.
+	for _, c := range []struct {
+		directive string
+		args      []string
+	}{
+		{":0", []string{"log", "dump", ""}}, {":0", []string{"produce", "t", "--file", ""}}, {":16", []string{"tools", "link", ""}},
+		{":8", []string{"serve", "--config", ""}}, {":4", []string{"topic", "create", "x", ""}}, {":4", []string{"serve", ""}},
+		{":4", []string{"consume", "orders", "--partition", ""}}, {":4", []string{"version", ""}}, {":4", []string{"topic", ""}},
+		{":4", []string{"topic", "list", "--bootstrap-server", ""}}, {":4", []string{"produce", "t", "--key", ""}},
+	} {
+		if all := lines(w.ok("", append([]string{"__complete"}, c.args...)...)); all[len(all)-1] != c.directive {
+			t.Errorf("%q: %q, want %s", c.args, all, c.directive)
+		}
+	}
+	if text := w.ok("", "__complete", "topic", ""); !strings.Contains(text, "describe\t") {
 		t.Error(text)
 	}
 	// A broker that is away gives no names and no noise.
@@ -303,11 +338,13 @@ func TestCompletion(t *testing.T) {
 	if text := away.ok("", "__complete", "topic", "describe", ""); !strings.HasPrefix(text, ":") {
 		t.Error(text)
 	}
-	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+	for _, shell := range shells {
 		if text := w.ok("", "completion", shell); len(text) < 1000 {
 			t.Errorf("%s: %q", shell, text)
 		}
 	}
+	w.fails(2, "name a shell", "completion")
+	w.fails(2, "name a shell", "completion", "csh")
 }
 
 // A hint stands once, although several layers explain an error.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/cli/out"
+	"github.com/leat-stream/leat/internal/config"
 )
 
 // Command is "leat bench".
@@ -57,6 +58,15 @@ func (t *topicFlags) add(f *pflag.FlagSet) {
 	f.Int16Var(&t.replicas, "replication-factor", -1, "replicas of a topic that is created (-1 is the broker's default)")
 	f.StringArrayVar(&t.configs, "topic-config", nil, "a setting of a topic that is created, NAME=VALUE (repeatable)")
 	f.BoolVar(&t.recreate, "recreate", false, "delete the topic first, with all its records")
+}
+
+// complete completes the flags of topic and load.
+func complete(cmd *cobra.Command, e *conn.Env) {
+	conn.CompleteBy(cmd, "topic", e.Topics(0))
+	conn.CompleteBy(cmd, "topic-config", conn.Settings(config.ScopeTopic, "=", nil))
+	conn.Complete(cmd, "acks", "all", "leader", "none")
+	conn.Complete(cmd, "compression", "none", "gzip", "snappy", "lz4", "zstd")
+	conn.Complete(cmd, "payload", "random", "text", "zeros")
 }
 
 // ensure makes the topic and gives its number of partitions.

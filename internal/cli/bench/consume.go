@@ -56,6 +56,7 @@ func consumeCommand(e *conn.Env) *cobra.Command {
 	f.DurationVar(&fl.wait, "fetch-max-wait", 500*time.Millisecond, "how long a fetch waits for them")
 	f.BoolVar(&fl.once, "once", false, "stop at the end of the topic")
 	b.add(f)
+	conn.CompleteBy(cmd, "topic", e.Topics(0))
 	return cmd
 }
 

@@ -41,6 +41,7 @@ func e2eCommand(e *conn.Env) *cobra.Command {
 	topic.add(cmd.Flags())
 	load.add(cmd.Flags(), 1000)
 	b.add(cmd.Flags())
+	complete(cmd, e)
 	return cmd
 }
 

@@ -34,6 +34,7 @@ func produceCommand(e *conn.Env) *cobra.Command {
 	topic.add(cmd.Flags())
 	load.add(cmd.Flags(), 0)
 	b.add(cmd.Flags())
+	complete(cmd, e)
 	return cmd
 }
 

@@ -56,8 +56,9 @@ func parseResource(kind, name string) (resource, error) {
 	return resource{}, out.Usagef("%s: settings belong to a topic, a broker or a group", kind)
 }
 
-// completeResource completes "topic|broker|group NAME SETTING...".
-func completeResource(e *conn.Env, suffix string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// completeResource completes "topic|broker|group NAME SETTING...", with the settings
+// that can be changed while the brokers run, or all.
+func completeResource(e *conn.Env, suffix string, all bool) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		switch len(args) {
 		case 0:
@@ -75,12 +76,8 @@ func completeResource(e *conn.Env, suffix string) func(*cobra.Command, []string,
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		var names []string
-		for d := range config.Defs(r.scope) {
-			if r.scope != config.ScopeBroker || d.Update != config.ReadOnly || suffix == "" {
-				names = append(names, d.Name+suffix)
-			}
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		return conn.Settings(r.scope, suffix, func(d *config.Def) bool {
+			return r.scope != config.ScopeBroker || d.Update != config.ReadOnly || all
+		})(cmd, nil, word)
 	}
 }

@@ -33,7 +33,7 @@ func getCommand(e *conn.Env) *cobra.Command {
   leat config get topic orders retention.ms --format json
   leat config get broker 1 --all`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeResource(e, ""),
+		ValidArgsFunction: completeResource(e, "", true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := parseResource(args[0], args[1])
 			if err != nil {

@@ -32,6 +32,7 @@ func listCommand(e *conn.Env) *cobra.Command {
 		Example: `  leat config list
   leat config list retention --scope topic
   leat config list listeners --long`,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
 			scopes := map[string][]config.Scope{"broker": {config.ScopeBroker}, "topic": {config.ScopeTopic}, "group": {config.ScopeGroup},
 				"all": {config.ScopeBroker, config.ScopeTopic, config.ScopeGroup, config.ScopeClientMetrics}}[scope]

@@ -26,7 +26,7 @@ func setCommand(e *conn.Env) *cobra.Command {
   leat config set topic orders cleanup.policy+=compact --unset segment.ms
   leat config set broker default log.cleaner.max.compaction.lag.ms=3600000`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeResource(e, "="),
+		ValidArgsFunction: completeResource(e, "=", false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := parseResource(args[0], args[1])
 			if err != nil {
@@ -42,6 +42,14 @@ func setCommand(e *conn.Env) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVar(&unset, "unset", nil, "a setting that returns to its default (repeatable)")
+	unsets := completeResource(e, "", false)
+	// The only error is a flag that does not exist.
+	_ = cmd.RegisterFlagCompletionFunc("unset", func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		if len(args) < 2 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return unsets(cmd, args, word)
+	})
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only check whether the change would be accepted")
 	return cmd
 }

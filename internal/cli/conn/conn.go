@@ -37,16 +37,10 @@ func (e *Env) AddFlags(cmd *cobra.Command) {
 	f.StringVar(&e.bootstrap, "bootstrap-server", "", "HOST:PORT of one or more brokers, comma separated (default $"+BootstrapVariable+", else "+defaultBootstrap+")")
 	f.DurationVar(&e.timeout, "timeout", 30*time.Second, "how long to wait for the cluster's answer")
 	f.StringVar(&e.Format, "format", "table", "how results are written: table or json")
-	complete(cmd, "format", []string{"table", "json"})
+	Complete(cmd, "format", "table", "json")
+	Complete(cmd, "bootstrap-server")
+	Complete(cmd, "timeout")
 }
-
-func complete(cmd *cobra.Command, flag string, words []string) {
-	// The only error is a flag that does not exist, which a test would show.
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-}
-
-// Complete offers words for a flag.
-func Complete(cmd *cobra.Command, flag string, words ...string) { complete(cmd, flag, words) }
 
 // SetBootstrap names the cluster, for tools with flags of their own.
 func (e *Env) SetBootstrap(servers string) { e.bootstrap = servers }

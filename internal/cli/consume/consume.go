@@ -55,8 +55,9 @@ func Command(e *conn.Env) *cobra.Command {
 	f.StringVarP(&fl.template, "template", "t", "", `how a record is written, e.g. '%t %p %o %k %v\n' (default '%v\n'; %d timestamp, %h{%k=%v } headers, %v{hex}, %v{base64})`)
 	f.BoolVar(&fl.regex, "regex", false, "the topics are regular expressions")
 	f.BoolVar(&fl.uncommitted, "read-uncommitted", false, "show records of open and aborted transactions, too")
-	// The only error is a flag that does not exist.
-	_ = cmd.RegisterFlagCompletionFunc("group", e.Groups(0))
+	conn.CompleteBy(cmd, "group", e.Groups(0))
+	conn.CompletePosition(cmd, "from")
+	conn.Complete(cmd, "until", "end")
 	return cmd
 }
 

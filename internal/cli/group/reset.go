@@ -63,8 +63,8 @@ func resetCommand(e *conn.Env) *cobra.Command {
 	f.BoolVar(&all, "all-topics", false, "every topic that the group has committed for")
 	f.StringVar(&to, "to", "", "the new position: "+conn.PositionHelp)
 	f.BoolVar(&dryRun, "dry-run", false, "only show what would change")
-	// The only error is a flag that does not exist.
-	_ = cmd.RegisterFlagCompletionFunc("topic", e.Topics(0))
+	conn.CompleteBy(cmd, "topic", e.Topics(0))
+	conn.CompletePosition(cmd, "to")
 	return cmd
 }
 

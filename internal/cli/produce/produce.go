@@ -59,6 +59,7 @@ func Command(e *conn.Env) *cobra.Command {
 	f.BoolVar(&fl.tombstone, "tombstone", false, "write one record without a value, which deletes --key from a compacted topic")
 	f.StringVar(&fl.layout, "layout", "", `how the input is laid out, e.g. '%k %v\n' or '%k{hex} %v{base64}\n' (%k key, %v value, %t topic, %p partition, %h{...} headers, %d timestamp)`)
 	f.BoolVarP(&fl.quiet, "quiet", "q", false, "do not say what was written")
+	_ = cmd.MarkFlagFilename("file") // the only error is a flag that does not exist
 	conn.Complete(cmd, "compression", "none", "gzip", "snappy", "lz4", "zstd")
 	conn.Complete(cmd, "acks", "all", "leader", "none")
 	return cmd

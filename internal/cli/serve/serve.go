@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/config"
 )
 
@@ -47,15 +48,8 @@ func Command(run Runner) *cobra.Command {
 	f.StringVarP(&fl.File, "config", "c", "", "a server.properties file")
 	f.StringArrayVarP(&fl.Sets, "set", "s", nil, "a setting, NAME=VALUE (repeatable; stronger than file and environment)")
 	f.BoolVar(&fl.Insecure, "insecure", false, "allow listeners that other machines can reach without TLS and authentication")
-	complete := func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		var names []string
-		for d := range config.Defs(config.ScopeBroker) {
-			names = append(names, d.Name+"=")
-		}
-		return names, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
-	}
-	// The only errors are flags that do not exist.
-	_ = cmd.RegisterFlagCompletionFunc("set", complete)
+	conn.CompleteBy(cmd, "set", conn.Settings(config.ScopeBroker, "=", nil))
+	// The only error is a flag that does not exist.
 	_ = cmd.MarkFlagFilename("config", "properties")
 	return cmd
 }

@@ -25,6 +25,9 @@ func linkCommand(e *conn.Env) *cobra.Command {
 		Example: `  leat tools link ~/kafka
   cd ~/kafka && bin/kafka-server-start.sh config/server.properties`,
 		Args: cobra.ExactArgs(1),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			exe, err := os.Executable()
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/cli/out"
+	"github.com/leat-stream/leat/internal/config"
 )
 
 type altered struct {
@@ -49,6 +50,8 @@ func alterCommand(e *conn.Env) *cobra.Command {
 	f.StringArrayVarP(&pairs, "config", "c", nil, "a setting, NAME=VALUE (repeatable)")
 	f.StringArrayVar(&unset, "unset", nil, "a setting that returns to its default (repeatable)")
 	f.BoolVar(&dryRun, "dry-run", false, "only check whether the change would be accepted")
+	conn.CompleteBy(cmd, "config", conn.Settings(config.ScopeTopic, "=", nil))
+	conn.CompleteBy(cmd, "unset", conn.Settings(config.ScopeTopic, "", nil))
 	return cmd
 }
 

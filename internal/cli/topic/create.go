@@ -11,6 +11,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/cli/out"
+	"github.com/leat-stream/leat/internal/config"
 )
 
 type created struct {
@@ -35,7 +36,8 @@ func createCommand(e *conn.Env) *cobra.Command {
 		Example: `  leat topic create orders
   leat topic create orders payments --partitions 12 --config retention.ms=86400000
   leat topic create prices --config cleanup.policy=compact --if-not-exists`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, topics []string) error {
 			configs, err := settings(pairs)
 			if err != nil {
@@ -60,6 +62,7 @@ func createCommand(e *conn.Env) *cobra.Command {
 	f.StringArrayVarP(&pairs, "config", "c", nil, "a setting of the topic, NAME=VALUE (repeatable)")
 	f.BoolVar(&ifNotExists, "if-not-exists", false, "do not fail for topics that exist")
 	f.BoolVar(&dryRun, "dry-run", false, "only check whether the topics could be created")
+	conn.CompleteBy(cmd, "config", conn.Settings(config.ScopeTopic, "=", nil))
 	return cmd
 }
 

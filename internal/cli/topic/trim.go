@@ -57,6 +57,7 @@ func trimCommand(e *conn.Env) *cobra.Command {
 	f.StringVar(&before, "before", "", "where the records that stay begin: "+conn.PositionHelp)
 	f.Int32SliceVarP(&partitions, "partition", "p", nil, "only these partitions (default all)")
 	f.BoolVar(&dryRun, "dry-run", false, "only show what would be deleted")
+	conn.CompletePosition(cmd, "before")
 	return cmd
 }
 
