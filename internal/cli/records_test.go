@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/cli/conn"
 )
 
 func TestProduceAndConsume(t *testing.T) {
@@ -243,6 +245,30 @@ func TestProduceEndsWhileItWaitsForInput(t *testing.T) {
 	}
 	interrupt()
 	if got := <-code; got != 130 || stderr.String() != "1 record to t\n" {
+		t.Errorf("exit %d, %q", got, stderr.String())
+	}
+}
+
+func TestRefusedRecordsSayWhatIsMissing(t *testing.T) {
+	if err := (&conn.Env{}).Explain(kerr.InvalidRecord); !strings.Contains(err.Error(), "without a key") {
+		t.Error(err)
+	}
+}
+
+func TestProduceEndsWhenARecordIsRefused(t *testing.T) {
+	w := newWorld(t, kfake.SeedTopics(1, "t"))
+	in, typed := io.Pipe()
+	defer typed.Close()
+	var stderr bytes.Buffer
+	code := make(chan int, 1)
+	go func() {
+		code <- Run(t.Context(), Options{In: in, Out: io.Discard, Err: &stderr, Getenv: func(string) string { return w.servers }},
+			[]string{"produce", "t", "--partition", "7"})
+	}()
+	if _, err := io.WriteString(typed, "a\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-code; got != 1 || !strings.Contains(stderr.String(), "1 record not written") {
 		t.Errorf("exit %d, %q", got, stderr.String())
 	}
 }

@@ -43,6 +43,7 @@ var hints = map[*kerr.Error]string{
 	kerr.GroupSubscribedToTopic:     "stop its consumers first",
 	kerr.UnknownMemberID:            "the group has live consumers; stop them first",
 	kerr.TopicDeletionDisabled:      "the brokers have delete.topic.enable=false",
+	kerr.InvalidRecord:              "a compacted topic takes no record without a key",
 	kerr.MessageTooLarge:            "raise max.message.bytes with 'leat topic alter', or send less",
 	kerr.RecordListTooLarge:         "send smaller batches",
 	kerr.NotEnoughReplicas:          "wait for the missing replicas, or lower min.insync.replicas",

@@ -66,7 +66,9 @@ func Command(e *conn.Env) *cobra.Command {
 }
 
 func run(cmd *cobra.Command, e *conn.Env, topic string, fl flags) error {
-	next, size, done, err := fl.source(cmd.Context(), e)
+	reading, stop := context.WithCancel(cmd.Context())
+	defer stop()
+	next, size, done, err := fl.source(reading, e)
 	if err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func run(cmd *cobra.Command, e *conn.Env, topic string, fl flags) error {
 	if fl.typed(e) {
 		e.Note("a record per line; Ctrl-D ends")
 	}
-	s := &sender{cl: cl, topic: topic, fl: fl, progress: progress, tally: map[int32]*span{}}
+	s := &sender{cl: cl, topic: topic, fl: fl, progress: progress, stop: stop, tally: map[int32]*span{}}
 	err = s.send(cmd.Context(), next)
 	progress.Done()
 	return s.report(e, err)
@@ -227,6 +229,7 @@ type sender struct {
 	topic    string
 	fl       flags
 	progress *out.Progress
+	stop     context.CancelFunc // ends the reading of the input
 
 	mu     sync.Mutex
 	tally  map[int32]*span
@@ -314,6 +317,7 @@ func (s *sender) delivered(r *kgo.Record, err error) {
 	if err != nil {
 		if s.failed++; s.first == nil {
 			s.first = err
+			s.stop()
 		}
 		return
 	}
