@@ -12,7 +12,7 @@ func TestBashCompletesWithoutPackages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err) // the checks themselves are scripts for bash
 	}
-	script := (&world{t, ""}).ok("", "completion", "bash")
+	script := (&world{t: t, servers: ""}).ok("", "completion", "bash")
 	for _, c := range []struct{ line, words, asked, reply string }{
 		{"leat topic describe or", "leat topic describe or", "topic describe or", "orders"},
 		{"leat topic describe ", "leat topic describe ''", "topic describe ", "orders bills a:b"},

@@ -194,6 +194,21 @@ func TestGroups(t *testing.T) {
 	if got := w.ok("", "consume", "t", "-g", "g", "-n", "1"); got != "3\n" {
 		t.Errorf("%q", got)
 	}
+	w.ok("", "consume", "t", "-g", "other", "-n", "1")
+	if got := w.ok("", "consume", "t", "-g", "other", "--from", "end", "-u", "end"); got != "2\n3\n4\n" {
+		t.Errorf("%q", got)
+	}
+	w.ok("", "group", "delete", "other")
+	// A group at the end has nothing to wait for: it is not even joined.
+	joins := 0
+	w.cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		joins++
+		return nil, nil, false
+	})
+	if got := w.ok("", "consume", "t", "-g", "g", "-u", "3"); got != "" || joins != 0 {
+		t.Errorf("%q, %d joins", got, joins)
+	}
 	var d []struct {
 		Group, State string
 		Lag          int64

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
@@ -144,9 +145,14 @@ func makePlan(ctx context.Context, e *conn.Env, topics []string, from conn.Posit
 	if err != nil {
 		return nil, e.Explain(err)
 	}
+	if fl.group != "" {
+		if err := p.resume(ctx, adm, fl.group, bounds); err != nil {
+			return nil, e.Explain(err)
+		}
+	}
 	p.until = map[string]map[int32]int64{}
 	p.from.Each(func(o kadm.Offset) {
-		if end, ok := ends.Lookup(o.Topic, o.Partition); ok && (end.At > o.At || fl.group != "") {
+		if end, ok := ends.Lookup(o.Topic, o.Partition); ok && end.At > o.At {
 			if p.until[o.Topic] == nil {
 				p.until[o.Topic] = map[int32]int64{}
 			}
@@ -156,6 +162,23 @@ func makePlan(ctx context.Context, e *conn.Env, topics []string, from conn.Posit
 		}
 	})
 	return p, nil
+}
+
+// resume moves the beginnings to what the group has committed: who is at the end
+// need not wait for records that do not come.
+func (p *plan) resume(ctx context.Context, adm *kadm.Client, group string, b conn.Bounds) error {
+	committed, err := adm.FetchOffsets(ctx, group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return err
+	}
+	committed.Each(func(c kadm.OffsetResponse) {
+		start, _ := b.Start.Lookup(c.Topic, c.Partition)
+		if _, ok := p.from.Lookup(c.Topic, c.Partition); ok && c.Err == nil && c.At >= start.Offset {
+			p.from.Delete(c.Topic, c.Partition) // Add keeps the later one
+			p.from.AddOffset(c.Topic, c.Partition, c.At, -1)
+		}
+	})
+	return nil
 }
 
 func matching(ctx context.Context, adm *kadm.Client, patterns []string) ([]string, error) {
