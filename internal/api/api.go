@@ -118,7 +118,7 @@ type Request struct {
 	cancel  func()
 	// charged is what the request counts towards the budget until its answer is written.
 	charged atomic.Int64
-	budget  *Budget
+	server  *Server
 }
 
 // OnCancel says what to do when the connection ends before the answer: a waiting
@@ -176,7 +176,7 @@ type Run interface {
 // Reply answers with a kmsg response, whose version is set to the request's.
 func (r *Request) Reply(resp kmsg.Response) {
 	resp.SetVersion(r.Version)
-	r.answer(func() Output { return Output{Pieces: []Piece{{Bytes: encode(r, resp)}}} })
+	r.answer(func() Output { return r.output(resp) })
 }
 
 // ReplyLater answers with what build returns when the connection gets to it.
@@ -184,8 +184,22 @@ func (r *Request) ReplyLater(build func() kmsg.Response) {
 	r.answer(func() Output {
 		resp := build()
 		resp.SetVersion(r.Version)
-		return Output{Pieces: []Piece{{Bytes: encode(r, resp)}}}
+		return r.output(resp)
 	})
+}
+
+// output is an encoded answer. A large one counts towards the budget until it is
+// written: nobody may hold it by not reading.
+func (r *Request) output(resp kmsg.Response) Output {
+	out := Output{Pieces: []Piece{{Bytes: encode(r, resp)}}}
+	if n := int64(len(out.Pieces[0].Bytes)); n >= chargeFrom {
+		if !r.server.grow(r, n) {
+			r.server.sayTooLarge(r)
+			return hangup()
+		}
+		out.Release = r.giveBack
+	}
+	return out
 }
 
 // ReplyRaw answers with pieces of the handler's own making, frame and header included.
@@ -196,7 +210,9 @@ func (r *Request) ReplyNone() { r.answer(nil) }
 
 // Hangup completes a request by closing the connection, as Kafka does where an
 // answer is not possible.
-func (r *Request) Hangup() { r.answer(func() Output { return Output{Close: true} }) }
+func (r *Request) Hangup() { r.answer(hangup) }
+
+func hangup() Output { return Output{Close: true} }
 
 // encode makes the whole frame: size, response header, body.
 func encode(r *Request, resp kmsg.Response) []byte {

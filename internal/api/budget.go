@@ -118,15 +118,19 @@ func (s *Server) grow(r *Request, n int64) bool {
 
 // tooLarge ends a request whose answer would take more memory than there is.
 func (s *Server) tooLarge(r *Request) {
+	s.sayTooLarge(r)
+	r.Hangup()
+}
+
+func (s *Server) sayTooLarge(r *Request) {
 	s.Log.Warn("request refused", "why", refused{r.Key, r.Version,
 		"its answer would take more memory than requests may (queued.max.request.bytes)"}, "client", r.ClientID)
-	r.Hangup()
 }
 
 // giveBack ends what the request counts. Once is enough, more do nothing.
 func (r *Request) giveBack() {
 	if n := r.charged.Swap(0); n > 0 {
-		r.budget.give(r.Conn, n)
+		r.server.Budget.give(r.Conn, n)
 	}
 }
 

@@ -1,9 +1,12 @@
 package api
 
 import (
+	"log/slog"
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/env"
 )
@@ -92,7 +95,7 @@ func TestWhatARequestHoldsIsGivenBackWhenItsAnswerIsOut(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := &Server{Budget: NewBudget(1<<20, env.NewClock(time.Unix(0, 0)))}
 			answers := 0
-			r := &Request{Conn: new(Conn), budget: s.Budget}
+			r := &Request{Conn: new(Conn), server: s}
 			r.done = func(a Answer) {
 				answers++
 				if a == nil {
@@ -115,5 +118,31 @@ func TestWhatARequestHoldsIsGivenBackWhenItsAnswerIsOut(t *testing.T) {
 				t.Fatalf("%d bytes are still counted after %d answers", s.Budget.used, answers)
 			}
 		})
+	}
+}
+
+// TestAnswersCountUntilTheyAreWritten: a client that does not read a large answer holds
+// a part of the budget; when there is no more, answers are not made.
+func TestAnswersCountUntilTheyAreWritten(t *testing.T) {
+	s := &Server{Budget: NewBudget(100_000, env.NewClock(time.Unix(0, 0))), Log: slog.New(slog.DiscardHandler)}
+	resp := kmsg.NewPtrListGroupsResponse()
+	resp.Groups = make([]kmsg.ListGroupsResponseGroup, 10_000)
+	conn := new(Conn)
+	var unread []Output
+	for range 10 {
+		r := &Request{Conn: conn, server: s}
+		r.done = func(a Answer) { unread = append(unread, a()) }
+		r.Reply(resp)
+	}
+	for i, out := range unread {
+		if full := i >= 2; full != out.Close || full == (len(out.Pieces) > 0) {
+			t.Errorf("answer %d has %d pieces, close %v", i, len(out.Pieces), out.Close)
+		}
+		if out.Release != nil {
+			out.Release()
+		}
+	}
+	if s.Budget.used != 0 || conn.charged != 0 {
+		t.Errorf("%d bytes are counted after all", s.Budget.used)
 	}
 }

@@ -24,6 +24,10 @@ func handleCreateTopics(s *Server, r *Request) {
 		}
 		denied = append(denied, createTopicFailed(t.Topic, kerr.TopicAuthorizationFailed))
 	}
+	if !s.grow(r, int64(len(req.Topics))*newTopicMemory) {
+		s.tooLarge(r)
+		return
+	}
 	asked := req.Topics
 	req.Topics = allowed
 	s.forwardThen(r, req, func(resp kmsg.Response) kmsg.Response {
@@ -43,6 +47,10 @@ func handleCreateTopics(s *Server, r *Request) {
 func (s *Server) mayCreate(r *Request, topic string) bool {
 	return s.onCluster(r, kmsg.ACLOperationCreate) || s.Allowed(r, kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic, topic)
 }
+
+// newTopicMemory is about how many bytes the creation of a topic takes until it is
+// answered, beside its partitions.
+const newTopicMemory = 600
 
 func createTopicFailed(name string, code *kerr.Error) kmsg.CreateTopicsResponseTopic {
 	t := kmsg.NewCreateTopicsResponseTopic()

@@ -30,6 +30,25 @@ func TestAnswersLargerThanMemoryAllows(t *testing.T) {
 			}
 			return req
 		}},
+		"new topics": {7, func() kmsg.Request {
+			req := kmsg.NewPtrCreateTopicsRequest()
+			for i := range repeats / 10 {
+				topic := kmsg.NewCreateTopicsRequestTopic()
+				topic.Topic = fmt.Sprint(i)
+				req.Topics = append(req.Topics, topic)
+			}
+			return req
+		}},
+		"topics by first use": {12, func() kmsg.Request {
+			req := kmsg.NewPtrMetadataRequest()
+			req.AllowAutoTopicCreation = true
+			for i := range repeats / 10 {
+				topic := kmsg.NewMetadataRequestTopic()
+				topic.Topic = kmsg.StringPtr(fmt.Sprint(i))
+				req.Topics = append(req.Topics, topic)
+			}
+			return req
+		}},
 		"groups": {5, func() kmsg.Request {
 			req := kmsg.NewPtrDescribeGroupsRequest()
 			for range repeats {

@@ -43,6 +43,10 @@ func handleMetadata(s *Server, r *Request) {
 		r.ReplyLater(func() kmsg.Response { return s.metadata(r, req, failed) })
 		return
 	}
+	if !s.grow(r, int64(len(missing))*newTopicMemory) {
+		s.tooLarge(r)
+		return
+	}
 	s.Controller(&metadata.AutoCreateTopics{Context: s.context(r), Names: missing}, func(body any, err error) {
 		if err != nil { // the client is told that there is no such topic, and asks again
 			s.Log.Warn("topics not created by their first use", "topics", len(missing), "why", err)

@@ -66,7 +66,7 @@ func (s *Server) Serve(c *Conn, frame []byte, r *Request, done func(Answer)) Ver
 	}
 	*r = Request{
 		Conn: c, Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID,
-		ClientID: string(h.ClientID), Received: s.Clock.Now(), Body: body, handler: handler, done: done, budget: s.Budget,
+		ClientID: string(h.ClientID), Received: s.Clock.Now(), Body: body, handler: handler, done: done, server: s,
 	}
 	if r.Version < handler.Min || r.Version > handler.Max {
 		if r.Key == kmsg.ApiVersions.Int16() {
