@@ -219,7 +219,7 @@ func (l *Log) append(run []byte, cfg *Config, o *AppendOptions, info AppendInfo)
 		return info, err
 	}
 	info.FirstOffset, info.LastOffset = record.Batch(run).BaseOffset(), next-1
-	l.d.opt.Metrics.appended(info.Bytes, info.Records)
+	l.d.appended(info.Bytes, info.Records)
 	return info, nil
 }
 

@@ -243,7 +243,8 @@ func (d *Dir) readCheckpoints() (c checkpoints, err error) {
 }
 
 // Tick does what is due by time: a checkpoint, the flush of relaxed logs, removals.
-// Dir.Run calls it about every second; now is the wall clock.
+// Dir.Run calls it every second, and when so much was appended that a checkpoint is due;
+// now is the wall clock.
 func (d *Dir) Tick(now time.Time) error {
 	d.queueOverdue(now)
 	var err error
@@ -265,7 +266,20 @@ func (d *Dir) checkpointDue(now time.Time) bool {
 		return false
 	}
 	d.lastCheckpoint, d.lastAppended = now, appended
+	d.checkpointAt.Store(appended + d.opt.CheckpointBytes)
 	return true
+}
+
+// appended counts what was appended; when that makes a checkpoint due, it need not wait
+// for the next second.
+func (d *Dir) appended(bytes int, records int64) {
+	d.opt.Metrics.AppendedRecords.Add(records)
+	if d.opt.Metrics.AppendedBytes.Add(int64(bytes)) >= d.checkpointAt.Load() {
+		select {
+		case d.grown <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // queueOverdue queues the relaxed logs whose flush.ms is over.
@@ -289,9 +303,12 @@ func (d *Dir) runTicks(ctx context.Context) {
 		t := d.opt.Clock.AfterFunc(time.Second, func() { close(due) })
 		select {
 		case <-due:
-			_ = d.Tick(d.opt.Clock.Now()) // what failed was reported as an event and is tried again
+		case <-d.grown:
 		case <-ctx.Done():
 			t.Stop()
+			return
 		}
+		t.Stop()
+		_ = d.Tick(d.opt.Clock.Now()) // what failed was reported as an event and is tried again
 	}
 }

@@ -95,6 +95,9 @@ type Dir struct {
 	failed   atomic.Pointer[error]
 	woken    chan struct{}
 
+	checkpointAt atomic.Int64  // appended bytes at which a checkpoint is due
+	grown        chan struct{} // they are reached
+
 	noticeMu sync.Mutex
 	notices  []notice // hooks that are due after the round
 
@@ -131,11 +134,12 @@ type Dir struct {
 func OpenDir(o DirOptions) (*Dir, error) {
 	o.fill()
 	d := &Dir{
-		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{}, woken: make(chan struct{}, 1),
+		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{}, woken: make(chan struct{}, 1), grown: make(chan struct{}, 1),
 		texts: map[string]string{}, settle: make(chan struct{}, 1),
 		files: &fileCache{fs: o.FS, limit: o.MaxOpenFiles},
 		pages: &pageCache{limit: max(int(o.IndexCacheBytes/pageSize), 4), pages: map[pageKey]*page{}},
 	}
+	d.checkpointAt.Store(o.CheckpointBytes)
 	if err := makeDir(d.fs, d.path); err != nil {
 		return nil, fmt.Errorf("log directory: %w", err)
 	}

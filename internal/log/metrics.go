@@ -24,11 +24,6 @@ type Metrics struct {
 	RoundObserved func(logs int, took time.Duration)
 }
 
-func (m *Metrics) appended(bytes int, records int64) {
-	m.AppendedBytes.Add(int64(bytes))
-	m.AppendedRecords.Add(records)
-}
-
 func (m *Metrics) writeFailed() { m.WriteFailures.Add(1) }
 func (m *Metrics) damageMet()   { m.DamageMet.Add(1) }
 

@@ -375,7 +375,7 @@ func (d *Dir) Failed() error {
 }
 
 // Run is the directory's shell: it calls SyncRound back to back while there is
-// something to sync, Settle when the journal waits for it, and Tick every second, until
+// something to sync, Settle when the journal waits for it, and Tick when it is due, until
 // ctx ends.
 func (d *Dir) Run(ctx context.Context) {
 	var wg sync.WaitGroup
