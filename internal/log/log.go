@@ -40,6 +40,7 @@ type Log struct {
 	broken    error   // why nothing can be appended: a half-written tail could not be cut off
 	failed    error   // a write failed for another reason than space; sticky
 	snapshots []int64 // offsets of producer snapshots on disk, ascending
+	gap       bool    // the active segment begins behind a gap that is not recorded
 
 	mu        sync.Mutex
 	hooks     Hooks

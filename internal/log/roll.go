@@ -12,6 +12,33 @@ import (
 // segmentFor is the segment that takes the run, whose last offset is next-1: the
 // active one, or a new one if that is due; w is held.
 func (l *Log) segmentFor(run []byte, next int64, cfg *Config, now time.Time) (*segment, error) {
+	seg, err := l.pickSegment(run, next, cfg, now)
+	if err != nil {
+		return nil, err
+	}
+	if seg.base > l.end.Load() {
+		l.gap = true
+		l.end.Store(seg.base)
+	}
+	if l.gap {
+		if err := l.recordGap(); err != nil {
+			return nil, storageError("begin segment", err)
+		}
+		l.gap = false
+	}
+	return seg, nil
+}
+
+// recordGap makes the recovery point the base of the active segment, which begins behind
+// offsets that no record has. Recovery would otherwise take the segment for one that
+// follows something that was lost. Nobody is told: the append that is under way will be.
+func (l *Log) recordGap() error {
+	l.d.round.Lock()
+	defer l.d.round.Unlock()
+	return l.saveEnd()
+}
+
+func (l *Log) pickSegment(run []byte, next int64, cfg *Config, now time.Time) (*segment, error) {
 	first := record.Batch(run)
 	seg := l.active()
 	if seg == nil {

@@ -143,6 +143,7 @@ func (l *Log) truncate(offset int64) error {
 	if err != nil {
 		return err
 	}
+	l.gap = false
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.epochs.truncateEnd(end)
@@ -287,19 +288,25 @@ func (l *Log) restart(start int64) error {
 	if _, err := l.addSegment(start, l.d.opt.Clock.Now()); err != nil {
 		return err
 	}
-	// The new start is only as durable as the log's directory and its segment.
+	l.gap = false
+	return l.saveEnd()
+}
+
+// saveEnd makes the log's end its recovery point, durably; w and round are held.
+func (l *Log) saveEnd() error {
+	// The end is only as durable as the log's directory and its segments.
 	if err := l.d.syncNewDirs([]*Log{l}); err != nil {
 		return err
 	}
 	g := l.goal()
 	err := l.reach(&g)
-	g.hook = nil // who truncates knows
+	g.hook = nil // the caller knows
 	l.finish(&g, err)
 	if err != nil {
 		return l.d.fatal(err)
 	}
 	l.mu.Lock()
-	l.dirty.ready = mark{start, l.dirty.synced}
+	l.dirty.ready = mark{g.end, l.dirty.synced}
 	l.mu.Unlock()
 	return l.d.saveLogs(l)
 }
