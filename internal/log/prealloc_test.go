@@ -41,3 +41,36 @@ func TestPreallocate(t *testing.T) {
 		w.sync()
 	}
 }
+
+// TestPreallocateOnAFullDisk: a segment that cannot be reserved is not begun, the log stays
+// as it is, and goes on when there is space.
+func TestPreallocateOnAFullDisk(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", preallocated)
+	for len(*l.segs.Load()) < 2 {
+		w.append(l, batch(2, 200))
+	}
+	full := func() bool { // the next batch needs a segment
+		s := l.active()
+		return s.size.Load()+int64(len(batch(2, 200))) > 3000
+	}
+	for !full() {
+		w.append(l, batch(2, 200))
+	}
+	before, end := l.bases(), l.EndOffset()
+	w.disk.SetFree(2000)
+	for range 2 {
+		w.refused(l, batch(2, 200), ErrStorage)
+		wantBases(t, l, before...)
+	}
+	w.disk.SetFree(-1)
+	if info := w.append(l, batch(2, 200)); info.FirstOffset != end {
+		t.Fatalf("appended at %d, want %d", info.FirstOffset, end)
+	}
+	wantBases(t, l, append(before, end)...)
+	w.sync()
+	w.crash()
+	if got := readAll(t, w.log("a", preallocated), 0); int64(len(got)) != end/2+1 {
+		t.Fatalf("read %d", got)
+	}
+}
