@@ -57,6 +57,7 @@ func (w *world) open() {
 func (w *world) crash() {
 	w.t.Helper()
 	w.disk = w.disk.CrashClone(nil)
+	w.opt.BootID += "+"
 	w.disk.SetClock(w.clock)
 	w.fs = w.disk
 	w.open()

@@ -26,6 +26,7 @@ const self = int32(1)
 type world struct {
 	t     *testing.T
 	disk  *env.Disk
+	boot  string // the kernel's boot id
 	clock *env.VirtualClock
 	dir   *log.Dir
 	m     *Manager
@@ -40,7 +41,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, disk: env.NewDisk(1), clock: env.NewClock(time.UnixMilli(1_700_000_000_000)), topics: map[string]Settings{}}
+	w := &world{t: t, disk: env.NewDisk(1), boot: "boot", clock: env.NewClock(time.UnixMilli(1_700_000_000_000)), topics: map[string]Settings{}}
 	w.builder = metadata.NewBuilder(nil)
 	w.open()
 	return w
@@ -51,7 +52,7 @@ func (w *world) open() {
 	w.t.Helper()
 	w.disk.SetClock(w.clock)
 	d, err := log.OpenDir(log.DirOptions{
-		FS: w.disk, Clock: w.clock, Path: "data", Rand: env.NewRand(7), ClusterID: "cluster", NodeID: self, BootID: "boot",
+		FS: w.disk, Clock: w.clock, Path: "data", Rand: env.NewRand(7), ClusterID: "cluster", NodeID: self, BootID: w.boot,
 		SyncParallel: 1, RecoveryThreads: 1, JournalBytes: 1 << 20, Failed: func(error) { w.down = true },
 	})
 	if err != nil {
@@ -77,7 +78,10 @@ func (w *world) tell(format string, args ...any) {
 }
 
 // power cuts the power, and goes on with what that leaves.
-func (w *world) power(rng *rand.Rand) { w.restart(w.disk.CrashClone(rng)) }
+func (w *world) power(rng *rand.Rand) {
+	w.boot += "+"
+	w.restart(w.disk.CrashClone(rng))
+}
 
 // kill ends the process, and goes on with all it had written.
 func (w *world) kill() { w.restart(w.disk.KillClone()) }
