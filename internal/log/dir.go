@@ -87,8 +87,10 @@ type Dir struct {
 	fs       env.FS
 	path     string
 	meta     meta
-	sameBoot bool
-	hasState bool // the state file of the last time could be read
+	sameBoot bool   // the kernel is that of the last time: its page cache is there
+	again    bool   // this kernel has had the directory open, if only for a recovery that failed
+	lastBoot string // boot id of the last time
+	hasState bool   // the state file of the last time could be read
 	lock     io.Closer
 	files    *fileCache
 	pages    *pageCache
@@ -181,10 +183,13 @@ func (d *Dir) open() error {
 	if err := d.openMeta(); err != nil {
 		return err
 	}
+	if err := d.readBoot(); err != nil {
+		return err
+	}
 	if err := d.openLogs(); err != nil {
 		return err
 	}
-	return d.openBoot()
+	return d.writeBoot(false)
 }
 
 // openLogs finds the logs of the directory and recovers them.
@@ -316,6 +321,11 @@ func (d *Dir) newLog(id LogID) *Log {
 
 // recoverAll loads the logs, several at a time.
 func (d *Dir) recoverAll(list []*Log, clean bool) error {
+	if len(list) > 0 {
+		if err := d.writeBoot(true); err != nil {
+			return err
+		}
+	}
 	var scanned atomic.Int64
 	errs := make([]error, len(list))
 	run(len(list), d.opt.RecoveryThreads, func(i int) {

@@ -98,20 +98,35 @@ func (d *Dir) openMeta() error {
 	return nil
 }
 
-// openBoot compares the kernel's boot id with that of the last time.
-func (d *Dir) openBoot() error {
+// readBoot compares the kernel's boot id with that of the last time.
+func (d *Dir) readBoot() error {
 	p, err := readSmall(d.fs, d.path+"/"+leatFile, maxMetaLen)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err == nil {
-		props, err := parseProperties(p)
-		if err == nil && props["boot.id"] == d.opt.BootID && d.opt.BootID != "" {
-			d.sameBoot = true
-			return nil
-		}
+	if err != nil || d.opt.BootID == "" {
+		return nil
 	}
-	return writeSmall(d.fs, d.path, leatFile, []byte("boot.id="+d.opt.BootID+"\nversion=1\n"))
+	props, err := parseProperties(p)
+	if err != nil {
+		return nil // written anew
+	}
+	d.sameBoot = props["boot.id"] == d.opt.BootID
+	d.again = d.sameBoot || props["recovering"] == d.opt.BootID
+	d.lastBoot = props["boot.id"]
+	return nil
+}
+
+// writeBoot notes the kernel's boot id once everything is recovered. While recovering it
+// is noted apart from that of the last time.
+func (d *Dir) writeBoot(recovering bool) error {
+	switch {
+	case recovering && !d.again:
+		return writeSmall(d.fs, d.path, leatFile, []byte("boot.id="+d.lastBoot+"\nrecovering="+d.opt.BootID+"\nversion=1\n"))
+	case !recovering && !d.sameBoot:
+		return writeSmall(d.fs, d.path, leatFile, []byte("boot.id="+d.opt.BootID+"\nversion=1\n"))
+	}
+	return nil
 }
 
 // encodePartition is the content of partition.metadata.

@@ -319,10 +319,10 @@ func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
 }
 
 // rewrite writes a batch once more where it stands, when the page cache is that of
-// the process before. If a sync failed then, the kernel takes the bytes in it for
+// a process before. If a sync failed then, the kernel takes the bytes in it for
 // written; only so are they written at all.
 func (r *recovery) rewrite(sc *scanner, pos, size int64) error {
-	if !r.l.d.sameBoot {
+	if !r.l.d.again {
 		return nil
 	}
 	for size > 0 {

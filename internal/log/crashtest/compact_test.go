@@ -215,7 +215,6 @@ func (w *world) failSyncs() error {
 	w.note("syncs fail")
 	w.disk.FailSyncs(syscall.EIO)
 	w.seen.failed++
-	w.failing = true
 	p := w.logs[w.rng.IntN(len(w.logs))]
 	if err := w.append(p); err != nil && !errors.Is(err, syscall.EIO) {
 		return err

@@ -94,7 +94,7 @@ func (w *world) die() {
 		_ = w.dir.Close(false) // lets go of files; there is no power to fail with
 		w.dir = nil
 	}
-	if w.rng.IntN(5) == 0 && !w.failing {
+	if w.rng.IntN(5) == 0 {
 		w.disk = w.disk.KillClone()
 		w.seen.kills++
 	} else {
@@ -102,7 +102,6 @@ func (w *world) die() {
 		w.boot++
 		w.seen.crashes++
 	}
-	w.failing = false
 }
 
 func (w *world) failure(life int, err error) error {

@@ -27,9 +27,6 @@ type world struct {
 	full  bool         // the disk is: storage errors are expected
 	seen  coverage
 	habits
-	// failing: a sync failed in this life. A mere restart then finds bytes in the page
-	// cache that no sync will write any more; such a disk is beyond the suite.
-	failing bool
 }
 
 // coverage counts what the cases met, so that a suite that tests nothing is noticed.
