@@ -10,7 +10,7 @@ import (
 )
 
 // filesOf lists the files below a directory.
-func filesOf(t *testing.T, d *env.Disk, dir string) (all []string) {
+func filesOf(t testing.TB, d *env.Disk, dir string) (all []string) {
 	t.Helper()
 	entries, err := d.ReadDir(dir)
 	if err != nil {

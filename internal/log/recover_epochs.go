@@ -8,12 +8,15 @@ import (
 	"github.com/leat-stream/leat/internal/record"
 )
 
-// readEpochs reads the leader epochs. A file that is damaged is built again from the
-// headers of all batches.
+// readEpochs reads the leader epochs. A file that is damaged, or missing though it was
+// synced, is built again from the headers of all batches.
 func (r *recovery) readEpochs() error {
 	p, err := readSmall(r.l.d.fs, r.dir+"/"+epochFile, maxCheckpointBytes)
 	if err == nil {
 		r.epochs.list, err = parseEpochs(p)
+	}
+	if errors.Is(err, fs.ErrNotExist) && len(r.segs) > 0 && r.point > r.segs[0].base {
+		err = damaged("it is missing")
 	}
 	switch {
 	case errors.Is(err, ErrCorrupt):
