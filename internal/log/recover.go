@@ -97,16 +97,12 @@ func (r *recovery) run() error {
 	start := max(r.l.start.Load(), first)
 	r.end = start
 	if r.l.trusted() != nil && r.matches() {
-		return r.loadClean(start)
+		return r.loadClean(r.missedFrom(start))
 	}
 	if err := r.recheck(); err != nil {
 		return err
 	}
-	for _, d := range r.damage { // what is missing at the front is missed
-		if d.from <= r.l.start.Load() && d.to > r.l.start.Load() {
-			start = r.l.start.Load()
-		}
-	}
+	start = r.missedFrom(start)
 	from, err := r.scanStart()
 	if err != nil {
 		return err
@@ -129,6 +125,17 @@ func (r *recovery) run() error {
 	}
 	r.publish(start)
 	return nil
+}
+
+// missedFrom is where the log starts if its first segment begins at start: what is missing
+// at the front is missed.
+func (r *recovery) missedFrom(start int64) int64 {
+	for _, d := range r.damage {
+		if s := r.l.start.Load(); d.from <= s && d.to > s {
+			return s
+		}
+	}
+	return start
 }
 
 // matches tells whether the files are those that a clean stop left.

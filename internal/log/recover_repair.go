@@ -7,8 +7,8 @@ import (
 )
 
 // repair deals with damage in the i-th segment. What was not recorded as synced is cut
-// off with all that follows, and the scan ends. What was recorded is put aside and its
-// offsets are refused from now on; the scan goes on behind it.
+// off with all that follows, and the scan ends. What was recorded, or cannot be a torn
+// write, is put aside and its offsets are refused from now on; the scan goes on behind it.
 func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 	s := r.segs[i]
 	if r.onlyZeros(s, b) {
@@ -22,7 +22,9 @@ func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if max(b.offset, r.l.start.Load()) < r.point {
+	// While the page cache is that of the process before, only the last write can be torn:
+	// what good batches follow was whole, and may have been acknowledged.
+	if max(b.offset, r.l.start.Load()) < r.point || found && r.l.d.sameBoot {
 		return true, r.quarantine(i, b, next, found)
 	}
 	r.res.FollowedByGood = r.res.FollowedByGood || found
