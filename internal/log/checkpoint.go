@@ -54,8 +54,12 @@ func (d *Dir) Checkpoint() error {
 	d.mu.Unlock()
 	err := d.checkpoint(list, gone)
 	if err != nil { // the next one tries again
+		for _, l := range list {
+			l.mu.Lock()
+			l.touch()
+			l.mu.Unlock()
+		}
 		d.mu.Lock()
-		d.unsaved = append(d.unsaved, list...)
 		d.gone = append(d.gone, gone...)
 		d.mu.Unlock()
 		d.event(CheckpointFailed{Path: d.path, Err: err})

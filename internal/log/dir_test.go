@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/leat-stream/leat/internal/env"
@@ -202,6 +203,38 @@ func TestFullDiskHeals(t *testing.T) {
 		t.Fatalf("appended at %d", i.FirstOffset)
 	}
 	w.sync()
+}
+
+// TestCheckpointsOnAFullDisk: those that fail leave nothing behind but the wish for another.
+func TestCheckpointsOnAFullDisk(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", func(c *Config) { c.Durable = false })
+	w.append(l, batch(1, 100))
+	w.checkpoint()
+	w.disk.OnOp(func(op env.Op) error {
+		if strings.HasPrefix(op.Path, "data/"+stateFile) && op.Kind == env.OpWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for range 5 {
+		w.append(l, batch(1, 100))
+		if err := w.dir.Checkpoint(); !errors.Is(err, syscall.ENOSPC) || w.dir.Failed() != nil {
+			t.Fatalf("%v, %v", err, w.dir.Failed())
+		}
+	}
+	if n := len(w.dir.unsaved); n != 1 {
+		t.Fatalf("one log waits %d times for a checkpoint", n)
+	}
+	if e, ok := saw[CheckpointFailed](w); !ok || !errors.Is(e.Err, syscall.ENOSPC) {
+		t.Fatalf("told %+v", e)
+	}
+	w.disk.OnOp(nil)
+	w.checkpoint()
+	w.kill()
+	if r := w.log("a").Recovered(); r.Point != 6 || r.ScannedBytes != 0 {
+		t.Fatalf("%+v", r)
+	}
 }
 
 func TestFailedSyncIsFinal(t *testing.T) {
