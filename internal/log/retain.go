@@ -30,7 +30,10 @@ func (l *Log) retain(now time.Time, hw int64) (res Retained, err error) {
 		reasons = append(reasons, reason)
 		n++
 	}
-	if n == 0 {
+	if l.failed != nil {
+		n = min(n, len(list)-1)
+	}
+	if n <= 0 {
 		return res, nil
 	}
 	if n == len(list) { // the active one too: a new one takes its place

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -234,4 +235,32 @@ func TestRetentionWaitsForTheRecoveryPoint(t *testing.T) {
 	if r := w.retained(l, math.MaxInt64); r.Segments != 2 {
 		t.Fatalf("%+v", r)
 	}
+}
+
+// TestRetentionOfALogThatCannotBeWritten: its old segments go, its active one stays.
+func TestRetentionOfALogThatCannotBeWritten(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", ownSegments, func(c *Config) { c.RetentionMs, c.RetentionBytes = -1, 0 })
+	w.hourly(l, 3)
+	w.checkpoint()
+	w.disk.FailAt(1, syscall.EIO)
+	c := *l.Config()
+	c.SegmentBytes *= 2 // into the file that is there
+	l.SetConfig(c)
+	w.refused(l, stamped(0), ErrStorage)
+	w.refused(l, stamped(0), ErrStorage)
+	if r := w.retained(l, 3); r.Segments != 2 || l.StartOffset() != 2 {
+		t.Fatalf("%+v, starts at %d", r, l.StartOffset())
+	}
+	if got := readAll(t, l, 2); !slices.Equal(got, []int64{2}) {
+		t.Fatalf("read %d", got)
+	}
+	if err := w.dir.Tick(w.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.crash()
+	if l = w.log("a"); l.StartOffset() != 2 || l.EndOffset() != 3 {
+		t.Fatalf("%d to %d", l.StartOffset(), l.EndOffset())
+	}
+	w.append(l, stamped(0))
 }

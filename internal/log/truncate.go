@@ -73,12 +73,17 @@ func (l *Log) wantStart(offset int64) {
 
 // Retain drops segments that are too old, too many or below the start offset, as far
 // as the high watermark allows, and forgets expired producers. If the active segment
-// is too old as well it is rolled first.
+// is too old as well it is rolled first; that of a log that cannot be written stays.
 func (l *Log) Retain(now time.Time, hw int64) (Retained, error) {
 	l.w.Lock()
 	defer l.w.Unlock()
-	if err := l.writable(); err != nil {
+	if err := l.usable(); err != nil {
 		return Retained{}, err
+	}
+	if l.failed == nil || l.segs.Load() == nil {
+		if err := l.writable(); err != nil {
+			return Retained{}, err
+		}
 	}
 	return l.retain(now, hw)
 }
