@@ -34,7 +34,8 @@ func logConfig(cfg *config.Config, t *config.Topic) log.Config {
 	c.Preallocate = t.Preallocate
 	c.FlushMessages, c.FlushMs = t.FlushMessages, t.FlushMs
 	c.FileDeleteDelayMs = t.FileDeleteDelayMs
-	c.MaxMessageBytes, c.MaxDecompressedBytes = t.MaxMessageBytes, t.MaxDecompressedMessageBytes
+	c.MaxMessageBytes = max(t.MaxMessageBytes, 1) // 0 refuses all, as 1 does
+	c.MaxDecompressedBytes = t.MaxDecompressedMessageBytes
 	c.TimestampType = record.CreateTime
 	if t.LogAppendTime {
 		c.TimestampType = record.LogAppendTime
