@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-stream/leat/internal/record"
 	"github.com/leat-stream/leat/leattest"
 )
 
@@ -269,5 +271,40 @@ func TestProducerIDsAreUnique(t *testing.T) {
 			seen[resp.ProducerID] = true
 		}
 		node.Restart()
+	}
+}
+
+// TestProduceNeverAnswersUnknownServerError: whatever is wrong with the bytes. A producer
+// takes that error for one that may pass, and writes again.
+func TestProduceNeverAnswersUnknownServerError(t *testing.T) {
+	p := dial(t, leattest.Start(t))
+	to := p.create("t", 1)
+	good := values("one", "two").bytes(t)
+	send := func(records []byte) int16 {
+		return produced(ask[*kmsg.ProduceResponse](p, produceByID, produceRequest(to, 0, -1, records))).ErrorCode
+	}
+	seal := func(b []byte) []byte {
+		record.Batch(b).SetCRC()
+		return b
+	}
+	for at := range good {
+		for _, v := range []byte{0, 1, 0x7f, 0x80, 0xff} {
+			for name, change := range map[string]func([]byte) []byte{
+				"flipped": func(b []byte) []byte { return b },
+				"sealed":  seal,
+			} {
+				b := bytes.Clone(good)
+				b[at] = v
+				if code := send(change(b)); code == kerr.UnknownServerError.Code {
+					t.Errorf("byte %d set to %d, %s: UNKNOWN_SERVER_ERROR", at, v, name)
+				}
+			}
+		}
+		if code := send(good[:at]); code == kerr.UnknownServerError.Code || code == 0 {
+			t.Errorf("cut to %d bytes: error %d", at, code)
+		}
+	}
+	if code := send(append(bytes.Clone(good), good...)); code != kerr.InvalidRecord.Code {
+		t.Errorf("two batches: error %d", code)
 	}
 }

@@ -120,3 +120,20 @@ func tryDamaged(t *testing.T, w *world, how, what string, strict bool, damage fu
 		t.Errorf("%s: offset %d is given again", what, info.FirstOffset)
 	}
 }
+
+// TestLookupChecksTheBatch: a time found in a damaged batch would send a reader anywhere.
+func TestLookupChecksTheBatch(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a")
+	w.append(l, batch(3, 100))
+	w.sync()
+	if _, ok, err := l.OffsetForTime(epoch0.UnixMilli(), 3); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if err := w.disk.FlipBit("data/a-0/"+segmentName(0, logSuffix), l.Size()-1); err != nil {
+		t.Fatal(err)
+	}
+	if at, ok, err := l.OffsetForTime(epoch0.UnixMilli(), 3); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("found %+v, %v, %v in a damaged batch", at, ok, err)
+	}
+}
