@@ -350,7 +350,7 @@ func (d *Dir) recoverAll(list []*Log, clean bool) error {
 			return err
 		}
 	}
-	d.event(Opened{Path: d.path, Logs: len(list), Clean: clean, SameBoot: d.sameBoot, ScannedBytes: scanned.Load()})
+	d.event(Opened{Path: d.path, Logs: len(d.logs), Clean: clean, SameBoot: d.sameBoot, ScannedBytes: scanned.Load()})
 	return nil
 }
 

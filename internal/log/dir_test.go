@@ -57,7 +57,7 @@ func TestCleanStopNeedsNoScan(t *testing.T) {
 	if p := l.Producers(); len(p) != 1 || p[0].ProducerID != 9 || p[0].LastSequence != 9 {
 		t.Fatalf("producers %+v", p)
 	}
-	if o, ok := saw[Opened](w); !ok || !o.Clean {
+	if o, ok := saw[Opened](w); !ok || !o.Clean || o.Logs != 1 {
 		t.Fatalf("opened: %+v", o)
 	}
 	if got := readAll(t, l, 0); len(got) != 5 {
