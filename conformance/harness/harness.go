@@ -22,13 +22,25 @@ import (
 	"strings"
 )
 
-// Root is the project's folder.
+// Root is the project's folder. A binary built with -trimpath does not know where
+// its source lies; it is then looked for above the working folder.
 func Root() string {
 	_, file, _, ok := runtime.Caller(0)
-	if !ok {
-		panic("harness: no caller information")
+	if ok && filepath.IsAbs(file) {
+		return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 	}
-	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	dir, err := os.Getwd()
+	if err != nil {
+		panic("harness: " + err.Error())
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "conformance", "harness")); err == nil {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			panic("harness: built with -trimpath and run outside of the project, in " + dir)
+		}
+	}
 }
 
 // Cache is a folder for fetched or built things: LEAT_CACHE, or .cache in the
