@@ -23,8 +23,9 @@ const (
 	maxOwed = 16
 	// readBuffer holds a small request whole; larger ones are read past it.
 	readBuffer = 4 << 10
-	// frameStep bounds what is allocated ahead of the bytes that really arrived.
-	frameStep = 1<<20 + 1<<18
+	// frameStep bounds what is allocated for a large frame at once, when its first part
+	// is there and it counts towards the limit; beyond it memory doubles as bytes arrive.
+	frameStep = 4 << 20
 	// stalled ends a connection that does not take its answers.
 	stalled = 60 * time.Second
 	// progress ends a connection that sends nothing for so long inside a frame, and
@@ -166,32 +167,28 @@ func hangup() api.Output { return api.Output{Close: true} }
 
 // frame reads size bytes, of which held count towards the limit of large frames
 // until they are dropped. What a client merely claims costs nobody anything: its
-// large frame counts from when the first part of it is there, memory beyond
-// frameStep is taken as bytes arrive, and a client that stops inside a frame, or
-// drips, is cut off.
+// large frame counts, and gets its memory, from when the first part of it is there,
+// memory beyond frameStep is taken as bytes arrive, and a client that stops inside a
+// frame, or drips, is cut off.
 func (c *conn) frame(br *bufio.Reader, size int) (f []byte, held int, err error) {
 	if br.Buffered() >= size {
 		f = c.b.frames.get(size)
 		_, err = io.ReadFull(br, f)
 		return f, 0, err
 	}
-	f = c.b.frames.get(min(size, frameStep))
+	f = c.b.frames.get(min(size, largeFrame))
 	last := time.Now().Add(progress + time.Duration(size/slowest)*time.Second)
 	for have := 0; have < size; {
-		upTo := len(f)
-		switch {
-		case size >= largeFrame && have < largeFrame:
-			upTo = largeFrame
-		case size >= largeFrame && held == 0:
+		if have == largeFrame && held == 0 {
 			c.b.frames.hold(size)
 			held = size
 			last = time.Now().Add(progress + time.Duration(size/slowest)*time.Second)
 		}
 		if have == len(f) {
-			g := c.b.frames.get(min(size, 2*len(f)))
+			g := c.b.frames.get(min(size, max(frameStep, 2*len(f))))
 			copy(g, f)
 			c.b.frames.put(f)
-			f, upTo = g, len(g)
+			f = g
 		}
 		by := time.Now().Add(progress)
 		if by.After(last) {
@@ -200,7 +197,7 @@ func (c *conn) frame(br *bufio.Reader, size int) (f []byte, held int, err error)
 		if err := c.readBy(by); err != nil {
 			return f, held, err
 		}
-		n, err := br.Read(f[have:upTo])
+		n, err := br.Read(f[have:])
 		have += n
 		if errors.Is(err, os.ErrDeadlineExceeded) && !c.draining.Load() {
 			return f, held, fmt.Errorf("only %d bytes of a frame of %d came in time", have, size)

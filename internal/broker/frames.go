@@ -9,7 +9,7 @@ import (
 // bytes to 4 MiB, and bounds what large requests hold together. Larger buffers are
 // left to the collector.
 type frames struct {
-	pools [(maxClass - minClass + 1) * 4]sync.Pool
+	pools [classes]sync.Pool
 
 	limit int64 // bytes; set before use
 	mu    sync.Mutex
@@ -20,6 +20,7 @@ type frames struct {
 const (
 	minClass = 9
 	maxClass = 21
+	classes  = (maxClass-minClass+1)*4 + 1 // both ends are in
 	// largeFrame is the size from which a frame counts towards the limit: below it, a
 	// connection's frame is not worth the counting.
 	largeFrame = 64 << 10
@@ -41,7 +42,7 @@ func class(size int) (index, capacity int) {
 	quarters := (max(size-(1<<exp), 0) + step - 1) / step // 0 … 4
 	capacity = 1<<exp + quarters*step
 	index = (exp-minClass)*4 + quarters
-	if exp > maxClass || index >= (maxClass-minClass+1)*4 {
+	if exp > maxClass || index >= classes {
 		return -1, size
 	}
 	return index, capacity

@@ -9,7 +9,7 @@ import (
 func TestFrameClasses(t *testing.T) {
 	for _, size := range []int{0, 1, 511, 512, 513, 640, 641, 1024, 1025, 65536, 1 << 20, 1<<20 + 100, 1<<20 + 1<<18, 3 << 20, 1<<22 - 1, 1 << 22} {
 		i, capacity := class(size)
-		if i < 0 && size <= 3<<20 {
+		if i < 0 && size <= 4<<20 {
 			t.Errorf("size %d has no class", size)
 		}
 		if capacity < size {
@@ -79,4 +79,29 @@ func TestClaimedFramesHoldNothing(t *testing.T) {
 		close(done)
 	}()
 	<-done
+}
+
+// A claim gets memory for its first part, then for the whole at once, up to frameStep,
+// so that a frame's bytes are not copied over and over; what is larger doubles.
+func TestFramesGetMemoryAsTheyArrive(t *testing.T) {
+	for _, c := range []struct{ size, sent, want int }{
+		{3 << 20, 10, largeFrame},
+		{3 << 20, largeFrame, 3 << 20},
+		{64 << 20, largeFrame, frameStep},
+		{64 << 20, frameStep, 2 * frameStep},
+		{1000, 10, 1000},
+	} {
+		ours, theirs := net.Pipe()
+		b := &Broker{frames: newFrames(64 << 20)}
+		go func() {
+			theirs.Write(make([]byte, c.sent))
+			theirs.Close()
+		}()
+		f, held, err := (&conn{b: b, nc: ours}).frame(bufio.NewReaderSize(ours, readBuffer), c.size)
+		if err == nil || len(f) != c.want {
+			t.Errorf("%d bytes of a frame of %d got memory for %d, want %d: %v", c.sent, c.size, len(f), c.want, err)
+		}
+		b.frames.drop(held)
+		ours.Close()
+	}
 }
