@@ -4,8 +4,10 @@
 // machine, with the same client program, and writes docs/benchmarks.md.
 //
 // The broker is pinned to the first core and the client to the second. Brokers run in
-// turn, several rounds of each; every case warms up before it counts. Figures are
-// medians over the rounds. Nothing here is a test: it asserts nothing.
+// turn, in several rounds, every other one in the opposite order; every case has a
+// fresh topic and a disk without unwritten data, and warms up before it counts. A case
+// that fails is noted, and the run goes on; the report is written after every round.
+// Figures are medians over the rounds. Nothing here is a test: it asserts nothing.
 //
 //	go run ./bench -leat bin/leat -out docs/benchmarks.md
 //	go run ./bench -leat bin/leat -rounds 1 -seconds 3 -cases 'consume' -out /dev/stdout
@@ -14,7 +16,6 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log"
 	"os"
 	"os/signal"
@@ -23,7 +24,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/leat-stream/leat/conformance/harness"
+	"github.com/leat-stream/leat/bench/load"
 )
 
 // plan is what one run does.
@@ -35,15 +36,16 @@ type plan struct {
 	scratch string
 	gigas   int // of data on disk for the restart case
 	leat    string
+	out     string
 }
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "load" {
-		loadMain(os.Args[2:])
+		load.Command(os.Args[2:])
 		return
 	}
 	var p plan
-	var pattern, out string
+	var pattern string
 	short := flag.Bool("short", false, "one round of three seconds, 1 GB: to see that it works")
 	flag.IntVar(&p.rounds, "rounds", 3, "rounds of each broker")
 	flag.IntVar(&p.seconds, "seconds", 8, "measured seconds of a case")
@@ -52,20 +54,20 @@ func main() {
 	flag.StringVar(&pattern, "cases", ".", "regular expression of the cases to run")
 	flag.StringVar(&p.leat, "leat", "bin/leat", "Leat's binary")
 	flag.StringVar(&p.scratch, "scratch", "", "folder for data (a temporary one by default)")
-	flag.StringVar(&out, "out", "docs/benchmarks.md", "where the report goes")
+	flag.StringVar(&p.out, "out", "docs/benchmarks.md", "where the report goes, anew after each round")
 	flag.Parse()
 	if *short {
 		p.rounds, p.seconds, p.warm, p.gigas = 1, 3, 2, 1
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, p, pattern, out)
+	err := run(ctx, p, pattern)
 	stop()
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, p plan, pattern, out string) error {
+func run(ctx context.Context, p plan, pattern string) error {
 	var err error
 	if p.cases, err = regexp.Compile(pattern); err != nil {
 		return err
@@ -83,37 +85,22 @@ func run(ctx context.Context, p plan, pattern, out string) error {
 		defer os.RemoveAll(p.scratch)
 	}
 	r := newResults()
-	start := time.Now()
-	for round := range p.rounds {
-		for _, v := range variants {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, p.rounds, v.name)
-			if err := runVariant(ctx, p, v, r); err != nil {
-				return fmt.Errorf("%s: %w", v.name, err)
-			}
-		}
+	if err := r.describe(); err != nil {
+		return err
 	}
-	if p.cases.MatchString("single") {
-		if err := singles(ctx, p, r); err != nil {
+	start := time.Now()
+	for round := 1; round <= p.rounds; round++ {
+		if err := runRound(ctx, p, round, r); err != nil {
+			return err
+		}
+		r.done = round
+		if err := r.write(p, time.Since(start)); err != nil {
 			return err
 		}
 	}
-	machine, err := describeMachine()
-	if err != nil {
+	if err := singles(ctx, p, r); err != nil {
 		return err
 	}
-	jars, err := harness.KafkaBrokerJars()
-	if err != nil {
-		return err
-	}
-	f, err := os.Create(out)
-	if err != nil {
-		return err
-	}
-	if err := report(f, p, r, machine, harness.KafkaVersion(jars), time.Since(start)); err != nil {
-		return err
-	}
-	return f.Close()
+	r.complete = true
+	return r.write(p, time.Since(start))
 }

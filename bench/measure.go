@@ -18,6 +18,8 @@ import (
 // cpu is processor time, in seconds.
 type cpu struct{ user, system float64 }
 
+func (c cpu) total() float64 { return c.user + c.system }
+
 // ticksPerSecond is USER_HZ, which is 100 on every Linux that Go runs on.
 const ticksPerSecond = 100
 
@@ -39,6 +41,21 @@ func cpuOf(pid int) (cpu, error) {
 	}
 	system, err := strconv.ParseFloat(f[12], 64)
 	return cpu{user / ticksPerSecond, system / ticksPerSecond}, err
+}
+
+// readOf is what a process has had fetched from the disk, in bytes: nothing for what
+// the page cache holds.
+func readOf(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "read_bytes:"); ok {
+			return strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("no read_bytes of process %d", pid)
 }
 
 // rssOf is a process's resident memory in MiB.

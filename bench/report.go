@@ -3,169 +3,188 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"io"
-	"slices"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
-// measured is one round of one case against one broker.
-type measured struct {
-	loaded
-	userPerGB, totalPerGB float64 // CPU seconds of the broker
-}
+// notes say what limits a figure, by hand, under a heading for each case.
+//
+//go:embed notes.md
+var notes string
 
-func (m measured) megabytes() float64 { return float64(m.Bytes) / 1e6 / m.Seconds }
-
-func (m measured) String() string {
-	s := fmt.Sprintf("%9.0f records/s %7.1f MB/s  cpu/GB user %.2f total %.2f",
-		float64(m.Records)/m.Seconds, m.megabytes(), m.userPerGB, m.totalPerGB)
-	if m.P50 > 0 {
-		s += fmt.Sprintf("  p50 %.2f p99 %.2f p99.9 %.2f ms", m.P50, m.P99, m.P999)
-	}
-	return s
-}
-
-// results collects the rounds.
-type results struct {
-	rounds  map[string][]measured // case and variant
-	rawSync []float64             // MB/s
-	singles []single
-}
-
-// single is a figure that is not a rate: a time, a size.
-type single struct {
-	what  string
-	value float64
-	unit  string
-	goal  string
-}
-
-func newResults() *results { return &results{rounds: map[string][]measured{}} }
-
-func key(name, variant string) string { return name + "|" + variant }
-
-func (r *results) add(name string, v variant, m measured) {
-	r.rounds[key(name, v.name)] = append(r.rounds[key(name, v.name)], m)
-}
-
-// spread is a median with the smallest and the largest value beside it.
-type spread struct{ median, least, most float64 }
-
-func spreadOf(ms []measured, f func(measured) float64) spread {
-	var v []float64
-	for _, m := range ms {
-		v = append(v, f(m))
-	}
-	return spreadOfValues(v)
-}
-
-func spreadOfValues(v []float64) spread {
-	slices.Sort(v)
-	n := len(v)
-	mid := v[n/2]
-	if n%2 == 0 {
-		mid = (v[n/2-1] + v[n/2]) / 2
-	}
-	return spread{mid, v[0], v[n-1]}
-}
-
-func (s spread) text(digits int) string {
-	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, s.median, digits, s.least, digits, s.most)
-}
-
-// comparison is one row: a measure of one case, ours beside Kafka's, and the goal.
-type comparison struct {
-	what, name   string
-	ours, theirs string // variants
-	f            func(measured) float64
-	digits       int
-	unit         string
-	goal         float64
-	atMost       bool // the ratio shall be at most the goal; else at least
-	reported     bool // no goal
-}
-
-func rate(m measured) float64    { return float64(m.Records) / m.Seconds }
-func mbs(m measured) float64     { return m.megabytes() }
-func userCPU(m measured) float64 { return m.userPerGB }
-func allCPU(m measured) float64  { return m.totalPerGB }
-
-const (
-	leat    = "leat"
-	relaxed = "leat, relaxed"
-	kafka   = "kafka"
-	flushed = "kafka, flush.messages=1"
-)
-
-var comparisons = []comparison{
-	{"produce acks=1, 1 KiB, 1 partition", "acks1-1p", leat, kafka, mbs, 0, "MB/s", 1.2, false, false},
-	{"— broker CPU, user", "acks1-1p", leat, kafka, userCPU, 2, "s/GB", 0.5, true, false},
-	{"— broker CPU, total", "acks1-1p", leat, kafka, allCPU, 2, "s/GB", 0.8, true, false},
-	{"produce acks=1, 1 KiB, 12 partitions", "acks1-12p", leat, kafka, mbs, 0, "MB/s", 1.2, false, false},
-	{"— broker CPU, user", "acks1-12p", leat, kafka, userCPU, 2, "s/GB", 0.5, true, false},
-	{"— broker CPU, total", "acks1-12p", leat, kafka, allCPU, 2, "s/GB", 0.8, true, false},
-	{"produce acks=all, ours durable, Kafka without sync, 12 partitions", "durable-12p", leat, kafka, mbs, 0, "MB/s", 0.8, false, false},
-	{"50 producers, 100-byte keyed records, linger 0, 100 partitions, acks=1", "small-acks1", leat, kafka, rate, 0, "records/s", 1.5, false, false},
-	{"the same, acks=all: ours durable, Kafka with flush.messages=1", "small-durable", leat, flushed, rate, 0, "records/s", 1, false, false},
-	{"consume from page cache, 1 partition", "consume-1p", leat, kafka, mbs, 0, "MB/s", 1, false, false},
-	{"— broker CPU, user", "consume-1p", leat, kafka, userCPU, 3, "s/GB", 0.5, true, false},
-	{"— broker CPU, total", "consume-1p", leat, kafka, allCPU, 3, "s/GB", 1, true, false},
-	{"consume from page cache, 12 partitions", "consume-12p", leat, kafka, mbs, 0, "MB/s", 1, false, false},
-	{"— broker CPU, user", "consume-12p", leat, kafka, userCPU, 3, "s/GB", 0.5, true, false},
-	{"— broker CPU, total", "consume-12p", leat, kafka, allCPU, 3, "s/GB", 1, true, false},
-	{"end to end at 10 MB/s, acks=all, relaxed, Kafka without sync: p50", "e2e-relaxed", relaxed, kafka, func(m measured) float64 { return m.P50 }, 2, "ms", 0.7, true, false},
-	{"— p99", "e2e-relaxed", relaxed, kafka, func(m measured) float64 { return m.P99 }, 2, "ms", 0.7, true, false},
-	{"— p99.9", "e2e-relaxed", relaxed, kafka, func(m measured) float64 { return m.P999 }, 2, "ms", 0, true, true},
-	{"end to end at 10 MB/s, acks=all, durable, Kafka with flush.messages=1: p50", "e2e-durable", leat, flushed, func(m measured) float64 { return m.P50 }, 2, "ms", 0, true, true},
-	{"— p99", "e2e-durable", leat, flushed, func(m measured) float64 { return m.P99 }, 2, "ms", 1, true, false},
-	{"— p99.9", "e2e-durable", leat, flushed, func(m measured) float64 { return m.P999 }, 2, "ms", 0, true, true},
-}
-
-func (c comparison) row(r *results) string {
-	ours, theirs := r.rounds[key(c.name, c.ours)], r.rounds[key(c.name, c.theirs)]
-	if len(ours) == 0 || len(theirs) == 0 {
-		return ""
-	}
-	a, b := spreadOf(ours, c.f), spreadOf(theirs, c.f)
-	ratio := a.median / b.median
-	goal, verdict := "", ""
-	if !c.reported {
-		word, reached := "at least", ratio >= c.goal
-		if c.atMost {
-			word, reached = "at most", ratio <= c.goal
+// write puts the report in place of the one before.
+func (r *results) write(p plan, took time.Duration) error {
+	if !strings.HasPrefix(p.out, "/dev/") {
+		tmp := filepath.Join(filepath.Dir(p.out), "."+filepath.Base(p.out)+".tmp")
+		f, err := os.Create(tmp)
+		if err != nil {
+			return err
 		}
-		goal = fmt.Sprintf("%s %.1f", word, c.goal)
-		verdict = "reached"
-		if !reached {
-			verdict = "**not reached**"
+		defer os.Remove(tmp)
+		if err := r.report(f, p, took); err != nil {
+			f.Close()
+			return err
 		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+		return os.Rename(tmp, p.out)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %.2f | %s | %s |\n", c.what, c.unit, a.text(c.digits), b.text(c.digits), ratio, goal, verdict)
+	f, err := os.OpenFile(p.out, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return r.report(f, p, took)
 }
 
-func report(w io.Writer, p plan, r *results, machine, kafkaVersion string, took time.Duration) error {
+func (r *results) report(w io.Writer, p plan, took time.Duration) error {
 	out := &errWriter{w: w}
 	out.printf("# Benchmarks\n\nWritten by `make bench`; run it to have your own. Ratios are ours over Kafka's in the same run.\n\n")
-	out.printf("- Machine: %s. It is shared with others, so figures move from run to run; the spread is in parentheses.\n", machine)
-	out.printf("- Apache Kafka %s, one KRaft node, its stock settings and JVM flags; Leat at its defaults (durable) unless it says relaxed.\n", kafkaVersion)
-	out.printf("- Broker pinned to one core, the client program (franz-go) to the other. %d rounds in turn, %d s warm-up and %d s measured for each case; medians (least–most).\n", p.rounds, p.warm, p.seconds)
-	out.printf("- CPU is the broker's, in seconds for a gigabyte of values, from /proc, warm-up included.\n")
-	if len(r.rawSync) > 0 {
-		out.printf("- The disk alone, written in 4 MiB pieces with a sync after each: %s MB/s.\n", spreadOfValues(r.rawSync).text(0))
+	if !r.complete {
+		out.printf("**The run is not complete**: this was written after round %d of %d.\n\n", r.done, p.rounds)
 	}
-	out.printf("- The whole run took %s.\n\n## Beside Apache Kafka\n\n", took.Round(time.Second))
-	out.printf("| case | unit | Leat | Kafka | ratio | goal | |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	out.printf("- Machine: %s.\n", r.machine)
+	out.printf("- Apache Kafka %s, one KRaft node, its stock settings and JVM flags; Leat at its defaults (durable) unless it says relaxed.\n", r.kafka)
+	out.printf("- %d of %d rounds ran to their end, each other one with the brokers in the opposite order; %d s warm-up and %d s measured for each case. Figures are medians (least–most); the last column says how many rounds gave a figure, ours and Kafka's.\n", r.done, p.rounds, p.warm, p.seconds)
+	out.printf("- Broker pinned to one core, the client program to the other. Bulk loads (1 KiB records) speak the protocol by hand on one connection: batches of 256 KiB, one for each partition in a request, five requests under way; one fetch at a time of up to 1 MiB a partition; the same bytes to both. Small producers and end to end run on franz-go.\n")
+	out.printf("- Each case has a fresh topic and begins with nothing left to write back to the disk. What is consumed is 1 GiB that was just written.\n")
+	out.printf("- CPU is the broker's, in seconds for a gigabyte of values, within the measured time, from /proc.\n")
+	if raw := spreadOf(r.rounds[key(rawCase, leat)], mbs); raw.n > 0 {
+		out.printf("- The disk alone, written in 4 MiB pieces with a sync after each, just before the durable case: %s MB/s.\n", raw.text(0))
+	}
+	out.printf("- The whole run took %s.\n", took.Round(time.Second))
+	r.comparisons(out)
+	r.busy(out)
+	r.alone(out)
+	r.failed(out)
+	r.limits(out)
+	return out.err
+}
+
+func (r *results) comparisons(out *errWriter) {
+	out.printf("\n## Beside Apache Kafka\n\n| case | unit | Leat | Kafka | ratio | goal | | rounds |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, c := range comparisons {
 		out.printf("%s", c.row(r))
 	}
-	if len(r.singles) > 0 {
-		out.printf("\n## Leat alone\n\n| what | value | goal |\n| --- | --- | --- |\n")
-		for _, s := range r.singles {
-			out.printf("| %s | %.0f %s | %s |\n", s.what, s.value, s.unit, s.goal)
+}
+
+// busy says for each case which core was the limit.
+func (r *results) busy(out *errWriter) {
+	out.printf("\n## What was busy\n\nShare of its core that each process used, medians. Where the client's is near 100 %%, the ratio above is one of the client, and the broker could do more.\n\n")
+	out.printf("| case | Leat | its client | Kafka | its client | read from disk, MB, Leat and Kafka |\n| --- | --- | --- | --- | --- | --- |\n")
+	seen := map[string]bool{}
+	percent := func(name, variant string, f func(measured) float64) string {
+		s := spreadOf(r.rounds[key(name, variant)], f)
+		if s.n == 0 {
+			return "–"
+		}
+		return fmt.Sprintf("%.0f %%", 100*s.median)
+	}
+	broker := func(m measured) float64 { return m.brokerBusy }
+	client := func(m measured) float64 { return m.clientBusy }
+	read := func(m measured) float64 { return m.diskRead }
+	for _, c := range comparisons {
+		ours, theirs := r.rounds[key(c.name, c.ours)], r.rounds[key(c.name, c.theirs)]
+		if seen[c.name] || len(ours)+len(theirs) == 0 {
+			continue
+		}
+		seen[c.name] = true
+		out.printf("| %s | %s | %s | %s | %s | %s, %s |\n", c.name, percent(c.name, c.ours, broker), percent(c.name, c.ours, client),
+			percent(c.name, c.theirs, broker), percent(c.name, c.theirs, client),
+			spreadOf(ours, read).text(0), spreadOf(theirs, read).text(0))
+	}
+}
+
+func (r *results) alone(out *errWriter) {
+	if len(r.singles) == 0 {
+		return
+	}
+	out.printf("\n## Leat alone\n\n| what | median (least–most) | times | goal | |\n| --- | --- | --- | --- | --- |\n")
+	for _, s := range r.singles {
+		sp := spreadOfValues(s.values)
+		v := met
+		if sp.median >= s.goal {
+			v = missed
+		}
+		out.printf("| %s | %s %s | %d | under %.0f %s | %s |\n", s.what, sp.text(0), s.unit, sp.n, s.goal, s.unit, v)
+	}
+}
+
+func (r *results) failed(out *errWriter) {
+	if len(r.failures) == 0 {
+		return
+	}
+	out.printf("\n## What failed\n\nEach case has %d attempts in a round, whichever the broker.\n\n| round | broker | what | reason |\n| --- | --- | --- | --- |\n", attempts)
+	for _, f := range r.failures {
+		round := fmt.Sprint(f.round)
+		if f.round == 0 {
+			round = "–"
+		}
+		out.printf("| %s | %s | %s | %s |\n", round, f.variant, f.what, strings.ReplaceAll(f.reason, "|", `\|`))
+	}
+}
+
+// limits are the notes on the cases that have missed a goal, and those on all.
+func (r *results) limits(out *errWriter) {
+	missing := map[string]bool{}
+	for _, c := range comparisons {
+		if _, _, _, v := c.judge(r); v == missed {
+			missing[c.name] = true
 		}
 	}
-	return out.err
+	for _, s := range r.singles {
+		if spreadOfValues(s.values).median >= s.goal {
+			missing["alone"] = true
+		}
+	}
+	out.printf("\n## What limits it\n\n")
+	general, byCase := splitNotes(notes)
+	if general != "" {
+		out.printf("%s\n", general)
+	}
+	for _, name := range append(caseNames(), "alone") {
+		if !missing[name] {
+			continue
+		}
+		text := byCase[name]
+		if text == "" {
+			text = "Not looked into yet."
+		}
+		out.printf("\n**%s** %s\n", name, text)
+	}
+	if len(missing) == 0 {
+		out.printf("\nNo goal that has a figure was missed.\n")
+	}
+}
+
+func caseNames() []string {
+	var names []string
+	for _, c := range comparisons {
+		if len(names) == 0 || names[len(names)-1] != c.name {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// splitNotes takes the file of notes apart: what is above its first heading of a case
+// (and below the title) is for all.
+func splitNotes(s string) (general string, byCase map[string]string) {
+	byCase = map[string]string{}
+	parts := strings.Split("\n"+s, "\n## ")
+	_, general, _ = strings.Cut(strings.TrimSpace(parts[0]), "\n\n")
+	_, general, _ = strings.Cut(general, "\n\n") // how the file is used
+	for _, p := range parts[1:] {
+		name, text, _ := strings.Cut(p, "\n")
+		byCase[strings.TrimSpace(name)] = strings.TrimSpace(text)
+	}
+	return strings.TrimSpace(general), byCase
 }
 
 // errWriter keeps the first error.

@@ -8,93 +8,109 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/leat-stream/leat/bench/load"
 	"github.com/leat-stream/leat/conformance/harness"
 )
 
-// singles measures what is a time or a size rather than a rate.
+// singles measures what is a time or a size rather than a rate. What fails is noted.
 func singles(ctx context.Context, p plan, r *results) error {
-	info, err := os.Stat(p.leat)
-	if err != nil {
-		return err
-	}
-	r.single("size of the binary", float64(info.Size())/1e6, "MB", "under 40 MB")
-	for _, f := range []func(context.Context, plan, *results) error{firstRecord, manyPartitions, restart} {
-		if err := f(ctx, p, r); err != nil {
-			return err
+	for _, s := range []struct {
+		name string
+		f    func(context.Context, plan, *results) error
+	}{
+		{"single-binary", binarySize}, {"single-first", firstRecord}, {"single-many", manyPartitions}, {"single-restart", restart},
+	} {
+		if !p.cases.MatchString(s.name) {
+			continue
+		}
+		if err := s.f(ctx, p, r); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r.fail(0, leat, s.name, err)
 		}
 	}
 	return nil
 }
 
-func (r *results) single(what string, value float64, unit, goal string) {
-	r.singles = append(r.singles, single{what, value, unit, goal})
-	fmt.Fprintf(os.Stderr, "  %s: %.0f %s\n", what, value, unit)
+func binarySize(_ context.Context, p plan, r *results) error {
+	info, err := os.Stat(p.leat)
+	if err != nil {
+		return err
+	}
+	r.single("size of the binary", "MB", 40, float64(info.Size())/1e6)
+	return nil
 }
 
-// folder makes an empty folder for one broker; clean removes it.
-func folder(p plan, name string) (dir string, clean func(), err error) {
-	dir = filepath.Join(p.scratch, name)
-	return dir, func() { os.RemoveAll(dir) }, os.MkdirAll(dir, 0o755)
+// alone runs f with a broker of its own and ends the broker, whatever comes.
+func alone(ctx context.Context, p plan, name string, f func(b *harness.Broker) error) error {
+	dir, clean, err := folder(p, name)
+	if err != nil {
+		return err
+	}
+	defer clean()
+	b, err := harness.Prepare(harness.Leat, harness.Options{Dir: dir})
+	if err != nil {
+		return err
+	}
+	if err := f(b); err != nil {
+		return errors.Join(err, b.Kill())
+	}
+	return b.Stop(30 * time.Second)
 }
 
 // firstRecord measures from exec to the first acknowledged record in an empty
 // folder, and what an idle broker holds.
 func firstRecord(ctx context.Context, p plan, r *results) error {
-	var times []float64
-	var rss float64
+	var times, rss []float64
 	for range 5 {
-		dir, clean, err := folder(p, "first")
-		if err != nil {
+		if err := alone(ctx, p, "first", func(b *harness.Broker) error {
+			took, err := startTime(ctx, b, "first")
+			if err != nil {
+				return err
+			}
+			held, err := rssOf(b.PID())
+			times, rss = append(times, took), append(rss, held)
+			return err
+		}); err != nil {
 			return err
 		}
-		b, err := harness.Prepare(harness.Leat, harness.Options{Dir: dir})
-		if err != nil {
-			return err
-		}
-		start := time.Now()
-		if err := b.Launch(); err != nil {
-			return err
-		}
-		if err := awaitDial(ctx, b.Addr); err != nil {
-			return errors.Join(err, b.Kill())
-		}
-		if err := sendOne(ctx, b.Addr); err != nil {
-			return errors.Join(err, b.Kill())
-		}
-		times = append(times, float64(time.Since(start).Milliseconds()))
-		if rss, err = rssOf(b.PID()); err != nil {
-			return err
-		}
-		if err := b.Stop(10 * time.Second); err != nil {
-			return err
-		}
-		clean()
 	}
-	r.single("exec to first acknowledged record, empty folder, median of 5", spreadOfValues(times).median, "ms", "under 300 ms")
-	r.single("resident memory, idle", rss, "MiB", "under 60 MiB")
+	r.single("exec to first acknowledged record, empty folder", "ms", 300, times...)
+	r.single("resident memory, idle, after that record", "MiB", 60, rss...)
 	return nil
 }
 
 // awaitDial tries until the broker accepts connections.
-func awaitDial(ctx context.Context, addr string) error {
-	for ctx.Err() == nil {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
+func awaitDial(ctx context.Context, b *harness.Broker) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		c, err := net.DialTimeout("tcp", b.Addr, time.Second)
 		if err == nil {
 			return c.Close()
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case <-b.Dead():
+			return fmt.Errorf("the broker ended at its start; see its output: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("the broker does not accept connections: %w", err)
+		case <-time.After(time.Millisecond):
+		}
 	}
-	return ctx.Err()
 }
 
-func sendOne(ctx context.Context, addr string) error {
-	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic("first"), kgo.AllowAutoTopicCreation(), kgo.MetadataMinAge(10*time.Millisecond))
+// sendOne has one record acknowledged. What is not ready yet is asked again soon.
+func sendOne(ctx context.Context, addr, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic), kgo.AllowAutoTopicCreation(),
+		kgo.MetadataMinAge(10*time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }))
 	if err != nil {
 		return err
 	}
@@ -102,58 +118,59 @@ func sendOne(ctx context.Context, addr string) error {
 	return c.ProduceSync(ctx, kgo.StringRecord("first")).FirstErr()
 }
 
-// manyPartitions measures a start with 10,000 partitions that each hold a record.
-func manyPartitions(ctx context.Context, p plan, r *results) error {
-	const partitions = 10_000
-	dir, clean, err := folder(p, "many")
-	if err != nil {
-		return err
-	}
-	defer clean()
-	b, err := harness.Start(ctx, harness.Leat, harness.Options{Dir: dir})
-	if err != nil {
-		return err
-	}
-	if err := fillPartitions(ctx, b.Addr, partitions); err != nil {
-		return errors.Join(err, b.Kill())
-	}
-	for _, c := range []struct {
-		how string
-		end func() error
-	}{
-		{"a clean stop", func() error { return b.Stop(30 * time.Second) }},
-		{"kill -9", b.Kill},
-	} {
-		if err := c.end(); err != nil {
-			return err
-		}
-		took, err := startTime(ctx, b)
-		if err != nil {
-			return err
-		}
-		r.single("start with 10,000 partitions after "+c.how, took, "ms", "under 3,000 ms")
-	}
-	rss, err := rssOf(b.PID())
-	if err != nil {
-		return err
-	}
-	r.single("resident memory with 10,000 partitions", rss, "MiB", "under 400 MiB")
-	return b.Stop(30 * time.Second)
-}
-
-// startTime starts a broker that was stopped and measures until it answers.
-func startTime(ctx context.Context, b *harness.Broker) (ms float64, err error) {
+// startTime starts a broker and measures until a record is acknowledged, in ms.
+func startTime(ctx context.Context, b *harness.Broker, topic string) (float64, error) {
 	start := time.Now()
 	if err := b.Launch(); err != nil {
 		return 0, err
 	}
-	if err := awaitDial(ctx, b.Addr); err != nil {
+	if err := awaitDial(ctx, b); err != nil {
 		return 0, err
 	}
-	if err := b.AwaitReady(ctx); err != nil {
+	if err := sendOne(ctx, b.Addr, topic); err != nil {
 		return 0, err
 	}
-	return float64(time.Since(start).Milliseconds()), nil
+	return float64(time.Since(start).Microseconds()) / 1000, nil
+}
+
+// manyPartitions measures a start with 10,000 partitions that each hold a record.
+func manyPartitions(ctx context.Context, p plan, r *results) error {
+	const partitions = 10_000
+	return alone(ctx, p, "many", func(b *harness.Broker) error {
+		if err := b.Restart(ctx); err != nil {
+			return err
+		}
+		if err := fillPartitions(ctx, b.Addr, partitions); err != nil {
+			return err
+		}
+		var rss []float64
+		for _, c := range []struct {
+			how string
+			end func() error
+		}{
+			{"a clean stop", func() error { return b.Stop(30 * time.Second) }},
+			{"kill -9", b.Kill},
+		} {
+			var times []float64
+			for range restarts {
+				if err := c.end(); err != nil {
+					return err
+				}
+				took, err := startTime(ctx, b, "many")
+				if err != nil {
+					return err
+				}
+				held, err := rssOf(b.PID())
+				if err != nil {
+					return err
+				}
+				times, rss = append(times, took), append(rss, held)
+			}
+			r.single("10,000 partitions: exec to first acknowledged record after "+c.how, "ms", 3000, times...)
+		}
+		r.single("10,000 partitions: resident memory", "MiB", 400, rss...)
+		return nil
+	})
 }
 
 func fillPartitions(ctx context.Context, addr string, n int) error {
@@ -172,44 +189,48 @@ func fillPartitions(ctx context.Context, addr string, n int) error {
 	return c.ProduceSync(ctx, records...).FirstErr()
 }
 
-// restart measures a start after kill -9 under load, with much data on disk.
+// restarts is how often a start is measured.
+const restarts = 3
+
+// restart measures starts after kill -9 under load, with much data on disk.
 func restart(ctx context.Context, p plan, r *results) error {
-	dir, clean, err := folder(p, "restart")
-	if err != nil {
-		return err
-	}
-	defer clean()
-	b, err := harness.Start(ctx, harness.Leat, harness.Options{Dir: dir})
-	if err != nil {
-		return err
-	}
-	written, err := fill(ctx, b.Addr, int64(p.gigas)*1e9, b.Kill)
-	if err != nil {
-		return err
-	}
-	took, err := startTime(ctx, b)
-	if err != nil {
-		return err
-	}
-	r.single(fmt.Sprintf("serving again after kill -9 under load, %.1f GB on disk", float64(written)/1e9), took, "ms", "under 2,000 ms")
-	return b.Stop(30 * time.Second)
+	return alone(ctx, p, "restart", func(b *harness.Broker) error {
+		if err := b.Restart(ctx); err != nil {
+			return err
+		}
+		more := int64(p.gigas) * 1e9
+		var times []float64
+		for range restarts {
+			err := fill(ctx, b.Addr, more, b.Kill)
+			if err != nil {
+				return err
+			}
+			more = 1e9
+			took, err := startTime(ctx, b, "fill")
+			if err != nil {
+				return err
+			}
+			times = append(times, took)
+		}
+		r.single(fmt.Sprintf("exec to first acknowledged record after kill -9 under load, %d GB and more on disk", p.gigas), "ms", 2000, times...)
+		return nil
+	})
 }
 
 // fill writes about so many bytes and ends the broker while more are under way.
-func fill(ctx context.Context, addr string, bytes int64, end func() error) (written int64, err error) {
-	l := load{Addr: addr, Topic: "fill", Partitions: 12, Acks: "1", Linger: 5, Buffer: 2_000}
-	if err := createTopic(ctx, l); err != nil {
-		return 0, err
+func fill(ctx context.Context, addr string, bytes int64, end func() error) error {
+	if err := load.CreateTopic(ctx, load.Load{Addr: addr, Topic: "fill", Partitions: 12}); err != nil {
+		return err
 	}
-	c, err := producer(l)
+	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic("fill"), kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(2_000), kgo.ProducerLinger(5*time.Millisecond))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer c.Close()
 	value := make([]byte, 16<<10)
-	for written < bytes && ctx.Err() == nil {
+	for written := int64(0); written < bytes && ctx.Err() == nil; written += int64(len(value)) {
 		c.Produce(ctx, &kgo.Record{Value: value}, nil)
-		written += int64(len(value))
 	}
-	return written, errors.Join(ctx.Err(), end())
+	return errors.Join(ctx.Err(), end())
 }

@@ -1,0 +1,237 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leat-stream/leat/bench/load"
+	"github.com/leat-stream/leat/conformance/harness"
+)
+
+// Cores: the broker has the first to itself, the client the second.
+const (
+	brokerCore = "0"
+	clientCore = "1"
+)
+
+// attempts is how often a case is tried in a round, whichever the broker.
+const attempts = 2
+
+// runRound runs every variant once. What fails is noted and the round goes on.
+func runRound(ctx context.Context, p plan, round int, r *results) error {
+	order := slices.Clone(variants)
+	if round%2 == 0 {
+		slices.Reverse(order)
+	}
+	for _, v := range order {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v.cases = slices.DeleteFunc(slices.Clone(v.cases), func(c benchCase) bool { return !p.cases.MatchString(c.name) })
+		if len(v.cases) == 0 {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round, p.rounds, v.name)
+		if err := runVariant(ctx, p, v, round, r); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r.fail(round, v.name, "broker", err)
+		}
+	}
+	return nil
+}
+
+// runVariant runs a variant's cases in an empty folder. An error means that the
+// cases which have no result and no failure could not be run at all.
+func runVariant(ctx context.Context, p plan, v variant, round int, r *results) (err error) {
+	dir, clean, err := folder(p, "data")
+	if err != nil {
+		return err
+	}
+	defer clean()
+	b, err := harness.Start(ctx, v.kind, harness.Options{Dir: dir, Set: v.set, Wrap: []string{"taskset", "-c", brokerCore}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Stop(30*time.Second)) }()
+	for _, c := range v.cases {
+		if c.name == "durable-12p" && v.name == leat {
+			rate, err := rawRate(dir)
+			if err != nil {
+				return err
+			}
+			r.add(rawCase, v.name, measured{Result: load.Result{Bytes: int64(rate * 1e6), Seconds: 1}})
+			fmt.Fprintf(os.Stderr, "  %-14s %.0f MB/s\n", rawCase, rate)
+		}
+		m, err := tryCase(ctx, p, b, v, c, round, r)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			r.add(c.name, v.name, *m)
+			fmt.Fprintf(os.Stderr, "  %-14s %s\n", c.name, m)
+		}
+	}
+	return nil
+}
+
+// tryCase measures a case, a second time in a topic of its own if it fails; nil when
+// it failed for good.
+func tryCase(ctx context.Context, p plan, b *harness.Broker, v variant, c benchCase, round int, r *results) (*measured, error) {
+	topic := c.load.Topic
+	for try := 1; try <= attempts; try++ {
+		if try > 1 {
+			c.load.Topic = fmt.Sprintf("%s-%d", topic, try)
+		}
+		m, err := measure(ctx, p, b, c.load)
+		if err == nil {
+			return &m, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		r.fail(round, v.name, fmt.Sprintf("%s, attempt %d of %d", c.name, try, attempts), err)
+		select {
+		case <-b.Dead():
+			return nil, fmt.Errorf("the broker ended during %s", c.name)
+		default:
+		}
+	}
+	return nil, nil
+}
+
+// measure runs one load against a broker, on a disk that has nothing left to write.
+func measure(ctx context.Context, p plan, b *harness.Broker, l load.Load) (measured, error) {
+	l.Addr, l.Seconds, l.Warm = b.Addr, p.seconds, p.warm
+	if l.Mode == "consume" {
+		fill := l
+		fill.Mode, fill.Acks, fill.Bytes, fill.Seconds, fill.Warm = "fill", -1, consumed, 0, 0
+		if _, err := runLoad(ctx, b, fill); err != nil {
+			return measured{}, fmt.Errorf("writing what is to be read: %w", err)
+		}
+	}
+	if err := settleDisk(p.scratch); err != nil {
+		return measured{}, err
+	}
+	return runLoad(ctx, b, l)
+}
+
+// settleDisk writes back what is dirty, so that no case pays for the one before it.
+func settleDisk(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Syncfs(int(f.Fd()))
+}
+
+// clocks are what both processes have used and the broker has read from the disk.
+type clocks struct {
+	broker, client cpu
+	read           int64
+}
+
+func readClocks(broker, client int) (c clocks, err error) {
+	var errs [3]error
+	c.broker, errs[0] = cpuOf(broker)
+	c.client, errs[1] = cpuOf(client)
+	c.read, errs[2] = readOf(broker)
+	return c, errors.Join(errs[:]...)
+}
+
+// runLoad runs the client program on its core and reads the clocks at its marks.
+func runLoad(ctx context.Context, b *harness.Broker, l load.Load) (measured, error) {
+	arg, err := json.Marshal(l)
+	if err != nil {
+		return measured{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return measured{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.Limit()+10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "taskset", "-c", clientCore, self, "load", string(arg))
+	// The client collects no garbage within a case, unless it comes to hold a gigabyte.
+	cmd.Env = append(os.Environ(), "GOGC=off", "GOMEMLIMIT=1GiB")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return measured{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		return measured{}, err
+	}
+	m, lineErr := follow(out, b.PID(), cmd.Process.Pid)
+	if err := cmd.Wait(); err != nil {
+		return measured{}, fmt.Errorf("%w: %s", err, firstLines(stderr.String()))
+	}
+	return m, lineErr
+}
+
+// follow reads a load's lines.
+func follow(out interface{ Read([]byte) (int, error) }, broker, client int) (measured, error) {
+	var from, to clocks
+	var got load.Result
+	var err error
+	s := bufio.NewScanner(out)
+	for s.Scan() && err == nil {
+		switch line := s.Bytes(); string(line) {
+		case load.Began:
+			from, err = readClocks(broker, client)
+		case load.Ended:
+			to, err = readClocks(broker, client)
+		default:
+			err = json.Unmarshal(line, &got)
+		}
+	}
+	if err = errors.Join(err, s.Err()); err != nil {
+		return measured{}, err
+	}
+	if got.Seconds > 0 && got.Bytes == 0 {
+		return measured{}, errors.New("nothing was acknowledged or read within the measured time")
+	}
+	gb := float64(got.Bytes) / 1e9
+	return measured{
+		Result: got, userPerGB: (to.broker.user - from.broker.user) / gb,
+		totalPerGB: (to.broker.total() - from.broker.total()) / gb,
+		brokerBusy: (to.broker.total() - from.broker.total()) / got.Seconds,
+		clientBusy: (to.client.total() - from.client.total()) / got.Seconds,
+		diskRead:   float64(to.read-from.read) / 1e6,
+	}, nil
+}
+
+// firstLines keeps an error short enough for a table.
+func firstLines(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > 300 {
+		s = s[:300] + "…"
+	}
+	return s
+}
+
+// folder makes an empty folder for one broker; clean removes it.
+func folder(p plan, name string) (dir string, clean func(), err error) {
+	dir = filepath.Join(p.scratch, name)
+	if err := os.RemoveAll(dir); err != nil {
+		return dir, func() {}, err
+	}
+	return dir, func() { os.RemoveAll(dir) }, os.MkdirAll(dir, 0o755)
+}
