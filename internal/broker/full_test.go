@@ -52,23 +52,6 @@ func (n *node) checkpointed() {
 	n.eventually("a checkpoint", func() bool { return n.clock.Now().Sub(at) > 7*time.Second })
 }
 
-// alter changes one setting of a topic while it is in use.
-func (c *client) alter(topic, name, value string) {
-	c.t.Helper()
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	req.Version = 1
-	r := kmsg.NewIncrementalAlterConfigsRequestResource()
-	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, topic
-	set := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	set.Name, set.Op, set.Value = name, kmsg.IncrementalAlterConfigOpSet, &value
-	r.Configs = append(r.Configs, set)
-	req.Resources = append(req.Resources, r)
-	resp := c.ask(req).(*kmsg.IncrementalAlterConfigsResponse)
-	if err := kerr.ErrorForCode(resp.Resources[0].ErrorCode); err != nil {
-		c.t.Fatalf("%s=%s: %v", name, value, err)
-	}
-}
-
 func (c *client) produceError(topic string, acks int16, value []byte) error {
 	c.t.Helper()
 	p := c.ask(produceRequest(topic, acks, value)).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
@@ -171,7 +154,7 @@ func TestWriteErrorWhileRunning(t *testing.T) {
 	if got := n.consumed("t", 0, 2); len(got[1]) != len(big) {
 		t.Fatalf("read %d bytes", len(got[1]))
 	}
-	c.alter("t", "retention.bytes", "900000")
+	c.alter(kmsg.ConfigResourceTypeTopic, "t", "retention.bytes=900000")
 	n.eventually("retention goes on", func() bool { return n.partition("t").Log().StartOffset() == 1 })
 	c.deleteTopic("u")
 	n.kill()
