@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -190,7 +191,7 @@ func readRegistered(fsys env.FS, dir, boot string) (same bool, err error) {
 	}
 	buf := make([]byte, 4096)
 	n, err := f.ReadAt(buf, 0)
-	if n == 0 {
+	if n == 0 && !errors.Is(err, io.EOF) {
 		return false, errors.Join(err, f.Close())
 	}
 	for line := range strings.Lines(string(buf[:n])) {
