@@ -214,6 +214,11 @@ func (d *Dir) openLogs() error {
 	if err != nil {
 		return err
 	}
+	if clean && marks.state != nil && !marks.stateWhole {
+		// A clean stop leaves it whole. Its older frames must not pass for the last ones.
+		d.event(IndexRebuilt{File: stateFile, Err: damaged("it breaks off after byte %d", marks.stateSize)})
+		clean = false
+	}
 	marks.clean = clean
 	d.hasState = marks.state != nil
 	var list []*Log // to recover

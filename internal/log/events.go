@@ -105,6 +105,9 @@ type IndexRebuilt struct {
 }
 
 func (e IndexRebuilt) String() string {
+	if e.Log == (LogID{}) { // of the whole directory
+		return fmt.Sprintf("%s is built again: %v", e.File, e.Err)
+	}
 	return fmt.Sprintf("log %v: %s is built again: %v", e.Log, e.File, e.Err)
 }
 

@@ -42,7 +42,7 @@ func parseProperties(p []byte) (map[string]string, error) {
 		}
 		k, v, ok := strings.Cut(line, "=")
 		if !ok {
-			return nil, damaged("line %q is no property", line)
+			return nil, damaged("line %.64q is no property", line)
 		}
 		m[strings.TrimSpace(k)] = strings.TrimSpace(v)
 	}
