@@ -104,7 +104,7 @@ func (t *turn) resume(g *group) {
 	}
 	g.learnTopics()
 	if g.members.len() > t.opts.MaxSize {
-		t.prepareRebalance(g) // the size was lowered: the last to rejoin lose their place
+		t.prepareRebalance(g, "group.max.size was lowered") // the size was lowered: the last to rejoin lose their place
 	}
 }
 

@@ -9,6 +9,7 @@ func (t *turn) scheduleExpiry() {
 // expire removes the offsets whose time has come, and Empty groups that have none
 // left (KIP-211). What does not go into one batch follows in the next decision.
 func (t *turn) expire() {
+	defer t.tellExpired()
 	for _, g := range t.sorted() {
 		if g.id < t.expireFrom {
 			continue
@@ -21,6 +22,22 @@ func (t *turn) expire() {
 	}
 	t.expireFrom = ""
 	t.scheduleExpiry()
+}
+
+// tellExpired tells what this decision removed.
+func (t *turn) tellExpired() {
+	var e OffsetsExpired
+	for _, rec := range t.out.Records {
+		key := kbin.Reader{Src: rec.Key}
+		if key.Int16() == keyGroup {
+			e.Groups++
+		} else {
+			e.Offsets++
+		}
+	}
+	if e != (OffsetsExpired{}) {
+		t.tell(e)
+	}
 }
 
 // expireGroup looks at one group; false when the batch is full.

@@ -2,6 +2,7 @@ package group
 
 import (
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -99,7 +100,7 @@ func (t *turn) admit(g *group, req *kmsg.JoinGroupRequest) int16 {
 	if g.pending.remove(req.MemberID) {
 		t.disarm(g, req.MemberID)
 	} else if m != nil && m.id == req.MemberID {
-		t.drop(g, m, codeGroupFull)
+		t.drop(g, m, codeGroupFull, GroupFull, "")
 	}
 	t.completeIfRebalancing(g)
 	return codeGroupFull
@@ -158,7 +159,7 @@ func (t *turn) joinMember(g *group, id string, r Join, protocols []protocol) {
 	g.add(m)
 	t.parkJoin(g, m, t.token)
 	t.armFor(g, m, millis(t.opts.NewMemberJoinTimeout))
-	t.rebalance(g)
+	t.rebalance(g, "member "+id+" joins"+saying(r.Req.Reason))
 }
 
 // joinKnown is a join with a member id.
@@ -186,7 +187,7 @@ func (t *turn) joinKnown(g *group, r Join, protocols []protocol) {
 		t.reply(t.token, joined(g, m))
 	default:
 		t.update(g, m, r, protocols)
-		t.rebalance(g)
+		t.rebalance(g, "member "+m.id+" joins again"+saying(req.Reason))
 	}
 }
 
@@ -217,7 +218,7 @@ func (t *turn) replaceStatic(g *group, m *member, id string, r Join, protocols [
 	switch g.state {
 	case stable:
 		if g.protocol == nil || *g.protocol != g.selectProtocol() || !t.save(g) {
-			t.prepareRebalance(g)
+			t.prepareRebalance(g, "static member "+id+" joins with another protocol")
 			return
 		}
 		resp := joined(g, m)
@@ -230,10 +231,18 @@ func (t *turn) replaceStatic(g *group, m *member, id string, r Join, protocols [
 		t.answerJoin(g, m, resp)
 	case completing:
 		// The leader may already be assigning to the old member id.
-		t.prepareRebalance(g)
+		t.prepareRebalance(g, "static member "+id+" joins while assignments are made")
 	default:
 		t.completeIfRebalancing(g)
 	}
+}
+
+// saying is a client's own reason, as words behind ours (KIP-800).
+func saying(reason *string) string {
+	if reason == nil || *reason == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%.255q)", *reason)
 }
 
 // joined is the answer to a join of the group's generation.

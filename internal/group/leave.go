@@ -33,7 +33,7 @@ func (t *turn) leave(r Leave) {
 	case g.state == preparing:
 		t.completeIfRebalancing(g)
 	case g.members.len() < members: // not only pending ones
-		t.prepareRebalance(g)
+		t.prepareRebalance(g, "members left")
 	}
 	t.prune(g)
 }
@@ -53,6 +53,6 @@ func (t *turn) remove(g *group, who kmsg.LeaveGroupRequestMember) int16 {
 	if code := g.validate(id, who.InstanceID); code != 0 {
 		return code
 	}
-	t.drop(g, g.members.get(id), codeUnknownMember)
+	t.drop(g, g.members.get(id), codeUnknownMember, Left, saying(who.Reason))
 	return 0
 }

@@ -8,12 +8,12 @@ type initialDelay struct {
 }
 
 // rebalance starts a rebalance, or, in one, ends the join phase if all are there.
-func (t *turn) rebalance(g *group) {
+func (t *turn) rebalance(g *group, reason string) {
 	if g.state == preparing {
 		t.completeIfRebalancing(g)
 		return
 	}
-	t.prepareRebalance(g)
+	t.prepareRebalance(g, reason)
 }
 
 // completeIfRebalancing ends the join phase if all have joined, unless it is the
@@ -26,7 +26,8 @@ func (t *turn) completeIfRebalancing(g *group) {
 
 // prepareRebalance opens the join phase. Members that wait for an assignment are
 // sent back to join.
-func (t *turn) prepareRebalance(g *group) {
+func (t *turn) prepareRebalance(g *group, reason string) {
+	t.tell(Rebalancing{Group: g.id, Generation: g.generation, Members: g.members.len(), Reason: reason})
 	if g.state == completing {
 		t.failSync(g, codeRebalanceInProgress)
 	}
@@ -66,7 +67,7 @@ func (t *turn) completeJoin(g *group) {
 	g.initial = nil
 	for _, m := range append([]*member(nil), g.members.all()...) {
 		if m.joining == 0 && m.instance == nil {
-			t.drop(g, m, codeUnknownMember)
+			t.drop(g, m, codeUnknownMember, RebalanceTimeout, "")
 		}
 	}
 	if g.members.len() > 0 && !g.electJoined() {
@@ -80,12 +81,14 @@ func (t *turn) completeJoin(g *group) {
 		g.learnTopics()
 		t.transition(g, empty)
 		t.save(g)
+		t.tell(GenerationFormed{Group: g.id, Generation: g.generation})
 		return
 	}
 	chosen := g.selectProtocol()
 	g.protocol = &chosen
 	g.learnTopics()
 	t.transition(g, completing)
+	t.tell(GenerationFormed{Group: g.id, Generation: g.generation, Members: g.members.len(), Protocol: chosen, Leader: g.leader})
 	for _, m := range g.members.all() {
 		m.fresh, m.unsynced = false, true
 		t.answerJoin(g, m, joined(g, m))

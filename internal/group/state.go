@@ -116,8 +116,9 @@ func (g *group) add(m *member) {
 }
 
 // drop takes out a member and answers what it waits for with code; leadership goes
-// to the longest member.
-func (t *turn) drop(g *group, m *member, code int16) {
+// to the longest member. words are the member's own.
+func (t *turn) drop(g *group, m *member, code int16, why Reason, words string) {
+	t.tell(MemberGone{Group: g.id, Member: m.id, ClientID: m.clientID, ClientHost: m.clientHost, Reason: why, Words: words})
 	t.answerJoin(g, m, joinError("", code))
 	t.answerSync(m, syncError(code))
 	t.disarm(g, m.id)

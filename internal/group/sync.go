@@ -91,7 +91,7 @@ func (t *turn) assign(g *group, assignments []kmsg.SyncGroupRequestGroupAssignme
 		// It can never be written: say so, and let the members try another way.
 		t.transition(g, completing)
 		t.failSync(g, codeUnknownServer)
-		t.prepareRebalance(g)
+		t.prepareRebalance(g, "its assignment is too large to be stored")
 		return
 	}
 	for _, m := range g.members.all() {
@@ -118,8 +118,8 @@ func (t *turn) syncDue(g *group) {
 	}
 	for _, m := range append([]*member(nil), g.members.all()...) {
 		if m.unsynced {
-			t.drop(g, m, codeUnknownMember)
+			t.drop(g, m, codeUnknownMember, SyncTimeout, "")
 		}
 	}
-	t.prepareRebalance(g)
+	t.prepareRebalance(g, "members did not ask for their assignments")
 }

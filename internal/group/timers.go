@@ -105,10 +105,10 @@ func (t *turn) sessionDue(g *group, memberID string) {
 		t.out.Timers = append(t.out.Timers, machine.Timer{Key: sessionKey(g, memberID), At: m.deadline})
 	case !m.fresh && (m.joining != 0 || m.syncing != 0):
 	default:
-		t.drop(g, m, codeUnknownMember)
+		t.drop(g, m, codeUnknownMember, SessionTimeout, "")
 		switch g.state {
 		case stable, completing:
-			t.prepareRebalance(g)
+			t.prepareRebalance(g, "member "+memberID+" was not heard of")
 		case preparing:
 			t.completeIfAllJoined(g)
 		}

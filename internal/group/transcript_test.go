@@ -93,6 +93,7 @@ func (s *story) start(t testing.TB, opts Options) {
 	s.world = newWorld(t, opts)
 	s.onRecord = func(rec machine.Record) { s.say("log: %s", showRecord(rec)) }
 	s.onReply = func(token machine.Token, body any) { s.say("%s <- %s", s.names[token], show(body)) }
+	s.onEvent = func(e Event) { s.say("event: %s", e) }
 }
 
 func (s *story) say(format string, args ...any) {

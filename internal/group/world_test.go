@@ -27,6 +27,7 @@ type world struct {
 
 	onRecord func(machine.Record)
 	onReply  func(machine.Token, any)
+	onEvent  func(Event)
 }
 
 type logged struct {
@@ -40,7 +41,7 @@ func newWorld(t testing.TB, opts Options) *world {
 	w := &world{
 		t: t, opts: opts, now: epoch, rand: rand.New(rand.NewPCG(1, 2)),
 		open:     make(map[machine.Token]bool),
-		onRecord: func(machine.Record) {}, onReply: func(machine.Token, any) {},
+		onRecord: func(machine.Record) {}, onReply: func(machine.Token, any) {}, onEvent: func(Event) {},
 	}
 	w.load()
 	return w
@@ -94,6 +95,9 @@ func (w *world) carryOut(d machine.Decision) {
 		} else {
 			w.timers[timer.Key] = timer.At
 		}
+	}
+	for _, e := range d.Effects {
+		w.onEvent(e.(Event))
 	}
 	for _, r := range d.Replies {
 		if !w.open[r.Token] {
