@@ -159,6 +159,7 @@ func (b *Broker) open(ctx context.Context) error {
 	b.groups = machine.NewRuntime(machine.Options{
 		Clock: b.clock, Seed: b.seed(), Loops: runtime.GOMAXPROCS(0),
 		CommitTimeout: config.Millis(b.config(), config.OffsetsCommitTimeoutMs),
+		Effects:       b.groupEffect,
 		Notify:        b.groupEvent,
 	})
 	b.replicas = replica.New(replica.Options{

@@ -136,8 +136,9 @@ func (m *metadataLog) publish(img *metadata.Image, delta *metadata.Delta) {
 	m.apply.Lock()
 	defer m.apply.Unlock()
 	m.takeConfigs(img)
-	m.img.Store(img)
+	before := m.img.Swap(img)
 	if m.serving {
+		m.b.metadataEvents(before, img, delta)
 		m.follow(img, delta)
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +28,9 @@ func (b *Broker) Start(ctx context.Context) error {
 	b.loops.Go(b.clean)
 	for _, d := range b.doors {
 		b.loops.Go(d.run)
+	}
+	for _, l := range b.Listening() {
+		b.event(slog.LevelInfo, ListenerOpen{l})
 	}
 	b.ready.Store(true)
 	return nil
@@ -105,7 +107,7 @@ func (b *Broker) logEvent(e log.Event) {
 	if _, ok := e.(log.WriteFailed); ok && !b.writeFailures.say(b.clock.Now()) {
 		return
 	}
-	b.log.Log(context.Background(), eventLevel(e), e.String(), "event", strings.TrimPrefix(fmt.Sprintf("%T", e), "log."))
+	b.event(eventLevel(e), e)
 }
 
 // seldom lets one of many equal messages through every ten seconds: a full disk fails
@@ -132,7 +134,7 @@ func eventLevel(e log.Event) slog.Level {
 		return slog.LevelError
 	case log.Truncated, log.WriteFailed, log.CheckpointFailed, log.IndexRebuilt:
 		return slog.LevelWarn
-	case log.Rolled, log.SegmentDeleted, log.CompactionDone:
+	case log.Rolled:
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
@@ -159,7 +161,13 @@ func (b *Broker) Ready() error {
 // within grace; the controller ends; everything is flushed and the directory is marked
 // as cleanly shut down.
 func (b *Broker) Close(grace time.Duration) (err error) {
-	b.closing.Do(func() { err = b.close(grace) })
+	b.closing.Do(func() {
+		served, began := b.ready.Load(), b.clock.Now()
+		err = b.close(grace)
+		if served {
+			b.event(slog.LevelInfo, Stopped{b.clock.Now().Sub(began), err})
+		}
+	})
 	return err
 }
 
