@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -15,7 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// httpDoor serves /metrics, /healthz, /readyz and, when enabled, /debug/pprof.
+// httpDoor serves /metrics, /healthz, /readyz and, when enabled, /debug/pprof; / lists
+// them.
 type httpDoor struct {
 	host string // as configured
 	ln   net.Listener
@@ -44,6 +46,7 @@ func bindHTTP(ctx context.Context, host, port string, connections int) (*httpDoo
 // serve answers until close; a failure while serving goes to failed.
 func (d *httpDoor) serve(reg *prometheus.Registry, h health, profiling bool, failed func(error)) {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", index(profiling))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", probe(h.Healthy))
 	mux.HandleFunc("GET /readyz", probe(h.Ready))
@@ -73,6 +76,24 @@ func (d *httpDoor) close() error {
 	err := d.srv.Close()
 	<-d.end
 	return err
+}
+
+// index names what is behind the door, for whoever opens the address of the banner.
+func index(profiling bool) http.HandlerFunc {
+	paths := []string{"/metrics", "/healthz", "/readyz"}
+	if profiling {
+		paths = append(paths, "/debug/pprof/")
+	}
+	page := "<!doctype html><title>Leat</title><h1>Leat</h1><ul>\n"
+	for _, p := range paths {
+		page += fmt.Sprintf("<li><a href=%q>%s</a>\n", p, p)
+	}
+	page += "</ul>\n"
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		// The other end may be gone; there is nobody to tell.
+		_, _ = io.WriteString(w, page)
+	}
 }
 
 func probe(check func() error) http.HandlerFunc {

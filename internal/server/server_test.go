@@ -173,6 +173,15 @@ func TestHealth(t *testing.T) {
 		t.Errorf("profiles are served without being asked for: %d", code)
 	}
 	p := startServer(t, "pprof.enable=true")
+	for addr, profiles := range map[string]bool{s.HTTPAddr(): false, p.HTTPAddr(): true} {
+		code, page := get(t, "http://"+addr+"/")
+		if code != http.StatusOK || !strings.Contains(page, `href="/readyz"`) || strings.Contains(page, "/debug/pprof/") != profiles {
+			t.Errorf("/ answers %d, %q", code, page)
+		}
+	}
+	if code, _ := get(t, "http://"+s.HTTPAddr()+"/nothing"); code != http.StatusNotFound {
+		t.Errorf("/nothing answers %d", code)
+	}
 	if code, _ := get(t, "http://"+p.HTTPAddr()+"/debug/pprof/"); code != http.StatusOK {
 		t.Errorf("profiles are not served: %d", code)
 	}
