@@ -51,21 +51,14 @@ type Server struct {
 // Start opens the data directory and the doors. When it returns, clients are served.
 func Start(ctx context.Context, opt Options) (*Server, error) {
 	s := &Server{opt: opt, reg: prometheus.NewRegistry(), failed: make(chan error, 4)}
-	files := uint64(0)
+	var files uint64
+	var memory int64
 	if !opt.Embedded {
 		var err error
 		if files, err = raiseOpenFiles(); err != nil {
 			opt.Log.Warn("open files", "why", err)
 		}
-		shares := broker.ShareOpenFiles(opt.Config, files)
-		level := slog.LevelInfo
-		if files < lowOpenFiles {
-			level = slog.LevelWarn
-		}
-		opt.Log.Log(ctx, level, "open files", "limit", files, "connections", shares.Connections, "segments", shares.Segments)
-		if soft := followCgroup(); soft > 0 {
-			opt.Log.Info("memory limit", "bytes", soft)
-		}
+		memory = followCgroup()
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(opt.Version))
 	dir, err := filepath.Abs(opt.Config.DataDir())
@@ -89,8 +82,25 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	if err := b.Start(ctx); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
+	s.tellLimits(ctx, files, memory)
 	s.banner(dir)
 	return s, nil
+}
+
+// tellLimits says what the process may take. It comes after all that can fail, so that
+// a start that is refused says why and nothing else.
+func (s *Server) tellLimits(ctx context.Context, files uint64, memory int64) {
+	if files > 0 {
+		level := slog.LevelInfo
+		if files < lowOpenFiles {
+			level = slog.LevelWarn
+		}
+		shares := broker.ShareOpenFiles(s.opt.Config, files)
+		s.opt.Log.Log(ctx, level, "open files", "limit", files, "connections", shares.Connections, "segments", shares.Segments)
+	}
+	if memory > 0 {
+		s.opt.Log.Info("memory limit", "bytes", memory)
+	}
 }
 
 // bindHTTP binds the HTTP door; a further address of the same name (::1 beside

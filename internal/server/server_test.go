@@ -214,7 +214,10 @@ func TestHTTPPortTaken(t *testing.T) {
 	}
 	defer ln.Close()
 	dir := filepath.Join(t.TempDir(), "data")
-	s, err := Start(t.Context(), options(t, "http.listen="+ln.Addr().String(), "log.dirs="+dir))
+	var text strings.Builder
+	opt := options(t, "http.listen="+ln.Addr().String(), "log.dirs="+dir)
+	opt.Embedded, opt.Log = false, slog.New(slog.NewTextHandler(&text, nil))
+	s, err := Start(t.Context(), opt)
 	if err == nil {
 		s.Stop()
 		t.Fatal("the server came up")
@@ -224,6 +227,9 @@ func TestHTTPPortTaken(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("the start left a data directory behind: %v", err)
+	}
+	if text.Len() > 0 {
+		t.Fatalf("the start says more than why it is refused:\n%s", &text)
 	}
 }
 
