@@ -205,7 +205,7 @@ func brokerConfigs(s *Session) {
 	described := describe(broker, "1", "log.retention.ms", "log.cleaner.threads")
 	described.IncludeSynonyms = true
 	s.Do("both settings", 4, described)
-	s.Topic("broker-configs", 1)
+	s.PlainTopic("broker-configs", 1)
 	inherited := describe(kmsg.ConfigResourceTypeTopic, "broker-configs", "retention.ms")
 	inherited.IncludeSynonyms = true
 	s.Do("a topic inherits", 4, inherited)

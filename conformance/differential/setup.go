@@ -3,6 +3,7 @@ package differential
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,8 +17,18 @@ const (
 )
 
 // Topic makes a topic and waits until its partitions have leaders. configs are
-// names and values in turn. It is deleted when the scenario ends.
+// names and values in turn. It is deleted when the scenario ends. Unless configs say
+// otherwise, it keeps its records, which are of 1970: Kafka looks for expired ones 30
+// seconds after its start.
 func (s *Session) Topic(name string, partitions int32, configs ...string) [16]byte {
+	if !slices.Contains(configs, "retention.ms") {
+		configs = append(configs, "retention.ms", "-1")
+	}
+	return s.PlainTopic(name, partitions, configs...)
+}
+
+// PlainTopic is Topic without a setting that is not given.
+func (s *Session) PlainTopic(name string, partitions int32, configs ...string) [16]byte {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Version = setupCreateTopics
 	t := kmsg.NewCreateTopicsRequestTopic()
