@@ -119,7 +119,8 @@ func (n *names) flattenBatches(a Answer, path string, b []byte) {
 	for i := 0; len(b) > 0; i++ {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		if len(b) < batchRecords || len(b) < batchEpoch+int(binary.BigEndian.Uint32(b[batchLength:])) {
-			a[at] = fmt.Sprintf("cut short, %d bytes", len(b))
+			// No batch, lest a whole one that is missing pass for it.
+			a[path+".tail"] = fmt.Sprintf("cut short, %d bytes", len(b))
 			return
 		}
 		size := batchEpoch + int(binary.BigEndian.Uint32(b[batchLength:]))
