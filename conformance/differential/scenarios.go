@@ -30,6 +30,7 @@ func Scenarios() []Scenario {
 		{"find coordinator", findCoordinator},
 		{"join group", joinGroup},
 		{"join group errors", joinGroupErrors},
+		{"two members", twoMembers},
 		{"static members", staticMembers},
 		{"group members", groupMembers},
 		{"offsets", offsets},

@@ -44,6 +44,7 @@ func describeConfigs(s *Session) {
 		s.Do("a group", v, describe(kmsg.ConfigResourceTypeGroupConfig, "configs-group"))
 		s.Do("client metrics", v, describe(kmsg.ConfigResourceTypeClientMetrics, "configs-metrics"))
 	})
+	s.Do("a broker's logger", s.Latest(kmsg.DescribeConfigs), describe(kmsg.ConfigResourceTypeBrokerLogger, "1", "root"))
 	all := describe(kmsg.ConfigResourceTypeBroker, "1")
 	all.IncludeSynonyms = true
 	s.Do("every setting of the broker", s.Latest(kmsg.DescribeConfigs), all)
@@ -187,6 +188,7 @@ func brokerConfigs(s *Session) {
 		broker = kmsg.ConfigResourceTypeBroker
 	)
 	v := s.Latest(kmsg.IncrementalAlterConfigs)
+	s.Do("a broker's logger", v, incremental(kmsg.ConfigResourceTypeBrokerLogger, "1", change{"root", set, ptr("INFO")}))
 	s.Do("a setting of this broker", v, incremental(broker, "1", change{"log.cleaner.threads", set, ptr("2")}))
 	s.Do("a setting of the whole cluster", v, incremental(broker, "", change{"log.retention.ms", set, ptr("86400000")}))
 	s.Until("the cluster's setting", func() error {

@@ -104,6 +104,25 @@ func (s *Session) DoWithin(limit time.Duration, label string, v int16, req kmsg.
 	return resp
 }
 
+// Begin sends a request that is not answered before others have done something, on a
+// connection of its own. The function that it returns waits for the answer and records it.
+func (s *Session) Begin(label string, v int16, req kmsg.Request) (end func() kmsg.Response) {
+	req.SetVersion(v)
+	c, err := raw.Dial(s.addr, clientID)
+	if err == nil {
+		err = c.Send(c.Frame(req))
+	}
+	if err != nil {
+		s.fail("%s: %w", label, err)
+	}
+	return func() kmsg.Response {
+		defer c.Close()
+		resp, err := c.Receive(req, answerLimit)
+		s.record(label, req, resp, err)
+		return resp
+	}
+}
+
 // Bytes sends a frame as it is and records the answer as one to req.
 func (s *Session) Bytes(label string, req kmsg.Request, frame []byte) {
 	resp, err := s.connected(func(c *raw.Conn) (kmsg.Response, error) {
