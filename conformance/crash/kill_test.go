@@ -27,20 +27,32 @@ const (
 	settle = time.Minute
 )
 
-// kills is how often the broker is killed: 30, LEAT_KILLS, or many in a soak.
+// kills is how often the broker is killed in a round: 30, or LEAT_KILLS.
 func kills(t *testing.T) int {
 	t.Helper()
-	if s := os.Getenv("LEAT_KILLS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatalf("LEAT_KILLS: %v", err)
-		}
-		return n
+	s := os.Getenv("LEAT_KILLS")
+	if s == "" {
+		return 30
 	}
-	if os.Getenv("LEAT_SOAK") != "" {
-		return 2000
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("LEAT_KILLS: %v", err)
 	}
-	return 30
+	return n
+}
+
+// soak is how long rounds follow each other: LEAT_SOAK, a duration; else there is one.
+func soak(t *testing.T) time.Duration {
+	t.Helper()
+	s := os.Getenv("LEAT_SOAK")
+	if s == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatalf("LEAT_SOAK: %v", err)
+	}
+	return d
 }
 
 // seed is that of the moments of the kills and of the values: LEAT_SEED, or new.
@@ -66,8 +78,17 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := seed(t)
-	t.Logf("LEAT_SEED=%d", s)
+	until := time.Now().Add(soak(t))
+	for round, first := 1, seed(t); round == 1 || time.Now().Before(until); round++ {
+		s := first + uint64(round) - 1
+		if !t.Run(fmt.Sprintf("seed %d", s), func(t *testing.T) { killRound(t, kind, s) }) {
+			return
+		}
+	}
+}
+
+// killRound is one broker's life under one load. LEAT_SEED repeats its choices.
+func killRound(t *testing.T, kind harness.Kind, s uint64) {
 	rng := rand.New(rand.NewPCG(s, 1))
 	broker := harness.StartFor(t, kind, harness.Options{})
 	admin := createTopic(t, broker.Addr)
