@@ -17,6 +17,7 @@ type cleanedSegment struct {
 	buf       []byte
 	aborted   []AbortedTxn
 	scratch   []byte
+	hasTxns   bool // there is a transaction index, if only to replace an old one
 	committed bool // to be the new segment, whatever happens
 }
 
@@ -35,11 +36,32 @@ func (c *compaction) clean(group []*segment) (*cleanedSegment, error) {
 		if err = c.eachBatch(s, func(h header, b record.Batch) (bool, error) { return true, out.filter(b) }); err != nil {
 			break
 		}
+		if err = out.keepTxns(s); err != nil {
+			break
+		}
 	}
 	if err == nil {
 		err = out.finish()
 	}
 	return out, errors.Join(err, f.Close())
+}
+
+// keepTxns takes over the aborted transactions that ended where the map did not reach:
+// their batches stay as they are.
+func (o *cleanedSegment) keepTxns(s *segment) error {
+	list, err := s.aborted()
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		if t.LastOffset >= o.c.keys.end {
+			o.aborted = append(o.aborted, t)
+		}
+	}
+	// Even an empty index must replace that of the first segment, whose name it takes: a
+	// swap that is repeated could not tell an old index from the new one.
+	o.hasTxns = o.hasTxns || len(list) > 0 || len(o.aborted) > 0
+	return nil
 }
 
 func (o *cleanedSegment) path(suffix, state string) string { return o.seg.path(suffix) + state }
@@ -203,7 +225,7 @@ func (o *cleanedSegment) finish() error {
 
 // parts are the suffixes of the files beside the log file.
 func (o *cleanedSegment) parts() []string {
-	if len(o.aborted) == 0 {
+	if !o.hasTxns {
 		return []string{indexSuffix, timeIndexSuffix}
 	}
 	return []string{indexSuffix, timeIndexSuffix, txnIndexSuffix}

@@ -132,13 +132,6 @@ func completeSwap(fsys env.FS, dir string, base int64, others []int64) error {
 			}
 		}
 	}
-	if _, err := fsys.Stat(name(base, txnIndexSuffix+swapSuffix)); errors.Is(err, fs.ErrNotExist) {
-		if err := removeIfThere(fsys, name(base, txnIndexSuffix)); err != nil {
-			return err
-		}
-	} else if err != nil {
-		return err
-	}
 	for _, suffix := range [...]string{indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 		err := fsys.Rename(name(base, suffix+swapSuffix), name(base, suffix))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -178,9 +171,6 @@ func (r *recovery) completeSwaps(names map[string]bool, sorted []string) error {
 					delete(names, segmentName(b, suffix))
 				}
 			}
-		}
-		if !names[segmentName(base, txnIndexSuffix+swapSuffix)] {
-			delete(names, segmentName(base, txnIndexSuffix))
 		}
 		for _, suffix := range [...]string{indexSuffix, timeIndexSuffix, txnIndexSuffix, logSuffix} {
 			if from := segmentName(base, suffix+swapSuffix); names[from] {

@@ -56,7 +56,18 @@ func (w *world) open() {
 // crash goes on with what a power cut leaves.
 func (w *world) crash() {
 	w.t.Helper()
-	w.disk = w.disk.CrashClone(nil)
+	w.goOn(w.disk.CrashClone(nil))
+}
+
+// crashAs is crash with what the seed draws.
+func (w *world) crashAs(seed uint64) {
+	w.t.Helper()
+	w.goOn(w.disk.CrashClone(env.NewRand(seed)))
+}
+
+func (w *world) goOn(disk *env.Disk) {
+	w.t.Helper()
+	w.disk = disk
 	w.opt.BootID += "+"
 	w.disk.SetClock(w.clock)
 	w.fs = w.disk
