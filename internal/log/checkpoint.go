@@ -174,7 +174,8 @@ func (l *Log) snapshotIfDue(last bool) error {
 	return l.writeSnapshot(end)
 }
 
-// writeTexts writes the checkpoints in Kafka's form, those that changed.
+// writeTexts writes the checkpoints in Kafka's form, those that changed. A crash leaves
+// whole ones, the old or the new: the state file is what counts.
 func (d *Dir) writeTexts() error {
 	points, starts, marks, cleaned := map[key]int64{}, map[key]int64{}, map[key]int64{}, map[key]int64{}
 	for _, l := range d.all() {
@@ -206,7 +207,7 @@ func (d *Dir) writeTexts() error {
 		if d.texts[t.name] == string(content) {
 			continue
 		}
-		if err := writeSmall(d.fs, d.path, t.name, content); err != nil {
+		if err := replaceSmall(d.fs, d.path, t.name, content); err != nil {
 			return err
 		}
 		d.texts[t.name] = string(content)

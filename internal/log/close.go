@@ -95,7 +95,14 @@ func (d *Dir) closeClean(list []*Log) error {
 	if err := d.writeTexts(); err != nil {
 		return err
 	}
-	return writeSmall(d.fs, d.path, cleanFile, []byte(`{"version":0,"brokerEpoch":-1}`))
+	// Its name alone says it; this sync covers the names of the text files too.
+	if err := createSmall(d.fs, d.path+"/"+cleanFile, []byte(`{"version":0,"brokerEpoch":-1}`)); err != nil {
+		return err
+	}
+	if err := d.fs.SyncDir(d.path); err != nil {
+		return d.fatal(syncError{err})
+	}
+	return nil
 }
 
 // syncIndexEntries is how many entries an index must have to be synced at a clean stop.
@@ -115,10 +122,8 @@ func (l *Log) finishFiles() error {
 		return nil
 	}
 	s := (*p)[len(*p)-1]
-	if s.reserved {
-		if err := errors.Join(s.giveBack(), s.syncData()); err != nil {
-			return err
-		}
+	if err := s.giveBack(); err != nil { // zeros that come back are cut off by the next start
+		return err
 	}
 	if s.entries() < syncIndexEntries {
 		return nil

@@ -18,7 +18,8 @@ import (
 //     here on a crash ends with the new segment: recovery goes on with 3.
 //  3. The files of the old segments but the first are removed, the new index files are
 //     renamed over those of the first, and the names are synced.
-//  4. The new log file is renamed over the first old one, and the name is synced.
+//  4. The new log file is renamed over the first old one. If a power cut undoes that,
+//     recovery does it again.
 
 // replace compacts one group of segments.
 func (c *compaction) replace(group []*segment) error {
@@ -141,13 +142,7 @@ func completeSwap(fsys env.FS, dir string, base int64, others []int64) error {
 	if err := fsys.SyncDir(dir); err != nil {
 		return syncError{err}
 	}
-	if err := fsys.Rename(name(base, logSuffix+swapSuffix), name(base, logSuffix)); err != nil {
-		return err
-	}
-	if err := fsys.SyncDir(dir); err != nil {
-		return syncError{err}
-	}
-	return nil
+	return fsys.Rename(name(base, logSuffix+swapSuffix), name(base, logSuffix))
 }
 
 // completeSwaps ends what a compaction had begun to replace when the process died, and

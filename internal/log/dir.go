@@ -200,10 +200,7 @@ func (d *Dir) openLogs() error {
 	}
 	clean := slices.ContainsFunc(names, func(e fs.DirEntry) bool { return e.Name() == cleanFile })
 	if clean {
-		if err := removeIfThere(d.fs, d.path+"/"+cleanFile); err != nil {
-			return err
-		}
-		if err := d.fs.SyncDir(d.path); err != nil {
+		if err := removeIfThere(d.fs, d.path+"/"+cleanFile); err != nil { // the journal syncs the name
 			return err
 		}
 	}

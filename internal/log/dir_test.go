@@ -320,33 +320,6 @@ func TestFailedSyncAnywhereIsFinal(t *testing.T) {
 			_, err = l.Read(0, 100, 1, true)
 			return err
 		},
-		"removing a segment": func(w *world) error {
-			l := w.log("a", func(c *Config) { c.RetentionBytes = 1 })
-			for range 3 {
-				w.append(l, batch(1, 100))
-				w.roll(l)
-			}
-			w.checkpoint()
-			if _, err := l.Retain(w.clock.Now(), l.EndOffset()); err != nil {
-				return err
-			}
-			w.disk.OnOp(func(op env.Op) error { // what is recorded of it before may be synced
-				if op.Kind == env.OpSyncDir && op.Path == "data/a-0" {
-					return noMedium
-				}
-				return nil
-			})
-			return w.dir.emptyTrash(w.clock.Now())
-		},
-		"removing a deleted log": func(w *world) error {
-			w.append(w.log("a"), batch(1, 100))
-			w.sync()
-			if err := w.dir.Delete(testID("a")); err != nil {
-				return err
-			}
-			w.disk.FailSyncs(noMedium)
-			return w.dir.emptyTrash(w.clock.Now())
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -70,12 +70,13 @@ func parseMeta(p []byte) (m meta, err error) {
 	return m, nil
 }
 
-// openMeta checks whose the directory is, and makes an empty one ours.
+// openMeta checks whose the directory is, and makes an empty one ours. The journal, which
+// is opened next, syncs the name before anything is told.
 func (d *Dir) openMeta() error {
 	p, err := readSmall(d.fs, d.path+"/"+metaFile, maxMetaLen)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.meta = meta{d.opt.ClusterID, d.opt.NodeID, env.UUID(d.opt.Rand)}
-		return writeSmall(d.fs, d.path, metaFile, d.meta.encode())
+		return replaceSmall(d.fs, d.path, metaFile, d.meta.encode())
 	}
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (d *Dir) openMeta() error {
 			d.meta.directory = env.UUID(d.opt.Rand)
 		}
 		d.meta.cluster = d.opt.ClusterID
-		return writeSmall(d.fs, d.path, metaFile, d.meta.encode())
+		return replaceSmall(d.fs, d.path, metaFile, d.meta.encode())
 	}
 	return nil
 }
@@ -118,15 +119,24 @@ func (d *Dir) readBoot() error {
 }
 
 // writeBoot notes the kernel's boot id once everything is recovered. While recovering it
-// is noted apart from that of the last time.
+// is noted apart from that of the last time. It is not synced: only a process under the
+// same kernel believes it, and that one has the page cache; after a power cut the id is
+// another, whatever became of the file.
 func (d *Dir) writeBoot(recovering bool) error {
+	var content string
 	switch {
 	case recovering && !d.again:
-		return writeSmall(d.fs, d.path, leatFile, []byte("boot.id="+d.lastBoot+"\nrecovering="+d.opt.BootID+"\nversion=1\n"))
+		content = "boot.id=" + d.lastBoot + "\nrecovering=" + d.opt.BootID + "\nversion=1\n"
 	case !recovering && !d.sameBoot:
-		return writeSmall(d.fs, d.path, leatFile, []byte("boot.id="+d.opt.BootID+"\nversion=1\n"))
+		content = "boot.id=" + d.opt.BootID + "\nversion=1\n"
+	default:
+		return nil
 	}
-	return nil
+	tmp := d.path + "/" + leatFile + tmpSuffix
+	if err := createSmall(d.fs, tmp, []byte(content)); err != nil {
+		return err
+	}
+	return d.fs.Rename(tmp, d.path+"/"+leatFile)
 }
 
 // encodePartition is the content of partition.metadata.

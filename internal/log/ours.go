@@ -40,5 +40,8 @@ func (d *Dir) claim() error {
 	case len(others) > 0:
 		return fmt.Errorf("%w (there is %s)", ErrForeign, strings.Join(others[:min(len(others), 3)], ", "))
 	}
-	return writeSmall(d.fs, d.path, leatFile, []byte("version=1\n"))
+	if err := createSmall(d.fs, d.path+"/"+leatFile, []byte("version=1\n")); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(d.path) // the name is the mark
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"math"
-	"os"
 
 	"github.com/leat-stream/leat/internal/record"
 )
@@ -265,16 +264,7 @@ func (r *recovery) keepTxns(s *segment, offset int64) error {
 		return nil
 	}
 	r.changed = true
-	f, err := r.l.d.fs.OpenFile(s.path(txnIndexSuffix), os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	if err = f.Truncate(int64(s.txns.inFile) * txnEntrySize); err == nil {
-		if err = f.Sync(); err != nil { // what is dropped must not come back below a later recovery point
-			err = syncError{err}
-		}
-	}
-	return errors.Join(err, f.Close())
+	return cutTxns(r.l.d.fs, s.path(txnIndexSuffix), s.txns.inFile)
 }
 
 // bad is where a scan met damage.

@@ -12,11 +12,11 @@ import (
 func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 	s := r.segs[i]
 	if r.onlyZeros(s, b) {
-		return false, r.cut(s, b.pos)
+		return false, r.trim(s, b.pos)
 	}
 	if i+1 < len(r.segs) && r.segs[i+1].base == b.offset { // no record is missing
 		r.l.d.event(Truncated{Log: r.l.ID(), Offset: b.offset, Segment: s.base, Position: b.pos, Bytes: s.size.Load() - b.pos, Err: b.err})
-		return true, r.cut(s, b.pos)
+		return true, r.trim(s, b.pos)
 	}
 	next, found, err := r.resync(s, b)
 	if err != nil {
@@ -112,9 +112,6 @@ func (r *recovery) dropDeleted() error {
 		if err := r.dropSegment(r.segs[0]); err != nil {
 			return err
 		}
-		if err := r.l.d.fs.SyncDir(r.dir); err != nil { // oldest first: no crash leaves a hole
-			return syncError{err}
-		}
 		r.segs = r.segs[1:]
 	}
 	return nil
@@ -141,8 +138,17 @@ func (r *recovery) resync(s *segment, b *bad) (h header, found bool, err error) 
 	return h, found, err
 }
 
-// cut truncates a segment's file.
+// cut truncates a segment's file, durably: a good batch behind the cut must not come back
+// and follow what will be written there.
 func (r *recovery) cut(s *segment, pos int64) error {
+	if err := r.trim(s, pos); err != nil {
+		return err
+	}
+	return s.syncData()
+}
+
+// trim truncates a segment's file. If what goes comes back, so does the reason.
+func (r *recovery) trim(s *segment, pos int64) error {
 	f, err := s.file.acquire()
 	if err != nil {
 		return err
@@ -150,9 +156,6 @@ func (r *recovery) cut(s *segment, pos int64) error {
 	defer s.file.release()
 	if err := f.Truncate(pos); err != nil {
 		return err
-	}
-	if err := f.Sync(); err != nil {
-		return syncError{err}
 	}
 	s.size.Store(pos)
 	r.changed = true

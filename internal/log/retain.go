@@ -187,17 +187,11 @@ func (l *Log) recordStart() {
 	}
 }
 
-// remove deletes files for good. Segments go oldest first, each durably before the
-// next, so that no crash leaves a hole in the log.
+// remove deletes files for good. No sync is needed: recovery removes again what comes
+// back of a deleted partition, and what comes back below the recorded start.
 func (d *Dir) remove(t trash) error {
 	if t.dir != "" {
-		if err := d.fs.RemoveAll(t.dir); err != nil {
-			return err
-		}
-		if err := d.fs.SyncDir(d.path); err != nil {
-			return syncError{err}
-		}
-		return nil
+		return d.fs.RemoveAll(t.dir)
 	}
 	if len(t.segs) > 0 && !t.log.deleted() {
 		t.log.recordStart()
@@ -210,9 +204,6 @@ func (d *Dir) remove(t trash) error {
 			if err := removeIfThere(d.fs, s.path(suffix)); err != nil {
 				return err
 			}
-		}
-		if err := d.fs.SyncDir(*t.log.path.Load()); err != nil {
-			return syncError{err}
 		}
 	}
 	return nil

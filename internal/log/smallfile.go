@@ -41,6 +41,18 @@ func readWhole(f env.File, limit int64) ([]byte, error) {
 // writeSmall replaces a file's content atomically and durably: temporary file, sync,
 // rename, sync of the directory. A crash leaves the old content or the new one.
 func writeSmall(fsys env.FS, dir, name string, content []byte) error {
+	if err := replaceSmall(fsys, dir, name, content); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return syncError{err}
+	}
+	return nil
+}
+
+// replaceSmall is writeSmall without the last sync: a crash leaves the old content or the
+// new one until the directory is synced.
+func replaceSmall(fsys env.FS, dir, name string, content []byte) error {
 	tmp := dir + "/" + name + tmpSuffix
 	f, err := fsys.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
@@ -58,13 +70,7 @@ func writeSmall(fsys env.FS, dir, name string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := fsys.Rename(tmp, dir+"/"+name); err != nil {
-		return err
-	}
-	if err := fsys.SyncDir(dir); err != nil {
-		return syncError{err}
-	}
-	return nil
+	return fsys.Rename(tmp, dir+"/"+name)
 }
 
 // createSmall writes a file without syncing it; the next sync round does.

@@ -327,12 +327,7 @@ func (s *segment) syncSealed() error {
 	if err := s.syncIndexes(); err != nil {
 		return err
 	}
-	for _, suffix := range [...]string{txnIndexSuffix, snapshotSuffix} {
-		if err := syncFile(s.l.d.fs, s.path(suffix)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return syncFile(s.l.d.fs, s.path(snapshotSuffix)) // the transaction index is synced whenever it is written
 }
 
 // syncIndexes makes the offset and time index durable.

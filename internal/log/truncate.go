@@ -144,6 +144,11 @@ func (l *Log) truncate(offset int64) error {
 	if err := l.dropSnapshots(end); err != nil {
 		return err
 	}
+	// What goes must not come back behind what is written next: a snapshot or a segment
+	// between the new end and the old one looks like one of the log's.
+	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
+		return syncError{err}
+	}
 	prod, err := rebuildProducers(l, *l.segs.Load(), end)
 	if err != nil {
 		return err
@@ -252,16 +257,13 @@ func (s *segment) cut(offset int64, p place) error {
 	)
 }
 
-// unlink removes a segment's files at once, durably.
+// unlink removes a segment's files at once. The caller syncs the directory.
 func (l *Log) unlink(s *segment) error {
 	s.retire()
 	for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {
 		if err := removeIfThere(l.d.fs, s.path(suffix)); err != nil {
 			return err
 		}
-	}
-	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
-		return syncError{err}
 	}
 	return nil
 }
@@ -299,7 +301,8 @@ func (l *Log) restart(start int64) error {
 
 // saveEnd makes the log's end its recovery point, durably; w and round are held.
 func (l *Log) saveEnd() error {
-	// The end is only as durable as the log's directory and its segments.
+	// The end is only as durable as the log's directory and its segments. The names of
+	// segments that a restart removed are synced with them, behind the epoch file.
 	if err := l.d.syncNewDirs([]*Log{l}); err != nil {
 		return err
 	}
@@ -316,7 +319,8 @@ func (l *Log) saveEnd() error {
 	return l.d.saveLogs(l)
 }
 
-// dropSnapshots removes the producer snapshots beyond end; w is held.
+// dropSnapshots removes the producer snapshots beyond end; w is held. The caller syncs
+// the directory.
 func (l *Log) dropSnapshots(end int64) error {
 	for len(l.snapshots) > 0 {
 		last := l.snapshots[len(l.snapshots)-1]
@@ -327,9 +331,6 @@ func (l *Log) dropSnapshots(end int64) error {
 			return err
 		}
 		l.snapshots = l.snapshots[:len(l.snapshots)-1]
-	}
-	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
-		return syncError{err}
 	}
 	return nil
 }
@@ -347,15 +348,10 @@ func (s *segment) truncateTxns(offset int64) error {
 	if n == len(list) {
 		return nil
 	}
-	if s.txns.inFile == 0 {
-		s.txns.tail = list[:n]
+	if inFile := len(list) - len(s.txns.tail); n >= inFile {
+		s.txns = txnIndex{inFile: inFile, tail: list[inFile:n]}
 		return nil
 	}
-	var p []byte
-	for _, t := range list[:n] {
-		p = appendTxnEntry(p, t)
-	}
-	// Durably: what is dropped must not come back below a later recovery point.
 	s.txns = txnIndex{inFile: n}
-	return writeSmall(s.l.d.fs, *s.l.path.Load(), segmentName(s.base, txnIndexSuffix), p)
+	return cutTxns(s.l.d.fs, s.path(txnIndexSuffix), n)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -157,6 +158,21 @@ func (s *segment) lookTxns() error {
 		s.txns.inFile = int(info.Size() / txnEntrySize)
 	}
 	return err
+}
+
+// cutTxns keeps the first n entries of a transaction index, durably: what is dropped must
+// not come back below a later recovery point.
+func cutTxns(fsys env.FS, name string, n int) error {
+	f, err := fsys.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err = f.Truncate(int64(n) * txnEntrySize); err == nil {
+		if err = f.Sync(); err != nil {
+			err = syncError{err}
+		}
+	}
+	return errors.Join(err, f.Close())
 }
 
 // flushTxns writes the entries in memory to the file, durably but for its name; mu is
