@@ -47,11 +47,13 @@ type recovery struct {
 	snapshots []int64 // offsets, ascending
 	epochs    epochs
 	prod      producers
+	loaded    int64 // the snapshot that was read; 0: none
 	damage    []damagedRange
 	swapped   []damagedRange // segments that a completed swap replaced
 	res       Recovered
 	replayed  int64 // bytes read for the producer state
 	changed   bool  // files changed: the next sync round must make them durable
+	clean     bool  // the files are those of a clean stop
 	end       int64
 }
 
@@ -153,6 +155,7 @@ func (r *recovery) matches() bool {
 
 // loadClean takes the log as a clean stop left it.
 func (r *recovery) loadClean(start int64) error {
+	r.clean = true
 	for i, g := range r.saved.segs {
 		r.segs[i].maxTs, r.segs[i].maxTsAt = g.maxTs, g.maxTsAt
 	}
@@ -394,7 +397,8 @@ func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to 
 
 // cleanUp removes what refers to offsets beyond the end.
 func (r *recovery) cleanUp() error {
-	for n := len(r.snapshots); n > 0 && r.snapshots[n-1] > r.end; n-- {
+	// One at the end itself, unless it was read, may be torn; the next roll takes its name.
+	for n := len(r.snapshots); n > 0 && r.snapshots[n-1] >= r.end && r.snapshots[n-1] != r.loaded; n-- {
 		if err := removeIfThere(r.l.d.fs, r.dir+"/"+segmentName(r.snapshots[n-1], snapshotSuffix)); err != nil {
 			return err
 		}
@@ -441,9 +445,10 @@ func (r *recovery) publish(start int64) {
 	if r.point == 0 { // the partition itself may be in the page cache only
 		l.dirty.newFiles, l.dirty.newDir = true, true
 	}
-	if r.end > r.point || r.changed || r.epochs.dirty {
+	sealed := r.unsyncedSealed()
+	if r.end > r.point || r.changed || r.epochs.dirty || len(sealed) > 0 {
 		l.dirty.newFiles = true
-		l.dirty.sealed = r.unsyncedSealed()
+		l.dirty.sealed = sealed
 		l.queue()
 		l.touch()
 	}
@@ -455,11 +460,15 @@ func (r *recovery) publish(start int64) {
 	l.d.opt.Metrics.ScannedBytes.Add(r.res.ScannedBytes)
 }
 
-// unsyncedSealed are the sealed segments that hold offsets from the recovery point on.
+// unsyncedSealed are the sealed segments that hold offsets from the recovery point on, and
+// the one that ends at it: it may have been sealed since.
 func (r *recovery) unsyncedSealed() []*segment {
+	if r.clean {
+		return nil
+	}
 	var list []*segment
 	for i, s := range r.segs {
-		if i+1 < len(r.segs) && r.segs[i+1].base > r.point {
+		if i+1 < len(r.segs) && r.segs[i+1].base >= r.point {
 			list = append(list, s)
 		}
 	}

@@ -54,7 +54,7 @@ func (r *recovery) producersAt(until int64) error {
 		}
 		if err == nil {
 			s.max = r.prod.max
-			r.prod = s
+			r.prod, r.loaded = s, n
 			break
 		}
 		if errors.Is(err, ErrCorrupt) {

@@ -155,11 +155,14 @@ func (s *segment) look() error {
 }
 
 // indexesSane looks at the last entries: they must lie within the segment, and a
-// segment of some size must have a time index. mu is held.
+// segment of some size must have both indexes. mu is held.
 func (s *segment) indexesSane() (bool, error) {
 	_, pos, ok, err := s.offsets.last()
 	if err != nil || (ok && (pos == 0 || pos >= s.size.Load())) {
 		return false, err
+	}
+	if interval := max(s.l.cfg.Load().IndexIntervalBytes, 4096); !ok && s.size.Load() > syncIndexEntries*interval {
+		return false, nil // every look-up would read it all
 	}
 	ts, _, timed, err := s.times.last()
 	if err != nil || (timed && ts <= 0 && s.times.count() > 1) {

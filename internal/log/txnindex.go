@@ -105,8 +105,9 @@ func (l *Log) rebuildTxns(s *segment, why error) ([]AbortedTxn, error) {
 	return list, nil
 }
 
-// abortedIn finds the transactions that were aborted in a segment below offset to, by
-// its markers and the producers' state before it, and writes its index anew, durably.
+// abortedIn finds the transactions that were aborted in a segment below offset to, by its
+// markers and the producers' state before it, and writes its index anew. If a power cut
+// brings the damaged one back, it is met again.
 func (r *recovery) abortedIn(s *segment, to int64, why error) ([]AbortedTxn, error) {
 	r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: segmentName(s.base, txnIndexSuffix), Err: why})
 	before := r.prod
@@ -128,7 +129,7 @@ func (r *recovery) abortedIn(s *segment, to int64, why error) ([]AbortedTxn, err
 	for _, t := range list {
 		p = appendTxnEntry(p, t)
 	}
-	return list, r.l.d.fatal(writeSmall(r.l.d.fs, r.dir, segmentName(s.base, txnIndexSuffix), p))
+	return list, r.l.d.fatal(replaceSmall(r.l.d.fs, r.dir, segmentName(s.base, txnIndexSuffix), p))
 }
 
 func (s *segment) abortedLocked() ([]AbortedTxn, error) {
