@@ -50,6 +50,7 @@ type recovery struct {
 	loaded    int64 // the snapshot that was read; 0: none
 	damage    []damagedRange
 	swapped   []damagedRange // segments that a completed swap replaced
+	given     []int64        // bases of segments that were given up (trash.giveUp)
 	res       Recovered
 	replayed  int64 // bytes read for the producer state
 	changed   bool  // files changed: the next sync round must make them durable
@@ -79,7 +80,7 @@ func (r *recovery) run() error {
 	if err := r.list(); err != nil {
 		return err
 	}
-	if err := r.dropEmpty(); err != nil {
+	if err := errors.Join(r.dropEmpty(), r.dropGiven()); err != nil {
 		return err
 	}
 	if err := r.dropHeadless(); err != nil {
@@ -453,6 +454,15 @@ func (r *recovery) publish(start int64) {
 		l.touch()
 	}
 	l.mu.Unlock()
+	if len(r.given) > 0 { // the start is recorded before they go
+		t := trash{log: l}
+		for _, base := range r.given {
+			t.files = append(t.files, segmentName(base, logSuffix+deletedSuffix))
+		}
+		l.d.mu.Lock()
+		l.d.trash = append(l.d.trash, t)
+		l.d.mu.Unlock()
+	}
 	if r.res.ScannedBytes > 0 || r.res.CutBytes > 0 || !r.res.Kept {
 		l.d.event(LogRecovered{Log: l.ID(), Recovered: r.res})
 	}

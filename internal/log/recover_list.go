@@ -29,6 +29,10 @@ func (r *recovery) list() error {
 	}
 	sorted = slices.Sorted(maps.Keys(names))
 	for _, name := range sorted {
+		if base, suffix, ok := parseSegmentName(name); ok && suffix == logSuffix+deletedSuffix {
+			r.given = append(r.given, base)
+			continue
+		}
 		if strings.HasSuffix(name, deletedSuffix) || strings.HasSuffix(name, cleanedSuffix) || strings.HasSuffix(name, tmpSuffix) {
 			if err := removeIfThere(fsys, r.dir+"/"+name); err != nil {
 				return err

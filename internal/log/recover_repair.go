@@ -104,6 +104,22 @@ func (r *recovery) dropEmpty() error {
 	return nil
 }
 
+// dropGiven removes what is left of the segments that were given up, and those before.
+func (r *recovery) dropGiven() error {
+	for len(r.segs) > 1 && r.wasGiven(r.segs[0].base) {
+		if err := r.dropSegment(r.segs[0]); err != nil {
+			return err
+		}
+		r.segs = r.segs[1:]
+	}
+	return nil
+}
+
+// wasGiven tells whether retention gave up the segment of that base, or a later one.
+func (r *recovery) wasGiven(base int64) bool {
+	return len(r.given) > 0 && base <= slices.Max(r.given)
+}
+
 // dropDeleted removes the segments below the start, which was recorded when they were
 // deleted or given up.
 func (r *recovery) dropDeleted() error {
@@ -269,7 +285,7 @@ func (r *recovery) recheck() error {
 		if !last {
 			next = r.saved.segs[k+1].base
 		}
-		if next <= r.l.start.Load() || r.wasSwapped(g.base) || g.size == 0 {
+		if next <= r.l.start.Load() || r.wasSwapped(g.base) || r.wasGiven(g.base) || g.size == 0 {
 			continue
 		}
 		i := find(r.segs, g.base)

@@ -2,6 +2,8 @@ package log
 
 import (
 	"errors"
+	"io/fs"
+	"syscall"
 	"time"
 )
 
@@ -136,10 +138,12 @@ func (l *Log) advanceStart(start int64) {
 // trash is what waits for its removal: segments that left their log, or the directory
 // of a deleted partition.
 type trash struct {
-	log  *Log
-	segs []*segment
-	dir  string // of a deleted partition
-	due  time.Time
+	log   *Log
+	segs  []*segment
+	given bool     // giveUp was there
+	files []string // of segments that an earlier process gave up
+	dir   string   // of a deleted partition
+	due   time.Time
 }
 
 func (d *Dir) throwAway(l *Log, segs []*segment, due time.Time) {
@@ -163,7 +167,7 @@ func (d *Dir) emptyTrash(now time.Time) error {
 	d.mu.Unlock()
 	var errs []error
 	for _, t := range due {
-		if err := d.fatal(d.remove(t)); err != nil {
+		if err := d.fatal(d.remove(&t)); err != nil {
 			errs = append(errs, err)
 			t.due = now.Add(time.Second)
 			d.mu.Lock()
@@ -175,26 +179,63 @@ func (d *Dir) emptyTrash(now time.Time) error {
 }
 
 // recordStart records the start offset before the files below it go: recovery would
-// miss them. On a full disk they go nevertheless, to make room.
-func (l *Log) recordStart() {
+// miss them.
+func (l *Log) recordStart() error {
 	l.mu.Lock()
 	recorded := l.dirty.savedStart >= l.start.Load()
 	l.mu.Unlock()
-	if !recorded {
-		if err := l.d.saveLogs(l); err != nil {
-			l.d.event(CheckpointFailed{Path: l.d.path, Err: err})
+	if recorded {
+		return nil
+	}
+	return l.d.saveLogs(l)
+}
+
+// giveUp makes room on a disk that is too full to record the start offset: the segments
+// get a name that tells recovery not to miss them, and are emptied.
+func (t *trash) giveUp() error {
+	fsys := t.log.d.fs
+	for _, s := range t.segs {
+		err := fsys.Rename(s.path(logSuffix), s.path(logSuffix+deletedSuffix))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
+	if err := fsys.SyncDir(*t.log.path.Load()); err != nil {
+		return syncError{err}
+	}
+	t.given = true
+	for _, s := range t.segs {
+		if err := createSmall(fsys, s.path(logSuffix+deletedSuffix), nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // remove deletes files for good. No sync is needed: recovery removes again what comes
 // back of a deleted partition, and what comes back below the recorded start.
-func (d *Dir) remove(t trash) error {
+func (d *Dir) remove(t *trash) error {
 	if t.dir != "" {
 		return d.fs.RemoveAll(t.dir)
 	}
-	if len(t.segs) > 0 && !t.log.deleted() {
-		t.log.recordStart()
+	if t.log.deleted() {
+		return nil // the whole partition goes
+	}
+	if err := t.log.recordStart(); err != nil {
+		d.event(CheckpointFailed{Path: d.path, Err: err})
+		if errors.Is(err, syscall.ENOSPC) {
+			if err := t.giveUp(); err != nil {
+				return err
+			}
+			if err := t.log.recordStart(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range t.files {
+		if err := removeIfThere(d.fs, *t.log.path.Load()+"/"+name); err != nil {
+			return err
+		}
 	}
 	for _, s := range t.segs {
 		if t.log.deleted() {
@@ -202,6 +243,11 @@ func (d *Dir) remove(t trash) error {
 		}
 		for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {
 			if err := removeIfThere(d.fs, s.path(suffix)); err != nil {
+				return err
+			}
+		}
+		if t.given {
+			if err := removeIfThere(d.fs, s.path(logSuffix+deletedSuffix)); err != nil {
 				return err
 			}
 		}
