@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/sim"
 )
 
 // promise is what a store has acknowledged, or is about to.
@@ -236,13 +238,10 @@ func (c *crasher) install() error {
 	return nil
 }
 
-// skipper picks a sync to leave out, by the two operations before it.
-type skipper func(before, last, op env.Op) bool
-
 // life runs n steps from one seed, with a power cut or a kill at the k-th disk
 // operation (0: never), then recovers and goes on a little, to be cut again and to
 // recover once more. skip leaves syncs out. It returns the first round's operations.
-func life(t failer, seed uint64, n, k int, skip skipper) (ops int) {
+func life(t failer, seed uint64, n, k int, skip func(env.Op) bool) (ops int) {
 	c := &crasher{t: t, rng: env.NewRand(seed), disk: env.NewDisk(seed)}
 	if err := errors.Join(c.disk.MkdirAll("d", 0o755), c.disk.SyncDir(".")); err != nil {
 		t.Fatalf("%v", err)
@@ -277,15 +276,11 @@ func life(t failer, seed uint64, n, k int, skip skipper) (ops int) {
 
 // plan lets the k-th operation from now be the last. The function that it returns
 // counts the operations since.
-func (c *crasher) plan(k int, skip skipper) func() int {
+func (c *crasher) plan(k int, skip func(env.Op) bool) func() int {
 	disk := c.disk
 	start := disk.Ops()
 	disk.CrashAt(k)
-	if skip != nil {
-		var before, last, now env.Op
-		disk.OnOp(func(op env.Op) error { before, last, now = last, now, op; return nil })
-		disk.SkipSync(func(op env.Op) bool { return skip(before, last, op) })
-	}
+	disk.SkipSync(skip)
 	return func() int { return disk.Ops() - start }
 }
 
@@ -315,46 +310,33 @@ func (n noted) Fatalf(format string, args ...any) {
 	panic(n)
 }
 
-// TestStoreNeedsEverySync leaves out one kind of sync at a time: the crashes must
-// notice each.
-func TestStoreNeedsEverySync(t *testing.T) {
-	isSegment := func(name string) bool { return strings.HasSuffix(name, segmentSuffix) }
-	skips := map[string]skipper{
-		"frames": func(_, last, op env.Op) bool {
-			return op.Kind == env.OpSync && isSegment(op.Path) && last.Kind == env.OpWrite && last.Off > 0
-		},
-		"new segment": func(_, last, op env.Op) bool {
-			return op.Kind == env.OpSync && isSegment(op.Path) && last.Kind == env.OpWrite && last.Off == 0
-		},
-		"reopened segment": func(_, last, op env.Op) bool {
-			return op.Kind == env.OpSync && isSegment(op.Path) && last.Kind != env.OpWrite
-		},
-		"name of a new segment": func(before, last, op env.Op) bool {
-			return op.Kind == env.OpSyncDir && isSegment(last.Path) && last.Kind == env.OpSync
-		},
-		"removal of a segment": func(_, last, op env.Op) bool {
-			return op.Kind == env.OpSyncDir && isSegment(last.Path) && last.Kind == env.OpRemove
-		},
-		"snapshot":            func(_, _, op env.Op) bool { return op.Kind == env.OpSync && strings.HasSuffix(op.Path, tmpSuffix) },
-		"name of a snapshot":  func(_, last, op env.Op) bool { return op.Kind == env.OpSyncDir && last.Kind == env.OpRename },
-		"the log's directory": func(_, _, op env.Op) bool { return op.Kind == env.OpSyncDir && op.Path == "d" },
-		"names at open": func(before, last, op env.Op) bool {
-			return op.Kind == env.OpSyncDir && last.Kind == env.OpSync && isSegment(last.Path) && before.Kind != env.OpWrite
-		},
+// kindOf is the sort of file behind a path.
+func kindOf(path string) string {
+	switch ext := filepath.Ext(path); {
+	case path == "d", path == crashDir:
+		return path
+	case ext != "":
+		return ext
 	}
-	for name, skip := range skips {
-		t.Run(name, func(t *testing.T) {
+	return filepath.Base(path)
+}
+
+// TestEveryMissingSyncIsNoticed takes out the syncs of one place in the code at a time:
+// without them some case fails. The places are found by running cases, and held against
+// the source.
+func TestEveryMissingSyncIsNoticed(t *testing.T) {
+	places := sim.NewPlaces("internal/quorum", kindOf)
+	for seed := range uint64(8) {
+		life(t, seed, 40, 0, places.Note)
+	}
+	places.RequireAll(t, ".", nil, nil)
+	for place := range places.Found() {
+		t.Run(place, func(t *testing.T) {
 			failure := ""
+			skip := func(op env.Op) bool { return places.Name(op) == place }
 			for seed := uint64(0); seed < 8 && failure == ""; seed++ {
 				for k := 1; k <= 200 && failure == ""; k++ {
-					func() {
-						defer func() {
-							if _, ok := recover().(noted); !ok && failure != "" {
-								t.Fatal("lost panic")
-							}
-						}()
-						life(noted{&failure}, seed, 40, k, skip)
-					}()
+					failure = failureOf(seed, k, skip)
 				}
 			}
 			if failure == "" {
@@ -363,4 +345,17 @@ func TestStoreNeedsEverySync(t *testing.T) {
 			t.Log(failure)
 		})
 	}
+}
+
+// failureOf is why a life without some syncs fails, "" if it does not.
+func failureOf(seed uint64, k int, skip func(env.Op) bool) (failure string) {
+	defer func() {
+		if v := recover(); v != nil {
+			if _, ok := v.(noted); !ok {
+				panic(v)
+			}
+		}
+	}()
+	life(noted{&failure}, seed, 40, k, skip)
+	return failure
 }
