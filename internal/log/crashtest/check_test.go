@@ -2,9 +2,12 @@ package crashtest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/record"
@@ -51,6 +54,9 @@ func (w *world) verifyLog(p *partition) error {
 	if r := l.Recovered(); !r.Kept {
 		return fmt.Errorf("%v: says that it lost synced data: %+v", p.id, r)
 	}
+	if err := errors.Join(w.verifyKept(p), p.findSegments()); err != nil {
+		return err
+	}
 	if p.emptied >= 0 && start == p.emptied && end == start {
 		p.batches, p.maybe, p.startLow, p.acked = nil, nil, start, start
 		p.dropRecords(0, true)
@@ -63,6 +69,9 @@ func (w *world) verifyLog(p *partition) error {
 	p.start, p.maybe, p.emptied, p.doomed, p.cut, p.cutting = start, nil, -1, false, end, -1
 	p.acked = max(min(p.acked, end), synced)
 	if err := p.verifyDerived(got); err != nil {
+		return err
+	}
+	if err := w.verifyLookups(p, got); err != nil {
 		return err
 	}
 	return w.verifyDuplicates(p, got)
@@ -144,6 +153,89 @@ func readAll(l *log.Log) ([]batch, error) {
 	return list, nil
 }
 
+// verifyKept looks for the files that recovery said it had put aside.
+func (w *world) verifyKept(p *partition) error {
+	dir := dataDir + "/" + p.id.String()
+	entries, err := w.disk.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	now := map[string][]byte{}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".corrupt") {
+			continue
+		}
+		if now[e.Name()], err = w.content(dir + "/" + e.Name()); err != nil {
+			return err
+		}
+	}
+	for name, b := range p.kept {
+		if !bytes.Equal(now[name], b) && !w.keptAgain(name) {
+			return fmt.Errorf("%v: %s was put aside and is gone", p.id, name)
+		}
+	}
+	p.kept = now
+	return nil
+}
+
+func (w *world) content(name string) ([]byte, error) {
+	f, err := w.disk.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Size()
+	b := make([]byte, size)
+	if err == nil && size > 0 {
+		_, err = f.ReadAt(b, 0)
+	}
+	return b, errors.Join(err, f.Close())
+}
+
+// keptAgain tells whether the latest start put bytes aside under that name.
+func (w *world) keptAgain(name string) bool {
+	for _, line := range slices.Backward(w.trace) {
+		if line == "open" {
+			break
+		}
+		if strings.HasSuffix(line, "the bytes are in "+name) {
+			return true
+		}
+	}
+	return false
+}
+
+// verifyLookups reads from some offsets, and looks some times up, as the indexes lead.
+func (w *world) verifyLookups(p *partition, got []batch) error {
+	for range min(len(got), 10) {
+		b := got[w.rng.IntN(len(got))]
+		at := max(b.base+w.rng.Int64N(b.next-b.base), p.start)
+		run, err := p.log.Read(at, 1, math.MaxInt64, true)
+		if err != nil {
+			return fmt.Errorf("%v: read at %d: %w", p.id, at, err)
+		}
+		first := make([]byte, run.Len())
+		_, err = run.ReadAt(first, 0)
+		run.Release()
+		if err != nil {
+			return fmt.Errorf("%v: read at %d: %w", p.id, at, err)
+		}
+		if !bytes.Equal(first, b.bytes) {
+			return fmt.Errorf("%v: read at %d does not give the batch %d to %d", p.id, at, b.base, b.next-1)
+		}
+		if p.txns || p.cfg.Compact {
+			continue
+		}
+		ts := record.Batch(b.bytes).MaxTimestamp() // all records of a batch have the same
+		i := slices.IndexFunc(got, func(b batch) bool { return record.Batch(b.bytes).MaxTimestamp() >= ts })
+		want := max(got[i].base, p.start)
+		have, ok, err := p.log.OffsetForTime(ts, math.MaxInt64)
+		if err != nil || !ok || have.Offset != want {
+			return fmt.Errorf("%v: offset for time %d is %+v, %v, %v; want %d", p.id, ts, have, ok, err, want)
+		}
+	}
+	return nil
+}
+
 // implied is the producer state that the batches alone imply.
 func implied(list []batch) map[int64]log.ProducerInfo {
 	m := map[int64]log.ProducerInfo{}
@@ -184,6 +276,9 @@ func (p *partition) verifyDerived(got []batch) error {
 			unstable = min(unstable, have.TxnStartOffset)
 		}
 		w, ok := want[have.ProducerID]
+		if !ok && !p.wrote[have.ProducerID] {
+			return fmt.Errorf("%v: producer state has %+v, who never wrote", p.id, have)
+		}
 		if !ok {
 			continue // its batches are below the start
 		}

@@ -100,6 +100,7 @@ func (w *world) compact(p *partition) error {
 	if len(segments) == 0 {
 		return nil
 	}
+	p.firm = nil
 	active := segments[len(segments)-1].Base
 	last := map[string]int64{}
 	for offset := range p.must {

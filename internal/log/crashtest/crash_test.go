@@ -1,8 +1,12 @@
 package crashtest
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +35,13 @@ func runCase(seed uint64, m *mutation) error {
 		if err := w.live(); err != nil {
 			return w.failure(life, err)
 		}
+		n := 1
+		if m != nil && m.fired {
+			n, m.fired = 12, false
+		}
+		if err := w.otherEnds(n); err != nil {
+			return w.failure(life, err)
+		}
 		w.die()
 	}
 	err := w.open()
@@ -47,7 +58,7 @@ func runCase(seed uint64, m *mutation) error {
 // hook lets the mutation, and the trace if that is wanted, see the disk's operations.
 func (w *world) hook(m *mutation) {
 	if m != nil {
-		w.disk.SkipSync(m.skip)
+		w.skip = m.skip
 	}
 	w.disk.OnOp(func(op env.Op) error {
 		if *opsFlag {
@@ -72,12 +83,7 @@ func (w *world) live() error {
 	if err == nil && len(w.logs) > 0 && w.rng.IntN(4) == 0 {
 		err = w.failSyncs()
 	} else if err == nil && w.rng.IntN(2) == 0 {
-		w.note("close")
-		if err = w.dir.Close(true); err == nil {
-			for _, p := range w.logs {
-				p.acked, p.startLow, p.durable = p.end(), p.start, true
-			}
-		}
+		err = w.close()
 	}
 	if w.alarm != nil {
 		return w.alarm
@@ -86,6 +92,74 @@ func (w *world) live() error {
 		return nil
 	}
 	return err
+}
+
+// close ends a life cleanly: all that was appended is durable then.
+func (w *world) close() error {
+	w.note("close")
+	w.stopped = unsure
+	if err := w.dir.Close(true); err != nil {
+		return err
+	}
+	w.stopped = isClean
+	for _, p := range w.logs {
+		p.acked, p.startLow, p.durable = p.end(), p.start, true
+	}
+	return nil
+}
+
+// restart is a clean end and a new start.
+func (w *world) restart() error {
+	if err := w.close(); err != nil {
+		return err
+	}
+	if err := w.open(); err != nil {
+		return err
+	}
+	return w.verify()
+}
+
+// otherEnds looks at n more disks that the power cut might have left, and goes no
+// further with them.
+func (w *world) otherEnds(n int) error { return w.ends(n, (*world).verify) }
+
+func (w *world) ends(n int, check func(*world) error) error {
+	if w.dir != nil {
+		_ = w.dir.Close(false) // as in die
+		w.dir = nil
+	}
+	for range n {
+		o := w.branch()
+		err := o.open()
+		if err == nil {
+			err = check(o)
+			err = errors.Join(err, o.dir.Close(false))
+		}
+		if err != nil {
+			w.trace = o.trace
+			return err
+		}
+	}
+	return nil
+}
+
+// branch is a copy of the world after a power cut.
+func (w *world) branch() *world {
+	o := *w
+	o.rng = rand.New(rand.NewPCG(w.rng.Uint64(), 0))
+	o.disk = w.disk.CrashClone(o.rng)
+	o.boot++
+	o.trace = append(slices.Clone(w.trace), "another end")
+	o.logs = make([]*partition, len(w.logs))
+	for i, p := range w.logs {
+		c := *p
+		c.batches, c.maybe = slices.Clone(p.batches), slices.Clone(p.maybe)
+		c.wrote, c.records, c.must = maps.Clone(p.wrote), maps.Clone(p.records), maps.Clone(p.must)
+		c.firm, c.found, c.kept = maps.Clone(p.firm), maps.Clone(p.found), maps.Clone(p.kept)
+		c.producers = map[int64]*client{}
+		o.logs[i] = &c
+	}
+	return &o
 }
 
 // die takes the disk as a power cut or a kill leaves it.
@@ -116,7 +190,7 @@ func TestCrash(t *testing.T) {
 		return
 	}
 	totals = coverage{}
-	n := cases(1500)
+	n := cases(2000)
 	for seed := uint64(1); seed <= n; seed++ {
 		if err := runCase(seed, nil); err != nil {
 			t.Fatalf("seed %d: %v\n\ngo test ./internal/log/crashtest -run 'TestCrash$' -seed %d", seed, err, seed)

@@ -1,14 +1,19 @@
 package crashtest
 
 import (
-	"fmt"
+	"flag"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// TestSurvey counts kinds of failures.
+var surveyFlag = flag.Bool("survey", false, "run TestSurvey")
+
+// TestSurvey runs all cases whatever fails, and counts the kinds of failures.
 func TestSurvey(t *testing.T) {
+	if !*surveyFlag {
+		t.Skip("it shows what TestCrash finds")
+	}
 	digits := regexp.MustCompile(`[0-9]+`)
 	kinds := map[string][]uint64{}
 	for seed := uint64(1); seed <= cases(1500); seed++ {
@@ -19,6 +24,6 @@ func TestSurvey(t *testing.T) {
 		}
 	}
 	for k, s := range kinds {
-		fmt.Println(len(s), k[:min(len(k), 220)], s[:min(len(s), 4)])
+		t.Errorf("%d times, first by seeds %v: %s", len(s), s[:min(len(s), 4)], k)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/leat-stream/leat/internal/env"
@@ -27,7 +29,18 @@ type world struct {
 	full  bool         // the disk is: storage errors are expected
 	seen  coverage
 	habits
+	stopped cleanly           // how the last life ended
+	skip    func(env.Op) bool // takes syncs out
 }
+
+// cleanly is what the next start is to say of the last stop.
+type cleanly int
+
+const (
+	notClean cleanly = iota
+	isClean
+	unsure // it was cut short
+)
 
 // coverage counts what the cases met, so that a suite that tests nothing is noticed.
 type coverage struct {
@@ -77,6 +90,18 @@ type partition struct {
 	// emptied, if set, is the start of a TruncateFullyTo that is under way.
 	emptied   int64
 	producers map[int64]*client
+	// firm are the segments that a checkpoint found sealed: they are durable with all that
+	// is derived from them. The producer snapshot where the last of them ends is, too.
+	firm map[int64]bool
+	// found are the segments that the latest start found and that were not firm: what the
+	// crash left of their indexes may look right until it is used.
+	found    map[int64]bool
+	harmed   int    // batches that a story damages
+	evidence []byte // of the damage
+	// kept are the files in which recovery put bytes aside.
+	kept map[string][]byte
+	// wrote are the producers that may be known: those that wrote since the log was emptied.
+	wrote map[int64]bool
 
 	// A compacted partition is compared record by record: records are all that may be
 	// found, must those that are to be found if they were acknowledged.
@@ -111,6 +136,7 @@ func (w *world) note(format string, args ...any) {
 func (w *world) open() error {
 	w.trace = append(w.trace, "open")
 	var err error
+	w.disk.SkipSync(w.skip)
 	w.dir, err = log.OpenDir(log.DirOptions{
 		FS: w.disk, Clock: w.clock, Path: dataDir, Rand: env.NewRand(w.rng.Uint64()),
 		ClusterID: "c", NodeID: 1, BootID: fmt.Sprint("boot ", w.boot),
@@ -119,6 +145,12 @@ func (w *world) open() error {
 		JournalBytes: int64(16+4*w.rng.IntN(8)) << 10,
 		Events:       w.event,
 	})
+	switch {
+	case err == nil:
+		w.stopped = notClean
+	case w.stopped == isClean:
+		w.stopped = unsure
+	}
 	return err
 }
 
@@ -136,10 +168,65 @@ func (w *world) event(e log.Event) {
 	case log.Truncated:
 		w.seen.cut++
 	case log.Quarantined, log.DamageMet, log.JournalDamaged:
-		if w.alarm == nil {
-			w.alarm = errors.New(e.String())
+		w.fail(e.String())
+	case log.Opened:
+		if w.stopped != unsure && e.Clean != (w.stopped == isClean) {
+			w.fail("not so: " + e.String())
+		}
+	case log.IndexRebuilt:
+		if w.isFirm(e) {
+			w.fail("needlessly: " + e.String())
 		}
 	}
+}
+
+func (w *world) fail(why string) {
+	if w.alarm == nil {
+		w.alarm = errors.New(why)
+	}
+}
+
+// isFirm tells whether the file that is built again was durable, so that no crash
+// explains it: it bounds the work of the next start.
+func (w *world) isFirm(e log.IndexRebuilt) bool {
+	digits, suffix, ok := strings.Cut(e.File, ".")
+	base, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil {
+		return true // a file that is replaced as a whole
+	}
+	i := slices.IndexFunc(w.logs, func(p *partition) bool { return p.id.String() == e.Log.String() })
+	if i < 0 {
+		return false
+	}
+	sealed, firm := w.logs[i].firm[base]
+	return sealed || firm && suffix == "snapshot"
+}
+
+// harden notes what a checkpoint made firm.
+func (w *world) harden() error {
+	for _, p := range w.logs {
+		list, err := p.log.Segments()
+		if err != nil {
+			return err
+		}
+		p.firm = map[int64]bool{}
+		for i, s := range list {
+			if !p.found[s.Base] && (i > 0 || len(list) > 1) {
+				p.firm[s.Base] = i < len(list)-1
+			}
+		}
+	}
+	return nil
+}
+
+// findSegments notes what a start found.
+func (p *partition) findSegments() error {
+	list, err := p.log.Segments()
+	p.found = map[int64]bool{}
+	for _, s := range list {
+		p.found[s.Base] = !p.firm[s.Base]
+	}
+	return err
 }
 
 func (w *world) randomConfig() log.Config {
@@ -160,7 +247,7 @@ func (w *world) randomConfig() log.Config {
 
 // create makes a new partition, or makes a removed one again.
 func (w *world) create(id log.LogID) error {
-	p := &partition{id: id, cfg: w.randomConfig(), emptied: -1, cutting: -1, producers: map[int64]*client{}}
+	p := &partition{id: id, cfg: w.randomConfig(), emptied: -1, cutting: -1, producers: map[int64]*client{}, wrote: map[int64]bool{}}
 	p.follower = w.rng.Float64() < w.follow
 	p.txns = !p.follower && !p.cfg.Compact && w.rng.Float64() < w.txn
 	if p.cfg.Compact {
@@ -191,6 +278,7 @@ type habits struct {
 	steps                       []weighted
 	durable, follow, txn, clean float64 // chances of a new partition's kinds; clean: compacted
 	segment                     int
+	uniform                     bool // batches of one size, so that what was cut off could fit in again
 }
 
 type weighted struct {
@@ -202,7 +290,7 @@ func drawHabits(rng *rand.Rand) (h habits) {
 	for _, s := range []weighted{
 		{50, (*world).append},
 		{20, func(w *world, _ *partition) error { return w.round() }},
-		{4, func(w *world, _ *partition) error { w.note("checkpoint"); return w.dir.Checkpoint() }},
+		{4, func(w *world, _ *partition) error { return w.checkpoint() }},
 		{5, func(w *world, _ *partition) error { return w.tick() }},
 		{4, (*world).truncate},
 		{2, (*world).truncateFully},
@@ -214,6 +302,7 @@ func drawHabits(rng *rand.Rand) (h habits) {
 		{1, func(w *world, _ *partition) error { return w.dir.Settle() }},
 		{3, (*world).compact},
 		{4, (*world).bumpEpoch},
+		{1, func(w *world, _ *partition) error { return w.restart() }},
 	} {
 		s.weight = s.weight * []int{0, 1, 2, 2, 2, 6}[rng.IntN(6)]
 		h.steps = append(h.steps, s)
@@ -222,6 +311,7 @@ func drawHabits(rng *rand.Rand) (h habits) {
 	chance := func() float64 { return []float64{0, 0.25, 0.5, 1}[rng.IntN(4)] }
 	h.durable, h.follow, h.txn, h.clean = 1-chance()/2, chance()/2, chance(), chance()/2
 	h.segment = []int{1000, 4000, 20000}[rng.IntN(3)]
+	h.uniform = rng.IntN(4) == 0
 	return h
 }
 
@@ -281,6 +371,14 @@ func (w *world) round() error {
 	return nil
 }
 
+func (w *world) checkpoint() error {
+	w.note("checkpoint")
+	if err := w.dir.Checkpoint(); err != nil {
+		return err
+	}
+	return w.harden()
+}
+
 func (w *world) bumpEpoch(p *partition) error {
 	p.epoch++
 	if p.follower || w.rng.IntN(2) == 0 {
@@ -305,7 +403,7 @@ func (w *world) truncate(p *partition) error {
 		p.acked = min(p.acked, to, p.batches[keep].base) // until it returns any of it may be found
 		p.dropRecords(p.batches[keep].base, false)
 	}
-	p.cutting = to
+	p.cutting, p.firm = to, nil
 	if err := p.log.TruncateTo(to); err != nil {
 		return err
 	}
@@ -326,12 +424,13 @@ func (w *world) truncate(p *partition) error {
 func (w *world) truncateFully(p *partition) error {
 	to := p.end() + w.rng.Int64N(100)
 	w.note("%v truncate fully to %d", p.id, to)
-	p.emptied, p.acked = to, 0
+	p.emptied, p.acked, p.firm = to, 0, nil
 	p.dropRecords(0, false)
 	if err := p.log.TruncateFullyTo(to); err != nil {
 		return err
 	}
 	p.emptied = -1
+	p.wrote = map[int64]bool{}
 	p.dropRecords(0, true)
 	p.batches, p.start, p.startLow, p.acked, p.cut = nil, to, to, to, 0
 	p.forgetClients()
@@ -437,6 +536,12 @@ func (w *world) append(p *partition) error {
 		o.Origin, undo = origin, u
 		add(b)
 	}
+	return w.put(p, o, run, parts, undo)
+}
+
+// put appends a run whose batches will be parts.
+func (w *world) put(p *partition, o log.AppendOptions, run []byte, parts []batch, undo func()) error {
+	at := parts[len(parts)-1].next
 	w.note("%v append %d batches, %d bytes at %d", p.id, len(parts), len(run), p.end())
 	p.maybe = parts
 	p.addRecords(parts)
@@ -465,10 +570,17 @@ func (w *world) append(p *partition) error {
 
 // build makes a batch of one to four records.
 func (w *world) build(h record.BatchHeader) []byte {
+	if w.uniform {
+		return w.batch(h, 2, 40)
+	}
+	return w.batch(h, 1+w.rng.IntN(4), w.rng.IntN(150))
+}
+
+func (w *world) batch(h record.BatchHeader, records, size int) []byte {
 	var b record.Builder
 	b.Reset(h, record.Compression{})
-	for range 1 + w.rng.IntN(4) {
-		value := make([]byte, w.rng.IntN(150))
+	for range records {
+		value := make([]byte, size)
 		for i := range value {
 			value[i] = byte(w.rng.Uint32())
 		}
@@ -500,6 +612,7 @@ func (w *world) produce(p *partition) (b []byte, undo func(), origin log.Origin,
 	}
 	h := record.NewHeader(0)
 	h.ProducerID, h.ProducerEpoch = c.id, c.epoch
+	p.wrote[c.id] = true
 	if c.open && w.rng.IntN(2) == 0 || c.open && c.nextSeq == 0 {
 		h.Transactional = true
 		kind := record.ControlCommit
