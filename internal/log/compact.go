@@ -196,6 +196,8 @@ type compaction struct {
 	r     cleanRange
 	keys  *offsetMap
 	last  map[int64]lastBatch // of the producers that are remembered
+	dirty map[int64]int64     // the last offset of each producer's last batch in the map
+	point int64               // batches from here on may be lost yet
 	txns  *cleanTxns
 	build record.Builder
 }
@@ -208,6 +210,9 @@ type lastBatch struct {
 }
 
 func (c *compaction) run() error {
+	c.l.mu.Lock()
+	c.point = c.l.dirty.point
+	c.l.mu.Unlock()
 	if err := c.mapKeys(); err != nil {
 		return err
 	}
@@ -280,7 +285,7 @@ func (c *compaction) mapKeys() error {
 	if err != nil {
 		return err
 	}
-	c.keys.end = c.r.from
+	c.keys.end, c.dirty = c.r.from, map[int64]int64{}
 	for i, s := range c.r.list {
 		if i+1 < len(c.r.list) && c.r.list[i+1].base <= c.r.from {
 			continue
@@ -303,6 +308,9 @@ func (c *compaction) mapKeys() error {
 				}
 			}
 			c.keys.end = h.last + 1
+			if b.HasProducerID() && !b.IsControl() {
+				c.dirty[b.ProducerID()] = h.last
+			}
 			return true, nil
 		})
 		if err != nil {

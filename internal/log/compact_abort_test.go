@@ -2,8 +2,10 @@ package log
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -74,4 +76,53 @@ func TestCompactEmptiesTxnIndex(t *testing.T) {
 	if txns, err := l.AbortedTxns(0, 100); err != nil || len(txns) != 0 {
 		t.Fatalf("aborted %v %v", txns, err)
 	}
+}
+
+// What is known of a producer can be built again from the log alone when its last batch,
+// which was not synced, is lost after a compaction.
+func TestCompactKeepsLastDurableBatch(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", compacted)
+	write := func(seq int32, key string) {
+		h := record.NewHeader(0)
+		idempotent(7, 0, seq)(&h)
+		w.append(l, keyed(h, key, fmt.Sprint(seq)))
+	}
+	write(0, "a")
+	write(1, "a")
+	w.append(l, keyed(record.NewHeader(0), "a", "last"))
+	w.roll(l)
+	w.append(l, keyed(record.NewHeader(0), "b", "1"))
+	w.checkpoint()
+	const active = "data/a-0/00000000000000000003.log"
+	durable := fileSize(t, w.disk, active)
+	write(2, "b")
+	if _, err := l.Compact(CompactOptions{Now: w.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	disk := w.disk.CrashClone(env.NewRand(0))
+	for seed := uint64(1); fileSize(t, disk, active) != durable; seed++ {
+		disk = w.disk.CrashClone(env.NewRand(seed))
+	}
+	for _, name := range filesOf(t, disk, "data/a-0") {
+		if strings.HasSuffix(name, snapshotSuffix) {
+			if err := disk.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.goOn(disk)
+	l = w.log("a", compacted)
+	if list := l.Producers(); len(list) != 1 || list[0].LastSequence != 1 || l.EndOffset() != 4 {
+		t.Fatalf("producers %+v", list)
+	}
+}
+
+func fileSize(t *testing.T, disk *env.Disk, name string) int64 {
+	t.Helper()
+	info, err := disk.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
 }

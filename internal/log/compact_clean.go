@@ -125,9 +125,17 @@ func (o *cleanedSegment) lastOfProducer(b record.Batch) bool {
 	if !b.HasProducerID() {
 		return false
 	}
-	last, ok := o.c.last[b.ProducerID()]
+	c := o.c
+	last, ok := c.last[b.ProducerID()]
 	if !ok {
 		return false
+	}
+	if last.offset >= c.point { // a power cut may take it: the one before stays, too
+		if b.IsControl() {
+			return false
+		}
+		before, ok := c.dirty[b.ProducerID()]
+		return !ok || b.LastOffset() == before
 	}
 	if last.offset >= 0 {
 		return b.LastOffset() == last.offset
