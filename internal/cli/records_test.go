@@ -114,6 +114,38 @@ func TestConsumeReportsItsLastCommit(t *testing.T) {
 	}
 }
 
+// TestConsumeReportsWhatCannotBeRead: damage ends a reading with an error, while what
+// may pass is waited for.
+func TestConsumeReportsWhatCannotBeRead(t *testing.T) {
+	w := newWorld(t, kfake.SeedTopics(1, "t"))
+	w.ok("a\nb\n", "produce", "t")
+	answer := func(code *kerr.Error, again bool) {
+		w.cluster.ControlKey(kmsg.Fetch.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			if again {
+				w.cluster.KeepControl()
+			}
+			resp := r.ResponseKind().(*kmsg.FetchResponse)
+			for _, rt := range r.(*kmsg.FetchRequest).Topics {
+				t := kmsg.NewFetchResponseTopic()
+				t.Topic, t.TopicID = rt.Topic, rt.TopicID
+				for _, rp := range rt.Partitions {
+					p := kmsg.NewFetchResponseTopicPartition()
+					p.Partition, p.ErrorCode = rp.Partition, code.Code
+					t.Partitions = append(t.Partitions, p)
+				}
+				resp.Topics = append(resp.Topics, t)
+			}
+			return resp, nil, true
+		})
+	}
+	answer(kerr.KafkaStorageError, false)
+	if got := w.ok("", "consume", "t", "--until", "end"); got != "a\nb\n" {
+		t.Errorf("%q", got)
+	}
+	answer(kerr.CorruptMessage, true)
+	w.fails(1, "CORRUPT_MESSAGE", "consume", "t", "--until", "end")
+}
+
 // first calls a function when something is written.
 type first struct{ call func() }
 

@@ -257,7 +257,8 @@ func (p *plan) admit(r *kgo.Record) bool {
 
 func (p *plan) options(fl flags) []kgo.Opt {
 	// Control records are kept, so that the end is seen when a marker is the last.
-	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond)}
+	// So are errors that the client would try again for ever, without a word.
+	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.KeepRetryableFetchErrors(), kgo.FetchMaxWait(500 * time.Millisecond)}
 	if !fl.uncommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
@@ -280,6 +281,60 @@ func (p *plan) options(fl flags) []kgo.Opt {
 // of the group.
 const idleEnd = 5 * time.Second
 
+// retryPause is how long a reading waits after an error that may pass.
+const retryPause = 100 * time.Millisecond
+
+// records are the next ones that come; none when the reading has an end and nothing
+// comes for idleEnd, or the error that kept them away.
+func records(ctx context.Context, cl *kgo.Client, ends bool) (kgo.Fetches, error) {
+	poll, cancel := ctx, context.CancelFunc(func() {})
+	if ends {
+		poll, cancel = context.WithTimeout(ctx, idleEnd)
+	}
+	defer cancel()
+	var last error
+	for unknown := 0; ; {
+		fetches := cl.PollFetches(poll)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		lasting, passing := fetchErrors(fetches)
+		switch {
+		case lasting != nil:
+			return nil, lasting
+		case fetches.NumRecords() > 0:
+			return fetches, nil
+		case poll.Err() != nil:
+			return nil, last
+		case errors.Is(passing, kerr.UnknownTopicID): // new to the broker, or deleted
+			if unknown++; unknown > 5 {
+				return nil, passing
+			}
+		}
+		last = passing
+		cl.AllowRebalance()
+		select {
+		case <-time.After(retryPause):
+		case <-poll.Done():
+		}
+	}
+}
+
+// fetchErrors is the error that ends a reading, if there is one, and passing one that may
+// pass, as those of a leader that moves. Damage does not pass.
+func fetchErrors(fetches kgo.Fetches) (lasting, passing error) {
+	for _, fe := range fetches.Errors() {
+		switch {
+		case errors.Is(fe.Err, context.DeadlineExceeded):
+		case kerr.IsRetriable(fe.Err) && !errors.Is(fe.Err, kerr.CorruptMessage):
+			passing = fmt.Errorf("%s-%d: %w", fe.Topic, fe.Partition, fe.Err)
+		default:
+			return fe.Err, nil
+		}
+	}
+	return nil, passing
+}
+
 func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, fl flags) (err error) {
 	defer func() {
 		if failed := commit(cl, fl); failed != nil {
@@ -296,22 +351,12 @@ func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, 
 	defer bar.Done()
 	var n int64
 	for {
-		poll, cancel := ctx, context.CancelFunc(func() {})
-		if p.until != nil {
-			poll, cancel = context.WithTimeout(ctx, idleEnd)
+		fetches, err := records(ctx, cl, p.until != nil)
+		if err != nil {
+			return errors.Join(w.flush(), e.Explain(err))
 		}
-		fetches := cl.PollFetches(poll)
-		cancel()
-		if ctx.Err() != nil {
-			return errors.Join(w.flush(), ctx.Err())
-		}
-		if poll.Err() != nil && fetches.NumRecords() == 0 {
+		if fetches.NumRecords() == 0 {
 			return w.flush()
-		}
-		for _, fe := range fetches.Errors() {
-			if !errors.Is(fe.Err, context.DeadlineExceeded) {
-				return errors.Join(w.flush(), e.Explain(fe.Err))
-			}
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
 			r := it.Next()
