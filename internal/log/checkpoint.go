@@ -220,12 +220,13 @@ type checkpoints struct {
 	clean                               bool              // the last stop was clean
 	state                               map[key]*savedLog // nil: none
 	stateSize                           int64
-	stateWhole                          bool
+	stateWhole                          bool // it ends with its last good frame
+	stateOld                            bool // it is of an earlier version
 	points, starts, watermarks, cleaned map[key]int64
 }
 
 func (d *Dir) readCheckpoints() (c checkpoints, err error) {
-	if c.state, c.stateSize, c.stateWhole, err = d.readState(); err != nil {
+	if err = d.readState(&c); err != nil {
 		return c, err
 	}
 	for _, t := range []struct {

@@ -240,7 +240,7 @@ func (d *Dir) openLogs() error {
 	if err := d.recoverAll(list, clean); err != nil {
 		return err
 	}
-	if clean && len(list) == 0 && marks.stateWhole && len(marks.state) == 0 {
+	if clean && len(list) == 0 && marks.stateWhole && !marks.stateOld && len(marks.state) == 0 {
 		return d.openState(marks.stateSize)
 	}
 	d.ckptMu.Lock()

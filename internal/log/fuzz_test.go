@@ -36,13 +36,14 @@ func FuzzSnapshot(f *testing.F) {
 
 func FuzzState(f *testing.F) {
 	b := appendHeaderFrame(nil)
-	b = appendLogFrame(b, &savedLog{id: testID("a"), start: 1, point: 9, unstable: 5, segs: []savedSegment{{0, 10, 3, 2}, {4, 7, -1, 4}}})
+	b = appendLogFrame(b, &savedLog{id: testID("a"), start: 1, point: 9, unstable: 5, segs: []savedSegment{{0, 10, 3, 2, entryCounts{2, 1, 3}}, {4, 7, -1, 4, entryCounts{}}}})
 	b = appendGoneFrame(b, testID("b"))
 	f.Add(b)
 	f.Add(b[:len(b)-5])
+	f.Add(goldenState(f, 1))
 	f.Add(appendHeaderFrame(nil))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		logs, used, err := parseState(p)
+		logs, used, _, err := parseState(p)
 		if err != nil {
 			return
 		}
@@ -53,8 +54,8 @@ func FuzzState(f *testing.F) {
 		for _, s := range logs {
 			b = appendLogFrame(b, s)
 		}
-		again, used, err := parseState(b)
-		if err != nil || used != len(b) || len(again) != len(logs) {
+		again, used, old, err := parseState(b)
+		if err != nil || old || used != len(b) || len(again) != len(logs) {
 			t.Fatalf("%d logs, then %d: %v", len(logs), len(again), err)
 		}
 	})

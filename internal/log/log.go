@@ -78,11 +78,13 @@ type dirty struct {
 	snapshotBytes int64      // appended since
 }
 
-// place is a position in a log, with the largest timestamp of its segment up to it.
+// place is a position in a log, with the largest timestamp of its segment up to it and
+// the number of its index entries.
 type place struct {
 	seg            *segment
 	size           int64
 	maxTs, maxTsAt int64
+	n              entryCounts
 }
 
 // mark is an offset and its place.

@@ -18,7 +18,8 @@ import (
 // appends the logs that changed; when more than half is out of date it is written anew.
 const (
 	stateFile      = "leat.state"
-	stateHeader    = "LEAT state 1"
+	stateHeader    = "LEAT state 2"
+	stateHeader1   = "LEAT state 1" // without the numbers of index entries
 	stateFrameHead = 8
 	maxStateBytes  = 1 << 30
 	maxStateFrame  = 64 << 20
@@ -40,7 +41,16 @@ type savedLog struct {
 	segs []savedSegment
 }
 
-type savedSegment struct{ base, size, maxTs, maxTsAt int64 }
+type savedSegment struct {
+	base, size, maxTs, maxTsAt int64
+	n                          entryCounts
+}
+
+// Widths of a segment in a frame, by the file's version.
+const (
+	savedSegmentSize  = 44
+	savedSegmentSize1 = 32
+)
 
 func (s *savedLog) size() (n int64) {
 	for i := range s.segs {
@@ -91,6 +101,9 @@ func appendLogFrame(dst []byte, s *savedLog) []byte {
 			for _, v := range [...]int64{g.base, g.size, g.maxTs, g.maxTsAt} {
 				b = be.AppendUint64(b, uint64(v))
 			}
+			for _, n := range [...]uint32{g.n.offsets, g.n.times, g.n.txns} {
+				b = be.AppendUint32(b, n)
+			}
 		}
 		return b
 	})
@@ -113,24 +126,30 @@ func nextFrame(b []byte) (payload, rest []byte, err error) {
 }
 
 // parseState reads a state file up to the first frame that is not good: a checkpoint
-// that was cut short. used is the length of what is good.
-func parseState(b []byte) (logs map[key]*savedLog, used int, err error) {
+// that was cut short. used is the length of what is good; old says that it is of an
+// earlier version.
+func parseState(b []byte) (logs map[key]*savedLog, used int, old bool, err error) {
 	payload, rest, err := nextFrame(b)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
-	if payload[0] != frameHeader || string(payload[1:]) != stateHeader {
-		return nil, 0, damaged("state file of another version")
+	width := savedSegmentSize
+	switch {
+	case payload[0] == frameHeader && string(payload[1:]) == stateHeader:
+	case payload[0] == frameHeader && string(payload[1:]) == stateHeader1:
+		width, old = savedSegmentSize1, true
+	default:
+		return nil, 0, false, damaged("state file of another version")
 	}
 	logs = map[key]*savedLog{}
 	for used = len(b) - len(rest); len(rest) > 0; used = len(b) - len(rest) {
 		payload, tail, err := nextFrame(rest)
 		if err != nil {
-			return logs, used, nil
+			return logs, used, old, nil
 		}
-		s, err := parseLogFrame(payload)
+		s, err := parseLogFrame(payload, width)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, false, err
 		}
 		if payload[0] == frameGone {
 			delete(logs, s.id.key())
@@ -139,10 +158,11 @@ func parseState(b []byte) (logs map[key]*savedLog, used int, err error) {
 		}
 		rest = tail
 	}
-	return logs, used, nil
+	return logs, used, old, nil
 }
 
-func parseLogFrame(p []byte) (*savedLog, error) {
+// parseLogFrame reads the frame of a log, in which a segment has width bytes.
+func parseLogFrame(p []byte, width int) (*savedLog, error) {
 	be := binary.BigEndian
 	kind := p[0]
 	if (kind != frameLog && kind != frameGone) || len(p) < 3 {
@@ -166,13 +186,17 @@ func parseLogFrame(p []byte) (*savedLog, error) {
 	s.start, s.point, s.unstable = int64(be.Uint64(p[1:])), int64(be.Uint64(p[9:])), int64(be.Uint64(p[17:]))
 	count := int(be.Uint32(p[25:]))
 	p = p[29:]
-	if s.start < 0 || s.point < 0 || s.unstable < 0 || count < 0 || len(p) != count*32 {
+	if s.start < 0 || s.point < 0 || s.unstable < 0 || count < 0 || len(p) != count*width {
 		return nil, damaged("state frame of log %v", s.id)
 	}
 	s.segs = make([]savedSegment, count)
 	for i := range s.segs {
-		u := func(at int) int64 { return int64(be.Uint64(p[i*32+at:])) }
-		g := savedSegment{u(0), u(8), u(16), u(24)}
+		u := func(at int) int64 { return int64(be.Uint64(p[i*width+at:])) }
+		g := savedSegment{base: u(0), size: u(8), maxTs: u(16), maxTsAt: u(24)}
+		if width > savedSegmentSize1 {
+			n := p[i*width+savedSegmentSize1:]
+			g.n = entryCounts{be.Uint32(n), be.Uint32(n[4:]), be.Uint32(n[8:])}
+		}
 		if g.base < 0 || g.size < 0 || (i > 0 && g.base <= s.segs[i-1].base) {
 			return nil, damaged("state frame of log %v: segment %d", s.id, g.base)
 		}
@@ -188,22 +212,22 @@ type stateLog struct {
 	live int64 // size when it was written anew
 }
 
-// readState reads the state file; nil when there is none or it is damaged. whole says
-// that the file ends with its last good frame.
-func (d *Dir) readState() (logs map[key]*savedLog, size int64, whole bool, err error) {
+// readState reads the state file; c.state stays nil when there is none or it is damaged.
+func (d *Dir) readState(c *checkpoints) error {
 	p, err := readSmall(d.fs, d.path+"/"+stateFile, maxStateBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, false, nil
+		return nil
 	}
 	used := 0
 	if err == nil {
-		logs, used, err = parseState(p)
+		c.state, used, c.stateOld, err = parseState(p)
 	}
 	if errors.Is(err, ErrCorrupt) {
 		d.event(IndexRebuilt{File: stateFile, Err: err})
-		return nil, 0, false, nil
+		return nil
 	}
-	return logs, int64(used), used == len(p), err
+	c.stateSize, c.stateWhole = int64(used), used == len(p)
+	return err
 }
 
 // openState goes on with the state file as it is.
@@ -298,15 +322,15 @@ func (l *Log) snapshotState() *savedLog {
 	}
 	for _, g := range *p {
 		if g == at.seg {
-			s.segs = append(s.segs, savedSegment{g.base, at.size, at.maxTs, at.maxTsAt})
+			s.segs = append(s.segs, savedSegment{g.base, at.size, at.maxTs, at.maxTsAt, at.n})
 			break
 		}
 		if g.base >= s.point { // the place's own segment is gone
-			s.segs = append(s.segs, savedSegment{g.base, 0, -1, g.base})
+			s.segs = append(s.segs, savedSegment{base: g.base, maxTs: -1, maxTsAt: g.base})
 			break
 		}
 		g.mu.RLock()
-		s.segs = append(s.segs, savedSegment{g.base, g.size.Load(), g.maxTs, g.maxTsAt})
+		s.segs = append(s.segs, savedSegment{g.base, g.size.Load(), g.maxTs, g.maxTsAt, g.counts()})
 		g.mu.RUnlock()
 	}
 	return s

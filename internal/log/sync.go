@@ -203,7 +203,7 @@ func (l *Log) goal() goal {
 func (s *segment) place() place {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return place{s, s.size.Load(), s.maxTs, s.maxTsAt}
+	return place{s, s.size.Load(), s.maxTs, s.maxTsAt, s.counts()}
 }
 
 // finish publishes what a sync of the log reached; its hook is due after the round.

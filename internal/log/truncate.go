@@ -128,7 +128,8 @@ func (l *Log) truncate(offset int64) error {
 	if err != nil {
 		return err
 	}
-	if err := l.lowerPoint(end, place{s, pos, ts, at}); err != nil {
+	p := place{seg: s, size: pos, maxTs: ts, maxTsAt: at}
+	if err := l.lowerPoint(end, p); err != nil {
 		return err
 	}
 	l.forget()
@@ -138,7 +139,7 @@ func (l *Log) truncate(offset int64) error {
 			return err
 		}
 	}
-	if err := s.cut(end, place{s, pos, ts, at}); err != nil {
+	if err := s.cut(end, p); err != nil {
 		return err
 	}
 	if err := l.dropSnapshots(end); err != nil {

@@ -342,6 +342,8 @@ func FuzzDump(f *testing.F) {
 	}
 	f.Add(uint8(6), append([]byte(journalMagic), make([]byte, 100)...))
 	f.Add(uint8(7), []byte{0, 0, 0, 1, 0, 0, 0, 0, 1})
+	f.Add(uint8(7), goldenState(f, "v1"))
+	f.Add(uint8(7), goldenState(f, "v2"))
 	f.Fuzz(func(t *testing.T, kind uint8, content []byte) {
 		dir := t.TempDir()
 		name := names[int(kind)%len(names)]

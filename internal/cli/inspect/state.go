@@ -16,6 +16,8 @@ const (
 	stateHeader = 1
 	stateLog    = 2
 	stateGone   = 3
+
+	stateVersion1 = "LEAT state 1" // without the numbers of entries
 )
 
 type savedLog struct {
@@ -34,6 +36,8 @@ type savedSegment struct {
 	Bytes   int64 `json:"bytes"`
 	MaxTime int64 `json:"max_timestamp"`
 	MaxAt   int64 `json:"max_timestamp_offset"`
+	// Entries of the offset, time and transaction index; null in version 1.
+	Entries *[3]uint32 `json:"index_entries"`
 }
 
 // state reads leat.state, the positions from which logs are opened.
@@ -42,6 +46,7 @@ func (d *dumper) state(f *os.File, size int64) error {
 	if err != nil || !ok {
 		return err
 	}
+	width := 44
 	for pos := 0; pos < len(b); {
 		rest := b[pos:]
 		if len(rest) < stateHead {
@@ -55,7 +60,10 @@ func (d *dumper) state(f *os.File, size int64) error {
 		if want, got := binary.BigEndian.Uint32(rest[4:]), crc32.Checksum(payload, castagnoli); want != got {
 			err = d.damage(int64(pos), int64(stateHead+n), fmt.Sprintf("the checksum is %08x, the bytes give %08x", want, got))
 		} else {
-			err = d.stateFrame(int64(pos), payload)
+			if payload[0] == stateHeader && string(payload[1:]) == stateVersion1 {
+				width = 32
+			}
+			err = d.stateFrame(int64(pos), payload, width)
 		}
 		if err != nil {
 			return err
@@ -65,7 +73,8 @@ func (d *dumper) state(f *os.File, size int64) error {
 	return nil
 }
 
-func (d *dumper) stateFrame(pos int64, p []byte) error {
+// stateFrame writes one frame, in which a segment has width bytes.
+func (d *dumper) stateFrame(pos int64, p []byte, width int) error {
 	be := binary.BigEndian
 	if p[0] == stateHeader {
 		return d.emit(item{Position: pos, Kind: "header", Data: string(p[1:])}, fmt.Sprintf("%d %s", pos, out.Printable(string(p[1:]))))
@@ -84,15 +93,19 @@ func (d *dumper) stateFrame(pos int64, p []byte) error {
 		return d.emit(item{Position: pos, Kind: "log", Data: s}, fmt.Sprintf("%d log %s: gone", pos, name))
 	}
 	p = p[23+n:]
-	if len(p) < 29 || (len(p)-29)%32 != 0 || uint64(be.Uint32(p[25:]))*32 != uint64(len(p)-29) {
+	if len(p) < 29 || uint64(be.Uint32(p[25:]))*uint64(width) != uint64(len(p)-29) {
 		return bad("a frame of log " + name + " that is cut short")
 	}
 	s.Start, s.Point, s.Unstable = int64(be.Uint64(p[1:])), int64(be.Uint64(p[9:])), int64(be.Uint64(p[17:]))
 	text := fmt.Sprintf("%d log %s: from %d, recovery point %d", pos, name, s.Start, s.Point)
-	for p = p[29:]; len(p) > 0; p = p[32:] {
-		g := savedSegment{int64(be.Uint64(p)), int64(be.Uint64(p[8:])), int64(be.Uint64(p[16:])), int64(be.Uint64(p[24:]))}
-		s.Segments = append(s.Segments, g)
+	for p = p[29:]; len(p) > 0; p = p[width:] {
+		g := savedSegment{Base: int64(be.Uint64(p)), Bytes: int64(be.Uint64(p[8:])), MaxTime: int64(be.Uint64(p[16:])), MaxAt: int64(be.Uint64(p[24:]))}
 		text += fmt.Sprintf("\n  segment %d, %d bytes, up to %s", g.Base, g.Bytes, stamp(g.MaxTime))
+		if width > 32 {
+			g.Entries = &[3]uint32{be.Uint32(p[32:]), be.Uint32(p[36:]), be.Uint32(p[40:])}
+			text += fmt.Sprintf(", %d/%d/%d index entries", g.Entries[0], g.Entries[1], g.Entries[2])
+		}
+		s.Segments = append(s.Segments, g)
 	}
 	return d.emit(item{Position: pos, Kind: "log", Data: s}, text)
 }
