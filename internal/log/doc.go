@@ -28,6 +28,7 @@
 //	Log.w      one writer: append, roll, truncate, retain, swap, load
 //	Dir.round  one sync round at a time; truncation keeps rounds away
 //	Dir.ckptMu one checkpoint at a time
+//	segment.mending  one look at a segment's indexes, or building of them, at a time
 //	Log.mu     producers, epochs, what is unsynced: held for moments
 //	segment.mu indexes
 //	Dir.mu, fileCache.mu, pageCache.mu

@@ -24,6 +24,7 @@ type index struct {
 	file   handle
 	width  int
 	inFile int    // entries in the file; -1: not looked at yet
+	want   int    // entries that were recorded; a file with fewer was cut
 	tail   []byte // entries behind those in the file
 }
 

@@ -158,7 +158,7 @@ func (r *recovery) matches() bool {
 func (r *recovery) loadClean(start int64) error {
 	r.clean = true
 	for i, g := range r.saved.segs {
-		r.segs[i].maxTs, r.segs[i].maxTsAt = g.maxTs, g.maxTsAt
+		r.segs[i].recall(g)
 	}
 	r.end = r.saved.point
 	r.prod.reset(r.end)
@@ -185,7 +185,7 @@ func (r *recovery) scan(b begin) error {
 			if s.base > max(r.end, r.point) { // what was between was never durable
 				return r.dropFrom(i, damaged("offsets %d to %d are missing", r.end, s.base-1))
 			}
-			b.pos, b.offset = 0, max(r.end, s.base)
+			b = begin{at: i, offset: max(r.end, s.base)}
 		}
 		r.end = b.offset
 		r.dropEpochs(b.offset)
@@ -240,6 +240,12 @@ func (r *recovery) prepareScan(s *segment, b begin) error {
 	if err := s.times.truncateTo(b.offset-s.base, (*index).value); err != nil {
 		return err
 	}
+	if b.exact {
+		if err := s.fill(b.pos); err != nil {
+			return err
+		}
+	}
+	s.offsets.want, s.times.want = 0, 0
 	return r.keepTxns(s, b.offset)
 }
 

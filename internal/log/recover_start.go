@@ -19,10 +19,10 @@ func (r *recovery) hints() (b begin, ok bool) {
 		s, size := r.segs[i], r.segs[i].size.Load()
 		switch last := k == len(r.saved.segs)-1; {
 		case last && size >= g.size && g.size > 0:
-			s.maxTs, s.maxTsAt = g.maxTs, g.maxTsAt
-			b, ok = begin{i, g.size, r.point}, true
+			s.recall(g)
+			b, ok = begin{i, g.size, r.point, true}, true
 		case !last && size == g.size:
-			s.maxTs, s.maxTsAt = g.maxTs, g.maxTsAt
+			s.recall(g)
 		}
 	}
 	return b, ok
@@ -33,6 +33,7 @@ type begin struct {
 	at     int   // index of the segment, len(segs) if there is nothing
 	pos    int64 // position in it
 	offset int64 // of the batch there, or the least that it can have
+	exact  bool  // it is what the state file says of the recovery point
 }
 
 // scanStart finds where to begin: at the recovery point if its position is known, else

@@ -2,7 +2,6 @@ package log
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -21,12 +20,14 @@ type segment struct {
 	file handle
 	size atomic.Int64 // bytes of whole batches; readers never look beyond
 
+	mending sync.Mutex   // one look, or building of indexes, at a time; before mu
 	mu      sync.RWMutex // guards what follows
 	offsets index
 	times   index
 	maxTs   int64 // largest timestamp; -1: none, unknownTs: not read yet
 	maxTsAt int64 // last offset of the batch that has it
 	txns    txnIndex
+	ill     bool // the indexes are being built again
 
 	// Only the log's writer uses these.
 	looked     bool  // look was called
@@ -111,106 +112,6 @@ func (s *segment) largest() (ts, offset int64, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.maxTs, s.maxTsAt, nil
-}
-
-// look reads what is not known yet of a segment that was found on disk: how many
-// entries its indexes have, and its largest timestamp. Indexes that cannot be true are
-// built again.
-func (s *segment) look() error {
-	s.mu.RLock()
-	known := s.txns.inFile >= 0 && s.offsets.inFile >= 0 && s.times.inFile >= 0 && s.maxTs != unknownTs
-	s.mu.RUnlock()
-	if known {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, ix := range [...]*index{&s.offsets, &s.times} {
-		if _, err := ix.open(); err != nil {
-			return err
-		}
-	}
-	if err := s.lookTxns(); err != nil {
-		return err
-	}
-	ok, err := s.indexesSane()
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return s.reindex()
-	}
-	if s.maxTs != unknownTs {
-		return nil
-	}
-	ts, rel, ok, err := s.times.last()
-	if err != nil {
-		return err
-	}
-	s.maxTs, s.maxTsAt = -1, s.base
-	if ok {
-		s.maxTs, s.maxTsAt = ts, s.base+rel
-	}
-	return nil
-}
-
-// indexesSane looks at the last entries: they must lie within the segment, and a
-// segment of some size must have both indexes. mu is held.
-func (s *segment) indexesSane() (bool, error) {
-	_, pos, ok, err := s.offsets.last()
-	if err != nil || (ok && (pos == 0 || pos >= s.size.Load())) {
-		return false, err
-	}
-	if interval := max(s.l.cfg.Load().IndexIntervalBytes, 4096); !ok && s.size.Load() > syncIndexEntries*interval {
-		return false, nil // every look-up would read it all
-	}
-	ts, _, timed, err := s.times.last()
-	if err != nil || (timed && ts <= 0 && s.times.count() > 1) {
-		return false, err
-	}
-	return timed || s.size.Load() == 0 || s.maxTs != unknownTs, nil
-}
-
-// reindex builds the offset and time index again from the batches; mu is held.
-func (s *segment) reindex() error {
-	l := s.l
-	l.d.event(IndexRebuilt{Log: l.ID(), File: segmentName(s.base, indexSuffix), Err: damaged("missing or not of this segment")})
-	if err := errors.Join(s.offsets.truncate(0), s.times.truncate(0)); err != nil {
-		return err
-	}
-	f, err := s.file.acquire()
-	if err != nil {
-		return err
-	}
-	defer s.file.release()
-	interval, since := l.cfg.Load().IndexIntervalBytes, int64(0)
-	ts, at, timed := int64(-1), s.base, int64(-1)
-	stamp := func() {
-		if ts > timed {
-			s.times.add(ts, at-s.base)
-			timed = ts
-		}
-	}
-	err = headers(f, 0, s.size.Load(), func(h header) bool {
-		if h.maxTs > ts {
-			ts, at = h.maxTs, h.last
-		}
-		if since > interval {
-			s.offsets.add(h.last-s.base, h.pos)
-			stamp()
-			since = 0
-		}
-		since += h.size
-		return true
-	})
-	if err != nil && !errors.Is(err, ErrCorrupt) {
-		return err
-	}
-	stamp() // damage is for those to meet who read there
-	if s.maxTs == unknownTs {
-		s.maxTs, s.maxTsAt = ts, at
-	}
-	return errors.Join(s.offsets.flush(), s.times.flush())
 }
 
 // header is what a scan needs of a batch's header.
@@ -328,7 +229,7 @@ func (s *segment) indexed(f env.File, x int64, field func(*index, []byte) int64)
 		if s.verify(f, pos, last, unknownTs) {
 			return pos, nil
 		}
-		if err := s.rebuildIndex(); err != nil {
+		if err := s.reindex(damaged("not of this segment")); err != nil {
 			return 0, err
 		}
 	}
@@ -348,12 +249,6 @@ func (s *segment) verify(f env.File, pos, last, ts int64) bool {
 	}
 	h, err := parseHeader(p[:], pos, limit)
 	return err == nil && h.last == s.base+last && (ts == unknownTs || h.maxTs == ts)
-}
-
-func (s *segment) rebuildIndex() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.reindex()
 }
 
 // nearestIn is nearest for who has not opened the file.

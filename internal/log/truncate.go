@@ -248,6 +248,7 @@ func (s *segment) cut(offset int64, p place) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.maxTs, s.maxTsAt, s.sinceIndex = p.maxTs, p.maxTsAt, 0
+	s.offsets.want, s.times.want = 0, 0
 	if pos == 0 {
 		s.firstTs = unknownTs
 	}
