@@ -229,6 +229,10 @@ func (r *recovery) prepareScan(s *segment, b begin) error {
 			return err
 		}
 	}
+	aborted := 0
+	if b.exact {
+		aborted = max(s.txns.inFile, 0)
+	}
 	if b.pos == 0 {
 		s.maxTs, s.maxTsAt = -1, s.base
 	}
@@ -246,29 +250,38 @@ func (r *recovery) prepareScan(s *segment, b begin) error {
 		}
 	}
 	s.offsets.want, s.times.want = 0, 0
-	return r.keepTxns(s, b.offset)
+	return r.keepTxns(s, b.offset, aborted)
 }
 
-// keepTxns keeps the aborted transactions that ended below offset.
-func (r *recovery) keepTxns(s *segment, offset int64) error {
+// keepTxns keeps the aborted transactions that ended below offset, of which there must
+// be want.
+func (r *recovery) keepTxns(s *segment, offset int64, want int) error {
 	p, err := readSmall(r.l.d.fs, s.path(txnIndexSuffix), maxTxnIndexBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		if want == 0 {
+			return nil
+		}
+		err = nil // none of so many
 	}
 	if err != nil {
 		return err
 	}
 	list, err := parseTxnEntries(p, s.base)
-	if err != nil { // torn behind offset or damaged before it: the log tells
-		list, err = r.abortedIn(s, offset, err)
-		s.txns.inFile = len(list)
-		return err
-	}
 	for _, t := range list {
 		if t.LastOffset >= offset {
 			break
 		}
 		s.txns.inFile++
+	}
+	if err == nil && s.txns.inFile < want {
+		err = missingEntries(s.txns.inFile, want)
+	}
+	if err != nil { // torn behind offset or damaged before it: the log tells
+		if list, err = r.abortedIn(s, offset, err); err == nil {
+			s.txns.inFile = len(list)
+			err = r.l.d.fatal(r.writeTxns(s, list))
+		}
+		return err
 	}
 	if len(p) == s.txns.inFile*txnEntrySize {
 		return nil

@@ -26,6 +26,9 @@ func (s *segment) counts() entryCounts {
 func (s *segment) recall(g savedSegment) {
 	s.maxTs, s.maxTsAt = g.maxTs, g.maxTsAt
 	s.offsets.want, s.times.want = clampCount(g.n.offsets), clampCount(g.n.times)
+	if n := clampCount(g.n.txns); n > 0 { // whether they are there is seen when they are read
+		s.txns.inFile = n
+	}
 }
 
 func clampCount(n uint32) int { return int(min(n, math.MaxInt32)) }

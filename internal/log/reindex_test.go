@@ -172,7 +172,7 @@ func TestCutIndexes(t *testing.T) {
 		}
 		reads := logReads(t, w, l)
 		w.close()
-		for _, suffix := range []string{indexSuffix, timeIndexSuffix} {
+		for _, suffix := range []string{indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 			want := w.derived(suffix)
 			for how, cut := range cuts {
 				t.Run(fmt.Sprint(suffix, " ", how, ", clean stop ", clean), func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestCutIndexesThatCannotBeWritten(t *testing.T) {
 		t.Run(why, func(t *testing.T) {
 			w, l := harmedLog(t, true, func(w *world) {
 				for _, name := range filesOf(t, w.disk, "data/a-0") {
-					if strings.HasSuffix(name, "index") && !strings.HasSuffix(name, txnIndexSuffix) {
+					if strings.HasSuffix(name, "index") {
 						w.change(name, cutAt(len(w.content(name))/2))
 					}
 				}
@@ -256,6 +256,15 @@ func TestCutIndexesThatCannotBeWritten(t *testing.T) {
 					t.Fatalf("segment %d has its index in memory", s.base)
 				}
 			}
+			told := 0
+			for _, e := range w.events {
+				if e, ok := e.(IndexRebuilt); ok && strings.HasSuffix(e.File, txnIndexSuffix) {
+					told++
+				}
+			}
+			if want := len(w.derived(txnIndexSuffix)); told != want {
+				t.Fatalf("%d transaction indexes were built %d times", want, told)
+			}
 			if why == "failed sync" {
 				if got := content(); !maps.EqualFunc(got, before, bytes.Equal) {
 					t.Fatal("files of a directory that is offline were written")
@@ -271,7 +280,7 @@ func TestTruncateWithCutIndexes(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			w, l := harmedLog(t, true, func(w *world) {
 				for _, name := range filesOf(t, w.disk, "data/a-0") {
-					if strings.HasSuffix(name, "index") && !strings.HasSuffix(name, txnIndexSuffix) {
+					if strings.HasSuffix(name, "index") {
 						if err := cut(w, name); err != nil {
 							t.Fatal(err)
 						}

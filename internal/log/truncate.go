@@ -128,6 +128,9 @@ func (l *Log) truncate(offset int64) error {
 	if err != nil {
 		return err
 	}
+	if err := l.checkTxns(s); err != nil {
+		return err
+	}
 	p := place{seg: s, size: pos, maxTs: ts, maxTsAt: at}
 	if err := l.lowerPoint(end, p); err != nil {
 		return err
@@ -351,9 +354,12 @@ func (s *segment) truncateTxns(offset int64) error {
 		return nil
 	}
 	if inFile := len(list) - len(s.txns.tail); n >= inFile {
-		s.txns = txnIndex{inFile: inFile, tail: list[inFile:n]}
+		s.txns.tail = list[inFile:n]
 		return nil
 	}
-	s.txns = txnIndex{inFile: n}
+	s.txns.inFile, s.txns.tail = n, nil
+	if s.txns.kept != nil {
+		s.txns.kept = s.txns.kept[:n]
+	}
 	return cutTxns(s.l.d.fs, s.path(txnIndexSuffix), n)
 }

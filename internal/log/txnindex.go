@@ -59,8 +59,9 @@ func parseTxnEntries(p []byte, base int64) (list []AbortedTxn, err error) {
 // txnIndex is a segment's transaction index. Entries are in memory until flush.
 // segment.mu guards it.
 type txnIndex struct {
-	inFile int // entries in the file; -1: not looked at yet
+	inFile int // entries in the file, as was recorded if that is known; -1: not looked at yet
 	tail   []AbortedTxn
+	kept   []AbortedTxn // if not nil: what the file should hold, and cannot be written
 }
 
 // maxTxnIndexBytes bounds what is read of one transaction index.
@@ -72,22 +73,35 @@ func (s *segment) addAborted(t AbortedTxn) {
 	s.mu.Unlock()
 }
 
-// aborted lists the segment's aborted transactions in the order of their ends. A
-// damaged index is built again from the log.
+// aborted lists the segment's aborted transactions in the order of their ends. An index
+// that is damaged, or lacks entries that were recorded, is built again from the log.
 func (s *segment) aborted() ([]AbortedTxn, error) {
 	s.mu.RLock()
 	list, err := s.abortedLocked()
 	s.mu.RUnlock()
 	if errors.Is(err, ErrCorrupt) {
-		return s.l.rebuildTxns(s, err)
+		s.l.w.Lock()
+		defer s.l.w.Unlock()
+		return s.l.rebuildTxns(s)
 	}
 	return list, err
 }
 
-// rebuildTxns builds a segment's transaction index again.
-func (l *Log) rebuildTxns(s *segment, why error) ([]AbortedTxn, error) {
-	l.w.Lock()
-	defer l.w.Unlock()
+// checkTxns makes a segment's transaction index one that can be read; w is held.
+func (l *Log) checkTxns(s *segment) error {
+	_, err := l.rebuildTxns(s)
+	return err
+}
+
+// rebuildTxns builds a segment's transaction index again, if it is still damaged; w is
+// held. If it cannot be written it is kept in memory.
+func (l *Log) rebuildTxns(s *segment) ([]AbortedTxn, error) {
+	s.mu.RLock()
+	list, why := s.abortedLocked()
+	s.mu.RUnlock()
+	if !errors.Is(why, ErrCorrupt) {
+		return list, why
+	}
 	segs := *l.segs.Load()
 	i := slices.Index(segs, s)
 	if i < 0 {
@@ -99,15 +113,23 @@ func (l *Log) rebuildTxns(s *segment, why error) ([]AbortedTxn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err = l.d.Failed(); err == nil {
+		err = l.d.fatal(r.writeTxns(s, list))
+	}
 	s.mu.Lock()
 	s.txns = txnIndex{inFile: len(list)}
+	if err != nil {
+		s.txns.kept = append([]AbortedTxn{}, list...)
+	}
 	s.mu.Unlock()
+	l.mu.Lock()
+	l.touch() // so that the number is recorded as it is now
+	l.mu.Unlock()
 	return list, nil
 }
 
 // abortedIn finds the transactions that were aborted in a segment below offset to, by its
-// markers and the producers' state before it, and writes its index anew. If a power cut
-// brings the damaged one back, it is met again.
+// markers and the producers' state before it.
 func (r *recovery) abortedIn(s *segment, to int64, why error) ([]AbortedTxn, error) {
 	r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: segmentName(s.base, txnIndexSuffix), Err: why})
 	before := r.prod
@@ -122,20 +144,32 @@ func (r *recovery) abortedIn(s *segment, to int64, why error) ([]AbortedTxn, err
 			list = append(list, r.prod.abortedTxn(done))
 		}
 	}, s.base, to)
-	if err != nil {
-		return nil, err
-	}
+	return list, err
+}
+
+// writeTxns writes a segment's transaction index anew. If a power cut brings the damaged
+// one back, it is met again.
+func (r *recovery) writeTxns(s *segment, list []AbortedTxn) error {
 	var p []byte
 	for _, t := range list {
 		p = appendTxnEntry(p, t)
 	}
-	return list, r.l.d.fatal(replaceSmall(r.l.d.fs, r.dir, segmentName(s.base, txnIndexSuffix), p))
+	return replaceSmall(r.l.d.fs, r.dir, segmentName(s.base, txnIndexSuffix), p)
 }
 
 func (s *segment) abortedLocked() ([]AbortedTxn, error) {
+	if s.txns.kept != nil {
+		return slices.Concat(s.txns.kept, s.txns.tail), nil
+	}
 	var list []AbortedTxn
 	if s.txns.inFile != 0 {
 		p, err := readSmall(s.l.d.fs, s.path(txnIndexSuffix), maxTxnIndexBytes)
+		if s.file.gone.Load() {
+			return nil, errGone // the name may be that of another segment's file
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", s.path(txnIndexSuffix), damaged("missing"))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -144,6 +178,9 @@ func (s *segment) abortedLocked() ([]AbortedTxn, error) {
 		}
 		if list, err = parseTxnEntries(p, s.base); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.path(txnIndexSuffix), err)
+		}
+		if n := len(list); n < s.txns.inFile {
+			return nil, fmt.Errorf("%s: %w", s.path(txnIndexSuffix), missingEntries(n, s.txns.inFile))
 		}
 	}
 	return append(list, s.txns.tail...), nil
@@ -206,6 +243,9 @@ func (s *segment) flushTxns() error {
 	if err != nil {
 		return err
 	}
+	if s.txns.kept != nil {
+		s.txns.kept = append(s.txns.kept, s.txns.tail...)
+	}
 	s.txns.inFile += len(s.txns.tail)
 	s.txns.tail = nil
 	return nil
@@ -213,28 +253,24 @@ func (s *segment) flushTxns() error {
 
 // AbortedTxns lists the aborted transactions that overlap the offsets from…to-1, in
 // the order of their ends: what a reader of committed data must skip.
-func (l *Log) AbortedTxns(from, to int64) ([]AbortedTxn, error) {
-	list, err := l.segments()
-	if err != nil {
-		return nil, err
-	}
-	var found []AbortedTxn
-	for i := max(find(list, from), 0); i < len(list); i++ {
-		all, err := list[i].aborted()
-		if errors.Is(err, fs.ErrNotExist) && list[i].file.gone.Load() {
-			continue // retention removed it: nobody may read there any more
-		}
-		if err != nil {
-			return nil, storageError("aborted transactions", err)
-		}
-		for _, t := range all {
-			if t.LastOffset >= from && t.FirstOffset < to {
-				found = append(found, t)
+func (l *Log) AbortedTxns(from, to int64) (found []AbortedTxn, err error) {
+	err = l.retryGone(func(list []*segment) error {
+		found = nil
+		for i := max(find(list, from), 0); i < len(list); i++ {
+			all, err := list[i].aborted()
+			if err != nil {
+				return err
 			}
-			if t.LastStableOffset >= to {
-				return found, nil
+			for _, t := range all {
+				if t.LastOffset >= from && t.FirstOffset < to {
+					found = append(found, t)
+				}
+				if t.LastStableOffset >= to {
+					return nil
+				}
 			}
 		}
-	}
-	return found, nil
+		return nil
+	})
+	return found, err
 }
