@@ -123,7 +123,7 @@ func (s *Server) tooLarge(r *Request) {
 }
 
 func (s *Server) sayTooLarge(r *Request) {
-	s.Log.Warn("request refused", "why", refused{r.Key, r.Version,
+	s.Complaints.Warn("answer too large", "request refused", "why", refused{r.Key, r.Version,
 		"its answer would take more memory than requests may (queued.max.request.bytes)"}, "client", r.ClientID)
 }
 

@@ -124,7 +124,7 @@ func TestWhatARequestHoldsIsGivenBackWhenItsAnswerIsOut(t *testing.T) {
 // TestAnswersCountUntilTheyAreWritten: a client that does not read a large answer holds
 // a part of the budget; when there is no more, answers are not made.
 func TestAnswersCountUntilTheyAreWritten(t *testing.T) {
-	s := &Server{Budget: NewBudget(100_000, env.NewClock(time.Unix(0, 0))), Log: slog.New(slog.DiscardHandler)}
+	s := &Server{Budget: NewBudget(100_000, env.NewClock(time.Unix(0, 0))), Complaints: NewComplaints(slog.New(slog.DiscardHandler), env.Real)}
 	resp := kmsg.NewPtrListGroupsResponse()
 	resp.Groups = make([]kmsg.ListGroupsResponseGroup, 10_000)
 	conn := new(Conn)

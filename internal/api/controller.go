@@ -30,7 +30,7 @@ func (s *Server) forwardThen(r *Request, req kmsg.Request, then func(kmsg.Respon
 		if why, ok := body.(error); ok && err == nil {
 			err = why
 		}
-		s.Log.Warn("controller request failed", "api", kmsg.NameForKey(r.Key), "why", err)
+		s.Complaints.Warn("controller request", "controller request failed", "api", kmsg.NameForKey(r.Key), "why", err)
 		r.Reply(failed(controllerError(err)))
 	})
 }

@@ -39,8 +39,7 @@ var fetchEncoders = sync.Pool{New: func() any { return new(wire.FetchEncoder[*re
 func handleFetch(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.FetchRequest)
 	if r.Version < fetchReplicaState && req.ReplicaState.ID != noReplica {
-		s.Log.Warn("fetch request refused", "why", "a field of a later version", "version", r.Version, "client", r.ClientID)
-		r.Hangup()
+		s.refuse(r, "fetch: replica state", "a field of a later version")
 		return
 	}
 	list := fetchParts(r.Version, req)

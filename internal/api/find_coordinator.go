@@ -52,7 +52,7 @@ func handleFindCoordinator(s *Server, r *Request) {
 			}
 		}
 		if err != nil {
-			s.Log.Warn("coordinator topic not created", "topic", coordinatorTopic(req.CoordinatorType), "why", err)
+			s.Complaints.Warn("coordinator topic", "coordinator topic not created", "topic", coordinatorTopic(req.CoordinatorType), "why", err)
 		}
 		r.Reply(s.foundCoordinators(r, req.CoordinatorType, keys, refused))
 	})

@@ -49,7 +49,7 @@ func handleMetadata(s *Server, r *Request) {
 	}
 	s.Controller(&metadata.AutoCreateTopics{Context: s.context(r), Names: missing}, func(body any, err error) {
 		if err != nil { // the client is told that there is no such topic, and asks again
-			s.Log.Warn("topics not created by their first use", "topics", len(missing), "why", err)
+			s.Complaints.Warn("topics by first use", "topics not created by their first use", "topics", len(missing), "why", err)
 		}
 		if created, ok := body.(*kmsg.CreateTopicsResponse); ok && err == nil {
 			for _, t := range created.Topics {

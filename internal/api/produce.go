@@ -52,20 +52,17 @@ const oldestProduce = 3
 
 func handleProduce(s *Server, r *Request) {
 	if r.Version < oldestProduce {
-		s.Log.Warn("produce request refused", "why", "message formats before v2 are not taken", "version", r.Version, "client", r.ClientID)
-		r.Hangup()
+		s.refuse(r, "produce: old format", "message formats before v2 are not taken")
 		return
 	}
 	req := produceRequests.Get().(*wire.Produce)
 	defer produceRequests.Put(req)
 	if err := req.Parse(r.Version, r.Body); err != nil {
-		s.Log.Warn("produce request refused", "why", err, "client", r.ClientID)
-		r.Hangup()
+		s.refuse(r, "produce: not understood", err)
 		return
 	}
 	if err := s.charge(r, int64(req.Count())*produceMemory); err != nil {
-		s.Log.Warn("produce request refused", "why", err, "client", r.ClientID)
-		r.Hangup()
+		s.refuse(r, "produce: memory", err)
 		return
 	}
 	w := &writes{s: s, r: r, req: req, all: make([]produced, 0, req.Count()), send: make([]replica.ProducePart, 0, req.Count()), at: make([]int, 0, req.Count())}

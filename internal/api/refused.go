@@ -12,6 +12,12 @@ type refused struct {
 	why          string
 }
 
+// refuse ends the connection of a request that was read and cannot be answered.
+func (s *Server) refuse(r *Request, kind string, why any) {
+	s.Complaints.Warn(kind, "request refused", "why", why, "api", kmsg.NameForKey(r.Key), "version", r.Version, "client", r.ClientID)
+	r.Hangup()
+}
+
 func (e refused) Error() string {
 	name := kmsg.NameForKey(e.key)
 	if name == "" {

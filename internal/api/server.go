@@ -33,6 +33,8 @@ type Server struct {
 	ProducerIDs func(done func(id int64, err error))
 	// Authorize says whether a principal may do op on a resource; nil admits everybody.
 	Authorize func(c *Conn, op kmsg.ACLOperation, resource kmsg.ACLResourceType, name string) bool
+	// Complaints takes the warnings that clients cause.
+	Complaints *Complaints
 	// Budget bounds the memory of requests and answers under way, in bytes.
 	Budget *Budget
 
@@ -41,6 +43,9 @@ type Server struct {
 
 // Init readies the server's own caches; call it once before Serve.
 func (s *Server) Init() {
+	if s.Complaints == nil {
+		s.Complaints = NewComplaints(s.Log, s.Clock)
+	}
 	s.sessions = newSessionCache(int(s.Config().Int(config.MaxIncrementalFetchSessionCacheSlots)), s.Clock)
 }
 

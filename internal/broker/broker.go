@@ -81,13 +81,13 @@ type Broker struct {
 
 	gate gate
 
-	writeFailures, refusals seldom
-	meta                    *metadataLog
-	replicas                *replica.Manager
-	groups                  *machine.Runtime
-	ids                     *producerIDs
-	api                     *api.Server
-	doors                   []*door
+	complaints *api.Complaints
+	meta       *metadataLog
+	replicas   *replica.Manager
+	groups     *machine.Runtime
+	ids        *producerIDs
+	api        *api.Server
+	doors      []*door
 
 	ready   atomic.Bool
 	ctx     context.Context // ends when the broker stops
@@ -142,6 +142,7 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 	b.opening.damaged = map[log.LogID]log.Recovered{}
 	b.cfg.Store(cfg)
 	b.frames = newFrames(budget(cfg))
+	b.complaints = api.NewComplaints(b.log, b.clock)
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := b.open(ctx); err != nil {
 		return nil, errors.Join(err, b.Close(0))
@@ -176,7 +177,7 @@ func (b *Broker) open(ctx context.Context) error {
 	b.api = &api.Server{
 		NodeID: b.nodeID, Config: b.config, Clock: b.clock, Log: b.log, Image: b.meta.image,
 		Replicas: b.replicas, Groups: b.groups, Controller: b.meta.submit, Endpoint: b.endpoint,
-		ProducerIDs: b.ids.get, Budget: api.NewBudget(budget(b.config()), b.clock),
+		ProducerIDs: b.ids.get, Complaints: b.complaints, Budget: api.NewBudget(budget(b.config()), b.clock),
 	}
 	b.api.Init()
 	b.registerGauges(b.opt.Metrics)

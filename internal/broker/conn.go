@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -41,7 +40,6 @@ type conn struct {
 	nc   net.Conn
 	out  *sender
 	info api.Conn
-	log  *slog.Logger
 
 	mu     sync.Mutex
 	moved  sync.Cond // the head became done, a place became free, or the end came
@@ -66,7 +64,6 @@ type slot struct {
 func newConn(b *Broker, nc net.Conn, info api.Conn) *conn {
 	c := &conn{b: b, nc: nc, info: info, out: newSender(nc)}
 	c.moved.L = &c.mu
-	c.log = b.log.With("remote", nc.RemoteAddr().String(), "listener", info.Listener)
 	return c
 }
 
@@ -92,13 +89,18 @@ func (c *conn) serve(lastRead func()) {
 	c.moved.Broadcast()
 	if !ended(err) {
 		c.b.metrics.refused.Inc()
-		c.log.Warn("connection closed", "why", err)
+		c.warn("connection closed", err)
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.nc.Close() // else the broker is stopping: what is owed is still written
 	}
 	writer.Wait()
 	c.nc.Close()
+}
+
+// warn tells what is wrong with the connection; its kind is that of the error.
+func (c *conn) warn(msg string, err error) {
+	c.b.complaints.Warn(fmt.Sprintf("%s: %T", msg, err), msg, "remote", c.nc.RemoteAddr().String(), "listener", c.info.Listener, "why", err)
 }
 
 // ended says whether an error is just the end of a connection.
@@ -119,13 +121,26 @@ func (c *conn) read() error {
 		}
 		c.active.busy()
 		size := int32(binary.BigEndian.Uint32(head[:]))
-		if limit, setting := c.frameLimit(); size < 0 || size > limit {
-			return fmt.Errorf("a frame of %d bytes; %s allows %d", size, setting, limit)
+		if size < 0 {
+			return fmt.Errorf("a frame of %d bytes", size)
+		}
+		if limit, setting := c.frameLimit(); size > limit {
+			return frameTooLarge{size, limit, setting}
 		}
 		if err := c.request(br, int(size)); err != nil {
 			return err
 		}
 	}
+}
+
+// frameTooLarge is a frame that a setting forbids.
+type frameTooLarge struct {
+	size, limit int32
+	setting     config.IntName
+}
+
+func (e frameTooLarge) Error() string {
+	return fmt.Sprintf("a frame of %d bytes; %s allows %d", e.size, e.setting, e.limit)
 }
 
 // frameLimit is the largest frame that the client may send now, and the setting that
@@ -337,7 +352,7 @@ func (c *conn) cut() { c.hang(nil) }
 // hang closes the connection from the writing side.
 func (c *conn) hang(err error) {
 	if err != nil && !ended(err) {
-		c.log.Warn("answer not sent", "why", err)
+		c.warn("answer not sent", err)
 	}
 	c.nc.Close()
 	c.mu.Lock()

@@ -303,3 +303,39 @@ func TestQueueIsBounded(t *testing.T) {
 		t.Fatalf("offset %d", got)
 	}
 }
+
+// TestRefusalsDoNotFillTheLog: one line for many refusals of a kind, and their number later.
+func TestRefusalsDoNotFillTheLog(t *testing.T) {
+	n := start(t)
+	for range 50 {
+		c := n.dial()
+		if _, err := c.nc.Write([]byte{0xff, 0xff, 0xff, 0xff}); err != nil {
+			t.Fatal(err)
+		}
+		if !c.ended() {
+			t.Fatal("a frame of -1 bytes, and the connection goes on")
+		}
+	}
+	n.eventually("every connection is over", func() bool { return gathered(n, "leat_connections_refused_total") == 50 })
+	if lines := strings.Count(n.log.String(), "connection closed"); lines != 1 {
+		t.Fatalf("%d lines:\n%s", lines, n.log)
+	}
+	n.clock.Advance(2 * idleScan)
+	n.tells("level=WARN", "more of the same, not shown", "connection closed", "left_out=49")
+}
+
+// gathered is the value of a metric without labels.
+func gathered(n *node, name string) float64 {
+	n.t.Helper()
+	families, err := n.reg.Gather()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.Metric[0].GetCounter().GetValue() + f.Metric[0].GetGauge().GetValue()
+		}
+	}
+	n.t.Fatalf("no metric %s", name)
+	return 0
+}

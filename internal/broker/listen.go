@@ -71,14 +71,12 @@ func (d *door) admit(nc net.Conn) {
 	from, cfg := addressOf(nc.RemoteAddr()), d.b.config()
 	if setting := d.b.gate.enter(cfg, from); setting != "" {
 		d.b.metrics.refused.Inc()
-		if d.b.refusals.say(d.b.clock.Now()) {
-			d.b.log.Warn("connection refused", "listener", d.name, "remote", nc.RemoteAddr().String(), "by", setting)
-		}
+		d.b.complaints.Warn("connection refused by "+setting, "connection refused", "listener", d.name, "remote", nc.RemoteAddr().String(), "by", setting)
 		nc.Close()
 		return
 	}
 	if err := sizeBuffers(cfg, nc); err != nil {
-		c.log.Warn("socket buffers not sized", "why", err)
+		c.warn("socket buffers not sized", err)
 	}
 	d.mu.Lock()
 	if d.shut {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/leat-stream/leat/internal/config"
@@ -23,6 +22,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.loops.Go(b.watchDir)
 	b.every(idleScan, b.closeIdle)
+	b.every(idleScan, b.complaints.Flush)
 	b.every(config.Millis(b.config(), config.LogRetentionCheckIntervalMs), b.retain)
 	b.every(retryEvery, b.meta.retry)
 	b.loops.Go(b.clean)
@@ -104,27 +104,10 @@ func (b *Broker) logEvent(e log.Event) {
 		b.log.Info("log directory created", "path", o.Path)
 		return
 	}
-	if _, ok := e.(log.WriteFailed); ok && !b.writeFailures.say(b.clock.Now()) {
+	if _, ok := e.(log.WriteFailed); ok && !b.complaints.Say("writes failed") {
 		return
 	}
 	b.event(eventLevel(e), e)
-}
-
-// seldom lets one of many equal messages through every ten seconds: a full disk fails
-// every append.
-type seldom struct {
-	mu   sync.Mutex
-	last time.Time
-}
-
-func (s *seldom) say(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.last.IsZero() && now.Sub(s.last) < 10*time.Second {
-		return false
-	}
-	s.last = now
-	return true
 }
 
 // eventLevel is how much an operator has to care.
