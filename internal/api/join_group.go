@@ -39,12 +39,18 @@ func handleJoinGroup(s *Server, r *Request) {
 		req.Protocols[i].Metadata = bytes.Clone(req.Protocols[i].Metadata)
 	}
 	r.Park()
-	s.coordinate(req.Group, group.Join{Context: groupContext(r), Req: req}, func(body any, code *kerr.Error) {
+	join := group.Join{Context: groupContext(r), Req: req, Memory: s.Members.memory()}
+	s.coordinate(req.Group, join, func(body any, code *kerr.Error) {
 		if code != nil {
 			fail("", code)
 			return
 		}
 		resp := body.(*kmsg.JoinGroupResponse)
+		if join.Memory != group.Roomy && resp.ErrorCode == kerr.GroupMaxSizeReached.Code {
+			s.Members.refused.Add(1)
+			s.Complaints.Warn("group members' memory", "join refused", "why", "the members of all groups hold as much memory as they may",
+				"bytes", s.Members.Bytes(), "bound", s.Members.limit, "group", req.Group, "client", r.ClientID)
+		}
 		if resp.Protocol != nil && *resp.Protocol == "" {
 			resp.Protocol = nil // null where the version has it, else empty
 		}

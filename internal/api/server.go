@@ -2,6 +2,7 @@ package api
 
 import (
 	"log/slog"
+	"math"
 	"math/rand/v2"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -33,6 +34,8 @@ type Server struct {
 	ProducerIDs func(done func(id int64, err error))
 	// Authorize says whether a principal may do op on a resource; nil admits everybody.
 	Authorize func(c *Conn, op kmsg.ACLOperation, resource kmsg.ACLResourceType, name string) bool
+	// Members bounds the memory of group members.
+	Members *Members
 	// Complaints takes the warnings that clients cause.
 	Complaints *Complaints
 	// Budget bounds the memory of requests and answers under way, in bytes.
@@ -45,6 +48,9 @@ type Server struct {
 func (s *Server) Init() {
 	if s.Complaints == nil {
 		s.Complaints = NewComplaints(s.Log, s.Clock)
+	}
+	if s.Members == nil {
+		s.Members = NewMembers(math.MaxInt64 / 2)
 	}
 	s.sessions = newSessionCache(int(s.Config().Int(config.MaxIncrementalFetchSessionCacheSlots)), s.Clock)
 }

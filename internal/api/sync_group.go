@@ -40,7 +40,7 @@ func handleSyncGroup(s *Server, r *Request) {
 		req.GroupAssignment[i].MemberAssignment = bytes.Clone(req.GroupAssignment[i].MemberAssignment)
 	}
 	r.Park()
-	s.coordinate(req.Group, group.Sync{Context: groupContext(r), Req: req}, func(body any, code *kerr.Error) {
+	s.coordinate(req.Group, group.Sync{Context: groupContext(r), Req: req, Memory: s.Members.memory()}, func(body any, code *kerr.Error) {
 		if code != nil {
 			fail(code)
 			return

@@ -85,6 +85,7 @@ type Broker struct {
 	meta       *metadataLog
 	replicas   *replica.Manager
 	groups     *machine.Runtime
+	members    *api.Members
 	ids        *producerIDs
 	api        *api.Server
 	doors      []*door
@@ -107,12 +108,13 @@ type limits struct {
 	idle               time.Duration
 }
 
-// requestBudget bounds the memory of requests when queued.max.request.bytes does not
-// say: a quarter of the process's memory limit, at least leastBudget, or requestBudget
-// where there is no limit.
+// memoryShare bounds the memory of requests when queued.max.request.bytes does not
+// say, and that of group members: a quarter of the process's memory limit, but not too
+// little to work with, or memoryShare where there is no limit.
 const (
-	requestBudget = 256 << 20
-	leastBudget   = 32 << 20
+	memoryShare  = 256 << 20
+	leastBudget  = 32 << 20
+	leastMembers = 64 << 20
 )
 
 // Open binds the listeners and opens the data directory; nothing is served before
@@ -157,6 +159,7 @@ func (b *Broker) open(ctx context.Context) error {
 	if err := b.openDir(); err != nil {
 		return err
 	}
+	b.members = api.NewMembers(shareOfMemory(leastMembers))
 	b.groups = machine.NewRuntime(machine.Options{
 		Clock: b.clock, Seed: b.seed(), Loops: runtime.GOMAXPROCS(0),
 		CommitTimeout: config.Millis(b.config(), config.OffsetsCommitTimeoutMs),
@@ -177,7 +180,7 @@ func (b *Broker) open(ctx context.Context) error {
 	b.api = &api.Server{
 		NodeID: b.nodeID, Config: b.config, Clock: b.clock, Log: b.log, Image: b.meta.image,
 		Replicas: b.replicas, Groups: b.groups, Controller: b.meta.submit, Endpoint: b.endpoint,
-		ProducerIDs: b.ids.get, Complaints: b.complaints, Budget: api.NewBudget(budget(b.config()), b.clock),
+		ProducerIDs: b.ids.get, Complaints: b.complaints, Members: b.members, Budget: api.NewBudget(budget(b.config()), b.clock),
 	}
 	b.api.Init()
 	b.registerGauges(b.opt.Metrics)
@@ -188,10 +191,14 @@ func budget(cfg *config.Config) int64 {
 	if n := cfg.Long(config.QueuedMaxRequestBytes); n > 0 {
 		return n
 	}
+	return shareOfMemory(leastBudget)
+}
+
+func shareOfMemory(least int64) int64 {
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
-		return max(limit/4, leastBudget)
+		return max(limit/4, least)
 	}
-	return requestBudget
+	return memoryShare
 }
 
 // bind opens every listener for clients.

@@ -53,6 +53,12 @@ func (b *Broker) registerGauges(reg prometheus.Registerer) {
 		return float64(open)
 	})
 	gauge("leat_coordinator_shards", "Group coordinators in service.", func() float64 { return float64(b.groups.Stats().Active) })
+	gauge("leat_group_member_bytes", "What the members of all groups hold: metadata, assignments and ids; and those about to join.", func() float64 {
+		return float64(b.members.Bytes())
+	})
+	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "leat_group_joins_refused_total", Help: "Joins refused because members hold as much memory as they may.",
+	}, func() float64 { return float64(b.members.Refused()) }))
 	gauge("leat_coordinator_pending", "Requests that wait for a group coordinator.", func() float64 {
 		s := b.groups.Stats()
 		return float64(s.Queued + s.Pending)

@@ -23,9 +23,12 @@ func (b *Broker) event(level slog.Level, e fmt.Stringer) {
 }
 
 // groupEffect takes what a coordinator tells.
-func (b *Broker) groupEffect(_ string, _ int32, e machine.Effect) {
-	if e, ok := e.(group.Event); ok {
+func (b *Broker) groupEffect(shard string, _ int32, e machine.Effect) {
+	switch e := e.(type) {
+	case group.Event:
 		b.event(slog.LevelInfo, e)
+	case group.MembersHold:
+		b.members.Hold(shard, e.Bytes)
 	}
 }
 

@@ -83,7 +83,8 @@ func groupOptions(c *config.Config) group.Options {
 	}
 }
 
-// groupEvent follows the life of a coordinator: once it is loaded, the offsets of
+// groupEvent follows the life of a coordinator: when it ends, or begins anew, nobody
+// is in it, until it tells otherwise; once it is loaded, the offsets of
 // topics that were deleted while it was not are removed.
 func (b *Broker) groupEvent(e machine.Event) {
 	level := slog.LevelDebug
@@ -96,6 +97,9 @@ func (b *Broker) groupEvent(e machine.Event) {
 		level = slog.LevelInfo
 	}
 	b.log.Log(b.ctx, level, "coordinator "+e.Kind.String(), "shard", e.Shard, "epoch", e.Epoch, "records", e.Records, "took", e.Took, "why", e.Err)
+	if e.Kind != machine.ShardLoaded {
+		b.members.Hold(e.Shard, 0)
+	}
 	if e.Kind == machine.ShardLoaded && e.Records > 0 {
 		b.forgetUnknown(e.Shard)
 	}

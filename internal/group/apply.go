@@ -72,7 +72,7 @@ func (m *Machine) applyOffset(offset int64, id, topic string, partition int32, v
 func (m *Machine) have(id string) *group {
 	g := m.groups[id]
 	if g == nil {
-		g = newGroup(id, -1)
+		g = m.newGroup(id, -1)
 		m.groups[id] = g
 	}
 	return g

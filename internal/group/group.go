@@ -91,6 +91,8 @@ type Machine struct {
 	sweeps []sweep
 	// foreign counts records that belong to group types which are not built.
 	foreign int64
+	// held is what members and pending members hold, and told what the shell knows of it.
+	held, told int64
 }
 
 var _ machine.Machine = (*Machine)(nil)
@@ -147,6 +149,7 @@ func (m *Machine) Decide(in machine.Input) machine.Decision {
 		// our own handlers only.
 		panic("group: unknown request type")
 	}
+	t.tellHeld()
 	return t.out
 }
 
@@ -157,6 +160,7 @@ func (m *Machine) Resume(now time.Time) machine.Decision {
 		t.resume(g)
 	}
 	t.scheduleExpiry()
+	t.tellHeld()
 	return t.out
 }
 

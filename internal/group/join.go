@@ -45,13 +45,22 @@ func (t *turn) join(r Join) {
 			refuse(req.MemberID, codeUnknownMember)
 			return
 		}
-		g = newGroup(req.Group, t.ms())
+		g = t.newGroup(req.Group, t.ms())
 	}
 	if code := t.admit(g, req); code != 0 {
 		refuse("", code)
 		return
 	}
 	protocols := protocolsOf(req.Protocols)
+	if !roomFor(g.holder(req), protocols, r.Memory) {
+		if g.pending.remove(req.MemberID) { // nobody waits for it
+			t.disarm(g, req.MemberID)
+			t.completeIfRebalancing(g)
+			t.prune(g)
+		}
+		refuse("", codeGroupFull)
+		return
+	}
 	if !g.supports(req.ProtocolType, protocols) {
 		refuse(req.MemberID, codeInconsistent)
 		return
@@ -81,10 +90,7 @@ func metadataBytes(req *kmsg.JoinGroupRequest) int {
 // admit holds the group to its size. Who is in already may stay, except that after
 // the size was lowered the last to rejoin lose their place.
 func (t *turn) admit(g *group, req *kmsg.JoinGroupRequest) int16 {
-	m := g.members.get(req.MemberID)
-	if m == nil && req.MemberID == "" && req.InstanceID != nil {
-		m = g.members.get(g.members.static[*req.InstanceID]) // it takes its own old place
-	}
+	m := g.holder(req)
 	switch g.state {
 	case preparing:
 		if m != nil && m.joining != 0 || g.members.joining < t.opts.MaxSize {
@@ -104,6 +110,14 @@ func (t *turn) admit(g *group, req *kmsg.JoinGroupRequest) int16 {
 	}
 	t.completeIfRebalancing(g)
 	return codeGroupFull
+}
+
+// holder is the member whose place a join takes; nil for a new one.
+func (g *group) holder(req *kmsg.JoinGroupRequest) *member {
+	if req.MemberID == "" && req.InstanceID != nil {
+		return g.members.get(g.members.static[*req.InstanceID])
+	}
+	return g.members.get(req.MemberID)
 }
 
 // joinNew is a join without a member id.

@@ -70,6 +70,7 @@ type members struct {
 	static    map[string]string // instance id to member id
 	supported map[string]int    // protocol name to members that offer it
 	joining   int               // members with a parked join
+	ledger    ledger
 }
 
 func (s *members) all() []*member        { return s.order }
@@ -93,6 +94,7 @@ func (s *members) index(m *member) {
 		s.static[*m.instance] = m.id
 	}
 	s.count(m, 1)
+	s.ledger.enter(m.size())
 }
 
 func (s *members) remove(m *member) {
@@ -106,6 +108,7 @@ func (s *members) unindex(m *member) {
 		delete(s.static, *m.instance)
 	}
 	s.count(m, -1)
+	s.ledger.leave(m.size())
 	s.setJoining(m, 0)
 }
 
@@ -119,8 +122,15 @@ func (s *members) rename(m *member, id string) {
 // offer changes the protocols of a member.
 func (s *members) offer(m *member, ps []protocol) {
 	s.count(m, -1)
+	s.ledger.grow(protocolsSize(ps) - protocolsSize(m.protocols))
 	m.protocols = ps
 	s.count(m, 1)
+}
+
+// assign changes the assignment of a member.
+func (s *members) assign(m *member, assignment []byte) {
+	s.ledger.grow(len(assignment) - len(m.assignment))
+	m.assignment = assignment
 }
 
 func (s *members) count(m *member, by int) {
@@ -144,8 +154,9 @@ func (s *members) setJoining(m *member, token machine.Token) {
 
 // pending are member ids that were handed out (KIP-394) and not yet used, oldest first.
 type pending struct {
-	order list.List // of string
-	byID  map[string]*list.Element
+	order  list.List // of string
+	byID   map[string]*list.Element
+	ledger ledger
 }
 
 func (p *pending) len() int { return len(p.byID) }
@@ -157,6 +168,7 @@ func (p *pending) add(id string) {
 		p.byID = make(map[string]*list.Element)
 	}
 	p.byID[id] = p.order.PushBack(id)
+	p.ledger.enter(pendingSize(id))
 }
 
 func (p *pending) remove(id string) bool {
@@ -166,6 +178,7 @@ func (p *pending) remove(id string) bool {
 	}
 	p.order.Remove(e)
 	delete(p.byID, id)
+	p.ledger.leave(pendingSize(id))
 	return true
 }
 

@@ -171,7 +171,11 @@ func (m *model) join() {
 	for _, name := range rapid.SampledFrom([][]string{{"range"}, {"range", "sticky"}, {"sticky", "range"}, {"other"}}).Draw(m.r, "protocols") {
 		req.Protocols = append(req.Protocols, kmsg.JoinGroupRequestProtocol{Name: name, Metadata: consumerMetadata(m.pick("topic", "t", "u"))})
 	}
-	m.ask(Join{Context{ClientID: "c", Version: int16(rapid.SampledFrom([]int{3, 4, 9}).Draw(m.r, "version"))}, req})
+	m.ask(Join{Context{ClientID: "c", Version: int16(rapid.SampledFrom([]int{3, 4, 9}).Draw(m.r, "version"))}, req, m.memory()})
+}
+
+func (m *model) memory() Memory {
+	return rapid.SampledFrom([]Memory{Roomy, Roomy, Roomy, NoMembers, NoMore}).Draw(m.r, "memory")
 }
 
 func (m *model) sync() {
@@ -180,7 +184,7 @@ func (m *model) sync() {
 	generation := m.generationOf(id)
 	req := m.syncOf(m.m.groups[id], member, generation)
 	req.Group, req.InstanceID = id, m.instanceOf(id, member)
-	m.ask(Sync{Req: req})
+	m.ask(Sync{Req: req, Memory: m.memory()})
 }
 
 // syncOf is a member's sync, with assignments if it leads.
@@ -225,7 +229,7 @@ func (m *model) cooperate(id string, everybody bool) {
 			for _, p := range mm.protocols {
 				req.Protocols = append(req.Protocols, kmsg.JoinGroupRequestProtocol{Name: p.name, Metadata: p.metadata})
 			}
-			m.ask(Join{Context{ClientID: "c", Version: 9}, req})
+			m.ask(Join{Context: Context{ClientID: "c", Version: 9}, Req: req})
 		case g.state == completing && mm.syncing == 0 && (!g.isLeader(mm) || everybody && rapid.Bool().Draw(m.r, "leader too")):
 			m.ask(Sync{Req: m.syncOf(g, mm.id, g.generation)})
 		}
@@ -298,6 +302,9 @@ func (m *model) check() {
 			m.r.Fatalf("group %s: %v", g.id, err)
 		}
 	}
+	if held := recount(m.m); held != m.held {
+		m.r.Fatalf("members hold %d bytes, the machine told %d", held, m.held)
+	}
 	fresh := New(m.opts)
 	for i, rec := range m.log {
 		if err := fresh.Apply(int64(i), rec.ts, rec.Record); err != nil {
@@ -307,6 +314,19 @@ func (m *model) check() {
 	if a, b := durable(fresh), durable(m.m); a != b {
 		m.r.Fatalf("the log says\n%s\nthe state\n%s", a, b)
 	}
+}
+
+// recount adds up what all members and pending members hold.
+func recount(m *Machine) (n int64) {
+	for _, g := range m.sorted() {
+		for _, mm := range g.members.all() {
+			n += int64(mm.size() + len(g.id))
+		}
+		for id := range g.pending.byID {
+			n += int64(pendingSize(id) + len(g.id))
+		}
+	}
+	return n
 }
 
 func (m *model) audit(g *group) error {
@@ -382,6 +402,9 @@ func (m *model) drain() {
 		}
 	}
 	m.advance(8 * 24 * time.Hour)
+	if m.held != 0 {
+		m.r.Fatalf("%d bytes are held by nobody", m.held)
+	}
 	if n := len(m.m.groups); n != 0 {
 		m.r.Fatalf("%d groups are left", n)
 	}

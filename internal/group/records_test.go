@@ -18,10 +18,8 @@ import (
 // testdata/records.hex that Kafka's own classes have read and written alike.
 func written() []machine.Record {
 	instance, chosen := "i1", "range"
-	g := &group{
-		id: "group", since: 1_700_000_000_123, generation: 7, protocolType: consumerType,
-		protocol: &chosen, leader: "m1",
-	}
+	g := New(Options{}).newGroup("group", 1_700_000_000_123)
+	g.generation, g.protocolType, g.protocol, g.leader = 7, consumerType, &chosen, "m1"
 	created := newGroupRecord(&group{id: "group", since: 5})
 	for _, m := range []*member{
 		{id: "m1", clientID: "c1", clientHost: "/127.0.0.1", rebalanceTimeout: 60000, sessionTimeout: 45000, assignment: []byte{1, 2}},

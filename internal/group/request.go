@@ -18,12 +18,14 @@ type (
 	// At version 0 the caller sets the rebalance timeout to the session timeout.
 	Join struct {
 		Context
-		Req *kmsg.JoinGroupRequest
+		Req    *kmsg.JoinGroupRequest
+		Memory Memory
 	}
 	// Sync is answered with *kmsg.SyncGroupResponse, once the leader has synced.
 	Sync struct {
 		Context
-		Req *kmsg.SyncGroupRequest
+		Req    *kmsg.SyncGroupRequest
+		Memory Memory
 	}
 	// Heartbeat is answered with *kmsg.HeartbeatResponse.
 	Heartbeat struct {

@@ -62,8 +62,11 @@ type group struct {
 	unsynced   int           // members that have not synced in this generation
 }
 
-func newGroup(id string, now int64) *group {
-	return &group{id: id, since: now}
+func (m *Machine) newGroup(id string, now int64) *group {
+	g := &group{id: id, since: now}
+	l := ledger{total: &m.held, each: len(id)}
+	g.members.ledger, g.pending.ledger = l, l
+	return g
 }
 
 // sorted lists all groups by id.

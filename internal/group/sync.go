@@ -44,7 +44,7 @@ func (t *turn) sync(r Sync) {
 		m.syncing = t.token
 		t.synced(g, m)
 		if g.isLeader(m) {
-			t.assign(g, req.GroupAssignment)
+			t.assign(g, req.GroupAssignment, r.Memory)
 		}
 	default:
 		t.synced(g, m)
@@ -77,18 +77,20 @@ func (t *turn) synced(g *group, m *member) {
 // assign takes the leader's assignments, writes the generation and makes it stable.
 // Members that the leader left out get an empty assignment; assignments to others
 // are dropped.
-func (t *turn) assign(g *group, assignments []kmsg.SyncGroupRequestGroupAssignment) {
+func (t *turn) assign(g *group, assignments []kmsg.SyncGroupRequestGroupAssignment, memory Memory) {
+	before := t.held
 	for _, m := range g.members.all() {
-		m.assignment = nil
+		g.members.assign(m, nil)
 	}
 	for _, a := range assignments {
 		if m := g.members.get(a.MemberID); m != nil {
-			m.assignment = a.MemberAssignment
+			g.members.assign(m, a.MemberAssignment)
 		}
 	}
 	t.transition(g, stable)
-	if !t.save(g) {
-		// It can never be written: say so, and let the members try another way.
+	if memory == NoMore && t.held > before || !t.save(g) {
+		// It can never be written, or there is no memory for it: say so, and let the
+		// members try another way.
 		t.transition(g, completing)
 		t.failSync(g, codeUnknownServer)
 		t.prepareRebalance(g, "its assignment is too large to be stored")
@@ -104,7 +106,7 @@ func (t *turn) assign(g *group, assignments []kmsg.SyncGroupRequestGroupAssignme
 // failSync answers every parked sync with code and forgets the assignments.
 func (t *turn) failSync(g *group, code int16) {
 	for _, m := range g.members.all() {
-		m.assignment = nil
+		g.members.assign(m, nil)
 		if t.answerSync(m, syncError(code)) {
 			t.arm(g, m)
 		}

@@ -239,7 +239,7 @@ func request(verb string, a args) (any, error) {
 				r.Protocols = append(r.Protocols, jp)
 			}
 		}
-		return Join{a.context(), r}, nil
+		return Join{Context: a.context(), Req: r}, nil
 	case "sync":
 		r := kmsg.NewPtrSyncGroupRequest()
 		r.Group, r.MemberID, r.InstanceID, r.Generation = group, a["member"], a.opt("instance"), int32(a.num("generation", 1))
@@ -250,7 +250,7 @@ func request(verb string, a args) (any, error) {
 			ra.MemberID, ra.MemberAssignment = member, []byte(assignment)
 			r.GroupAssignment = append(r.GroupAssignment, ra)
 		}
-		return Sync{a.context(), r}, nil
+		return Sync{Context: a.context(), Req: r}, nil
 	case "heartbeat":
 		r := kmsg.NewPtrHeartbeatRequest()
 		r.Group, r.MemberID, r.InstanceID, r.Generation = group, a["member"], a.opt("instance"), int32(a.num("generation", 1))

@@ -24,6 +24,7 @@ type world struct {
 	timers map[string]time.Time
 	token  machine.Token
 	open   map[machine.Token]bool // not yet answered
+	held   int64                  // as the machine told
 
 	onRecord func(machine.Record)
 	onReply  func(machine.Token, any)
@@ -53,7 +54,7 @@ func (w *world) load() (lost []machine.Token) {
 		lost = append(lost, token)
 	}
 	slices.Sort(lost)
-	w.m, w.timers = New(w.opts), make(map[string]time.Time)
+	w.m, w.timers, w.held = New(w.opts), make(map[string]time.Time), 0
 	clear(w.open)
 	for i, r := range w.log {
 		if err := w.m.Apply(int64(i), r.ts, r.Record); err != nil {
@@ -97,6 +98,10 @@ func (w *world) carryOut(d machine.Decision) {
 		}
 	}
 	for _, e := range d.Effects {
+		if held, ok := e.(MembersHold); ok {
+			w.held = held.Bytes
+			continue
+		}
 		w.onEvent(e.(Event))
 	}
 	for _, r := range d.Replies {
