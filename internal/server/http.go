@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,18 @@ type httpDoor struct {
 	ln   net.Listener
 	srv  *http.Server // nil until it serves
 	end  chan struct{}
+	// patience is set before serve.
+	patience patience
 }
+
+// patience is how long a client may take to send its headers and its body, and to take
+// an answer; a profile's own time comes on top of that (net/http/pprof adds it).
+type patience struct{ header, body, answer time.Duration }
+
+var usual = patience{header: 5 * time.Second, body: 5 * time.Second, answer: 2 * time.Minute}
+
+// maxBody is far more than any request here needs: pprof's symbol look-up has a body.
+const maxBody = 1 << 20
 
 // health tells whether the process is alive and whether it serves.
 type health interface {
@@ -40,7 +52,7 @@ func bindHTTP(ctx context.Context, host, port string, connections int) (*httpDoo
 	if err != nil {
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
-	return &httpDoor{host: host, ln: &bounded{Listener: ln, most: int64(connections)}}, nil
+	return &httpDoor{host: host, patience: usual, ln: &bounded{Listener: ln, most: int64(connections)}}, nil
 }
 
 // serve answers until close; a failure while serving goes to failed.
@@ -57,7 +69,11 @@ func (d *httpDoor) serve(reg *prometheus.Registry, h health, profiling bool, fai
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	d.srv = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	d.srv = &http.Server{
+		Handler:           bodies(mux, d.patience.body),
+		ReadHeaderTimeout: d.patience.header, WriteTimeout: d.patience.answer, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10,
+	}
 	d.end = make(chan struct{})
 	go func() {
 		defer close(d.end)
@@ -65,6 +81,33 @@ func (d *httpDoor) serve(reg *prometheus.Registry, h health, profiling bool, fai
 			failed(fmt.Errorf("http: %w", err))
 		}
 	}()
+}
+
+// bodies reads a request's body before it is handled, in time or not at all. The
+// server's own ReadTimeout is not for this: it would end a handler that works for longer.
+func bodies(h http.Handler, within time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 {
+			h.ServeHTTP(w, r)
+			return
+		}
+		rc := http.NewResponseController(w)
+		err := rc.SetReadDeadline(time.Now().Add(within))
+		var body []byte
+		if err == nil {
+			body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		}
+		if err == nil {
+			err = rc.SetReadDeadline(time.Time{})
+		}
+		if err != nil {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "the request's body: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		h.ServeHTTP(w, r)
+	})
 }
 
 // close ends the door and waits for its goroutine. Requests under way (a profile, a
