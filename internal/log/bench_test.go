@@ -6,7 +6,7 @@ import (
 	"github.com/leat-stream/leat/internal/env"
 )
 
-func benchLog(b *testing.B) (*Dir, *Log) {
+func benchLog(b testing.TB) (*Dir, *Log) {
 	d, err := OpenDir(DirOptions{FS: env.OS, Clock: env.Real, Path: b.TempDir(), Rand: env.NewRand(1), BootID: "b"})
 	if err != nil {
 		b.Fatal(err)

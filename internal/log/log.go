@@ -42,15 +42,15 @@ type Log struct {
 	snapshots []int64 // offsets of producer snapshots on disk, ascending
 	gap       bool    // the active segment begins behind a gap that is not recorded
 
-	mu        sync.Mutex
-	hooks     Hooks
-	producers producers
-	epochs    epochs
-	bounds    *boundaries
-	dirty     dirty
-	damage    []damagedRange
-	recovered Recovered
-	hint      bool // saved is not from a clean stop: it only tells where to begin
+	mu         sync.Mutex
+	hooks      Hooks
+	producers  producers
+	epochs     epochs
+	boundaries *boundaries
+	dirty      dirty
+	damage     []damagedRange
+	recovered  Recovered
+	hint       bool // saved is not from a clean stop: it only tells where to begin
 	// saved is what the state file says of the log, until it is loaded.
 	saved *savedLog
 }
@@ -376,20 +376,20 @@ func (l *Log) know(offset int64, seg *segment, pos int64, gen uint32) {
 	if l.gen.Load() != gen {
 		return
 	}
-	if l.bounds == nil {
-		l.bounds = new(boundaries)
+	if l.boundaries == nil {
+		l.boundaries = new(boundaries)
 	}
-	l.bounds.slots[slotOf(offset)] = boundaryAt{offset, pos, seg}
+	l.boundaries.slots[slotOf(offset)] = boundaryAt{offset, pos, seg}
 }
 
 // known is the position that know remembered for offset in seg.
 func (l *Log) known(offset int64, seg *segment) (pos int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.bounds == nil {
+	if l.boundaries == nil {
 		return 0, false
 	}
-	b := &l.bounds.slots[slotOf(offset)]
+	b := &l.boundaries.slots[slotOf(offset)]
 	return b.pos, b.seg == seg && b.offset == offset
 }
 
@@ -397,7 +397,7 @@ func (l *Log) known(offset int64, seg *segment) (pos int64, ok bool) {
 func (l *Log) forget() {
 	l.mu.Lock()
 	l.gen.Add(1)
-	l.bounds = nil
+	l.boundaries = nil
 	l.mu.Unlock()
 }
 

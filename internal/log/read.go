@@ -22,6 +22,7 @@ func (l *Log) Read(offset int64, maxBytes int, upTo int64, minOne bool) (*Run, e
 			return nil, err
 		}
 		start, end := l.start.Load(), l.end.Load()
+		list = *l.segs.Load() // holds what is below end
 		if offset < start || offset > end {
 			return nil, fmt.Errorf("%w: %d, the log has %d to %d", ErrOffsetOutOfRange, offset, start, end)
 		}
@@ -91,8 +92,8 @@ func (l *Log) readFrom(list []*segment, offset int64, maxBytes int, upTo int64, 
 		if err != nil {
 			return nil, l.readFailure(err, s, offset)
 		}
-		segmentEnd := l.segmentEnd(list, i)
-		pos, size, next, err := s.window(f, offset, maxBytes, min(upTo, segmentEnd), segmentEnd, minOne)
+		b := l.bounds(list, i, gen)
+		pos, size, next, err := s.window(f, offset, maxBytes, min(upTo, b.end), b, minOne)
 		if err != nil {
 			s.file.release()
 			if l.gen.Load() != gen { // the log was cut off while we looked
@@ -104,7 +105,7 @@ func (l *Log) readFrom(list []*segment, offset int64, maxBytes int, upTo int64, 
 			return &Run{seg: s, pos: pos, size: int(size), next: next}, nil
 		}
 		s.file.release()
-		if next < segmentEnd || next >= upTo {
+		if next < b.end || next >= upTo {
 			return &Run{next: offset}, nil
 		}
 		offset = next // compaction left nothing at the end of this segment
@@ -112,13 +113,28 @@ func (l *Log) readFrom(list []*segment, offset int64, maxBytes int, upTo int64, 
 	return &Run{next: offset}, nil
 }
 
+// bounds are how far a segment goes: its bytes and the offset behind them, of one moment.
+// gen is the value of Log.gen before.
+type bounds struct {
+	limit, end int64
+	gen        uint32
+}
+
+func (l *Log) bounds(list []*segment, i int, gen uint32) bounds {
+	if i+1 < len(list) {
+		return bounds{list[i].size.Load(), list[i+1].base, gen}
+	}
+	l.mu.Lock() // an append changes both
+	defer l.mu.Unlock()
+	return bounds{list[i].size.Load(), l.end.Load(), gen}
+}
+
 // window finds the bytes to read: from the batch that holds offset, below upTo, at
 // most maxBytes. next is the offset behind them; when there are none, it is end if
 // the segment has nothing at or behind offset, and offset otherwise.
-func (s *segment) window(f env.File, offset int64, maxBytes int, upTo, end int64, minOne bool) (pos, size, next int64, err error) {
+func (s *segment) window(f env.File, offset int64, maxBytes int, upTo int64, b bounds, minOne bool) (pos, size, next int64, err error) {
 	l := s.l
-	gen := l.gen.Load()
-	limit := s.size.Load()
+	limit, end := b.limit, b.end
 	if pos, err = s.position(f, offset, limit); err != nil {
 		return 0, 0, 0, err
 	}
@@ -136,11 +152,11 @@ func (s *segment) window(f env.File, offset int64, maxBytes int, upTo, end int64
 	}
 	if stop-pos <= int64(maxBytes) {
 		l.mu.Lock()
-		l.know(upTo, s, stop, gen)
+		l.know(upTo, s, stop, b.gen)
 		l.mu.Unlock()
 		return pos, stop - pos, upTo, nil
 	}
-	return s.trim(f, pos, stop, offset, maxBytes, minOne, gen)
+	return s.trim(f, pos, stop, offset, maxBytes, minOne, b.gen)
 }
 
 // trim ends the run that starts at pos at the last batch boundary within maxBytes.
