@@ -154,7 +154,7 @@ func (r *recovery) completeSwaps(names map[string]bool, sorted []string) error {
 		if !ok || suffix != logSuffix+swapSuffix {
 			continue
 		}
-		last, err := r.lastOffset(r.dir + "/" + n)
+		last, err := r.lastOffset(r.dir+"/"+n, base)
 		if err != nil {
 			return err
 		}
@@ -191,7 +191,7 @@ func (r *recovery) completeSwaps(names map[string]bool, sorted []string) error {
 }
 
 // lastOffset is the last offset in a file of batches, -1 when there is none.
-func (r *recovery) lastOffset(name string) (last int64, err error) {
+func (r *recovery) lastOffset(name string, base int64) (last int64, err error) {
 	f, err := r.l.d.fs.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return 0, err
@@ -199,7 +199,7 @@ func (r *recovery) lastOffset(name string) (last int64, err error) {
 	last = -1
 	size, err := f.Size()
 	if err == nil {
-		err = headers(f, 0, size, func(h header) bool {
+		err = headers(f, base, 0, size, func(h header) bool {
 			last = h.last
 			return true
 		})

@@ -86,7 +86,7 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 		return at, false, err
 	}
 	var inner error
-	err = headers(f, pos, limit, func(h header) bool {
+	err = s.headers(f, pos, limit, func(h header) bool {
 		if h.base >= upTo {
 			return false
 		}
@@ -208,7 +208,7 @@ func (s *segment) largestBelow(upTo int64) (ts, at int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	err = headers(f, pos, limit, func(h header) bool {
+	err = s.headers(f, pos, limit, func(h header) bool {
 		if h.last < upTo && h.maxTs > ts {
 			ts, at = h.maxTs, h.last
 		}
@@ -231,7 +231,7 @@ func (s *segment) largestIn(from, upTo int64) (ts int64, err error) {
 		return 0, err
 	}
 	ts = -1
-	err = headers(f, pos, limit, func(h header) bool {
+	err = s.headers(f, pos, limit, func(h header) bool {
 		if h.last < upTo {
 			ts = max(ts, h.maxTs)
 		}

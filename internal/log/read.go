@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/leat-stream/leat/internal/env"
 )
@@ -17,12 +18,11 @@ import (
 // ErrCorrupt when the batches there are damaged; ErrStorage; ErrClosed; ErrDeleted.
 func (l *Log) Read(offset int64, maxBytes int, upTo int64, minOne bool) (*Run, error) {
 	for range 10 {
-		list, err := l.segments()
-		if err != nil {
+		if _, err := l.segments(); err != nil {
 			return nil, err
 		}
 		start, end := l.start.Load(), l.end.Load()
-		list = *l.segs.Load() // holds what is below end
+		list := *l.segs.Load() // holds what is below end
 		if offset < start || offset > end {
 			return nil, fmt.Errorf("%w: %d, the log has %d to %d", ErrOffsetOutOfRange, offset, start, end)
 		}
@@ -30,6 +30,7 @@ func (l *Log) Read(offset int64, maxBytes int, upTo int64, minOne bool) (*Run, e
 		if offset >= upTo || (maxBytes <= 0 && !minOne) {
 			return &Run{next: offset}, nil
 		}
+		var err error
 		if upTo, err = l.beforeDamage(offset, upTo); err != nil {
 			return nil, err
 		}
@@ -130,20 +131,19 @@ func (l *Log) bounds(list []*segment, i int, gen uint32) bounds {
 }
 
 // window finds the bytes to read: from the batch that holds offset, below upTo, at
-// most maxBytes. next is the offset behind them; when there are none, it is end if
-// the segment has nothing at or behind offset, and offset otherwise.
+// most maxBytes. next is the offset behind them; when there are none, it is the segment's
+// end if that has nothing at or behind offset, and offset otherwise. A run ends before
+// damage that is met on the way.
 func (s *segment) window(f env.File, offset int64, maxBytes int, upTo int64, b bounds, minOne bool) (pos, size, next int64, err error) {
-	l := s.l
-	limit, end := b.limit, b.end
-	if pos, err = s.position(f, offset, limit); err != nil {
+	if pos, err = s.first(f, offset, b); err != nil {
 		return 0, 0, 0, err
 	}
-	if pos >= limit {
-		return 0, 0, end, nil
+	if pos >= b.limit {
+		return 0, 0, b.end, nil
 	}
-	stop := limit
-	if upTo < end {
-		if stop, err = s.positionFrom(f, upTo, pos, limit); err != nil {
+	stop, next := b.limit, upTo
+	if upTo < b.end {
+		if stop, next, err = s.stop(f, upTo, pos, b); err != nil {
 			return 0, 0, 0, err
 		}
 	}
@@ -151,16 +151,23 @@ func (s *segment) window(f env.File, offset int64, maxBytes int, upTo int64, b b
 		return 0, 0, offset, nil
 	}
 	if stop-pos <= int64(maxBytes) {
-		l.mu.Lock()
-		l.know(upTo, s, stop, b.gen)
-		l.mu.Unlock()
-		return pos, stop - pos, upTo, nil
+		s.know(next, stop, b)
+		return pos, stop - pos, next, nil
 	}
-	return s.trim(f, pos, stop, offset, maxBytes, minOne, b.gen)
+	return s.trim(f, pos, stop, offset, maxBytes, minOne, b)
+}
+
+// know remembers where a run ended.
+func (s *segment) know(next, stop int64, b bounds) {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	if pos, _, ok := s.l.knows(next, s); !ok || pos != stop {
+		s.l.know(next, s, stop, b.gen, false)
+	}
 }
 
 // trim ends the run that starts at pos at the last batch boundary within maxBytes.
-func (s *segment) trim(f env.File, pos, stop, offset int64, maxBytes int, minOne bool, gen uint32) (int64, int64, int64, error) {
+func (s *segment) trim(f env.File, pos, stop, offset int64, maxBytes int, minOne bool, b bounds) (int64, int64, int64, error) {
 	target := pos + int64(maxBytes)
 	from, err := s.boundary(f, target)
 	if err != nil {
@@ -168,7 +175,7 @@ func (s *segment) trim(f env.File, pos, stop, offset int64, maxBytes int, minOne
 	}
 	from = max(from, pos)
 	cut, next := pos, offset
-	err = headers(f, from, stop, func(h header) bool {
+	err = s.headers(f, from, stop, func(h header) bool {
 		if h.pos > pos { // a boundary within the target, at least the index's
 			cut, next = h.pos, h.base
 		}
@@ -178,21 +185,87 @@ func (s *segment) trim(f env.File, pos, stop, offset int64, maxBytes int, minOne
 		}
 		return fits
 	})
-	if err != nil {
+	if err != nil && (cut <= pos || !errors.Is(err, ErrCorrupt)) {
 		return 0, 0, 0, err
 	}
 	if cut <= pos {
 		return 0, 0, offset, nil
 	}
-	s.l.mu.Lock()
-	s.l.know(next, s, cut, gen)
-	s.l.mu.Unlock()
+	s.know(next, cut, b)
 	return pos, cut - pos, next, nil
+}
+
+// first is where the batch starts that holds offset or is the first behind it. Its base
+// offset is under no checksum, and readers take it for true: unless this process has
+// written it, it must fit what is asked and the batches around it.
+func (s *segment) first(f env.File, offset int64, b bounds) (int64, error) {
+	pos, own, ok := s.l.known(offset, s)
+	if ok && pos <= b.limit {
+		if own || pos == b.limit {
+			return pos, nil
+		}
+		if h, err := s.headerAt(f, pos, b.limit); err == nil && h.base == offset && h.last < b.end {
+			return pos, nil
+		}
+	}
+	pos = 0
+	if offset > s.base {
+		var err error
+		if pos, err = s.nearest(f, offset); err != nil {
+			return 0, err
+		}
+	}
+	next := int64(math.MaxInt64) // the offset that the next batch should have
+	if pos == 0 {                // otherwise the index knows the batch
+		next = s.base
+	}
+	at := header{pos: b.limit}
+	met := false
+	err := s.headers(f, min(pos, b.limit), b.limit, func(h header) bool {
+		if met {
+			return false // h is behind it
+		}
+		gap := h.base > next // of a compaction, or damage: then the next one tells
+		if next = h.last + 1; next <= offset {
+			return true
+		}
+		at, met = h, true
+		return gap
+	})
+	if err == nil && met && at.last >= b.end {
+		err = damaged("offsets %d to %d at position %d of a segment that ends before %d", at.base, at.last, at.pos, b.end)
+	}
+	return at.pos, err
+}
+
+// stop is where the batch starts that holds upTo, at or behind from, or where damage
+// before it starts; next is the offset there.
+func (s *segment) stop(f env.File, upTo, from int64, b bounds) (stop, next int64, err error) {
+	if pos, _, ok := s.l.known(upTo, s); ok && pos <= b.limit {
+		return max(pos, from), upTo, nil
+	}
+	near, err := s.nearest(f, upTo)
+	if err != nil {
+		return 0, 0, err
+	}
+	stop = min(max(near, from), b.limit)
+	err = s.headers(f, stop, b.limit, func(h header) bool {
+		if h.last >= upTo {
+			stop = h.pos
+			return false
+		}
+		stop, next = h.pos+h.size, h.last+1
+		return true
+	})
+	if errors.Is(err, ErrCorrupt) && next > 0 {
+		return stop, next, nil
+	}
+	return stop, upTo, err
 }
 
 // position is where the batch starts that holds offset or is the first behind it.
 func (s *segment) position(f env.File, offset, limit int64) (int64, error) {
-	if pos, ok := s.l.known(offset, s); ok && pos <= limit {
+	if pos, _, ok := s.l.known(offset, s); ok && pos <= limit {
 		return pos, nil
 	}
 	if offset <= s.base {
@@ -205,18 +278,6 @@ func (s *segment) position(f env.File, offset, limit int64) (int64, error) {
 	return s.locate(f, offset, min(from, limit), limit)
 }
 
-// positionFrom is position for an offset whose batch is known to start at or behind from.
-func (s *segment) positionFrom(f env.File, offset, from, limit int64) (int64, error) {
-	if pos, ok := s.l.known(offset, s); ok && pos <= limit {
-		return max(pos, from), nil
-	}
-	near, err := s.nearest(f, offset)
-	if err != nil {
-		return 0, err
-	}
-	return s.locate(f, offset, min(max(near, from), limit), limit)
-}
-
 // readFailure reports damage that a read met; other failures are those of the disk.
 func (l *Log) readFailure(err error, s *segment, offset int64) error {
 	if errors.Is(err, errGone) {
@@ -224,9 +285,29 @@ func (l *Log) readFailure(err error, s *segment, offset int64) error {
 	}
 	if errors.Is(err, ErrCorrupt) {
 		l.d.opt.Metrics.damageMet()
-		l.d.event(DamageMet{Log: l.ID(), Segment: s.base, Offset: offset, Err: err})
+		if s.firstMet(err) {
+			l.d.event(DamageMet{Log: l.ID(), Segment: s.base, Offset: offset, Err: err})
+		}
 	} else if !errors.Is(err, ErrStorage) {
 		err = storageError("read", err)
 	}
 	return err
+}
+
+// maxMet bounds how many places of damage are told of one segment.
+const maxMet = 64
+
+// firstMet tells whether this damage was not told before.
+func (s *segment) firstMet(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := err.Error()
+	if s.met[text] || len(s.met) >= maxMet {
+		return false
+	}
+	if s.met == nil {
+		s.met = map[string]bool{}
+	}
+	s.met[text] = true
+	return true
 }

@@ -275,7 +275,7 @@ func (w *rework) build(f env.File, limit int64) error {
 			timed = w.ts
 		}
 	}
-	err := headers(f, w.pos, limit, func(h header) bool {
+	err := s.headers(f, w.pos, limit, func(h header) bool {
 		if h.maxTs > w.ts {
 			w.ts, w.at = h.maxTs, h.last
 		}

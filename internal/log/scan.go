@@ -55,7 +55,7 @@ func (s *scanner) header(pos int64) (header, error) {
 	if err != nil {
 		return header{pos: pos}, err
 	}
-	return parseHeader(p, pos, s.limit)
+	return parseHeader(p, pos, s.limit, 0)
 }
 
 // batch reads and checks the batch at pos, whose offsets must not be below next. The

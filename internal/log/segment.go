@@ -2,6 +2,7 @@ package log
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -27,7 +28,8 @@ type segment struct {
 	maxTs   int64 // largest timestamp; -1: none, unknownTs: not read yet
 	maxTsAt int64 // last offset of the batch that has it
 	txns    txnIndex
-	ill     bool // the indexes are being built again
+	ill     bool            // the indexes are being built again
+	met     map[string]bool // damage that was told
 
 	// Only the log's writer uses these.
 	looked     bool  // look was called
@@ -130,7 +132,7 @@ func headerOf(b record.Batch, pos int64) header {
 
 // parseHeader reads the header at pos from p. It distrusts every field: the batch
 // must start at or behind the offset after, and end within limit.
-func parseHeader(p []byte, pos, limit int64) (h header, err error) {
+func parseHeader(p []byte, pos, limit, after int64) (h header, err error) {
 	b := record.Batch(p[:headerRead:headerRead])
 	h = header{pos: pos, base: b.BaseOffset(), size: int64(b.Length()) + record.Overhead, maxTs: b.MaxTimestamp()}
 	delta := b.LastOffsetDelta()
@@ -140,6 +142,9 @@ func parseHeader(p []byte, pos, limit int64) (h header, err error) {
 	}
 	if pos+h.size > limit {
 		return h, damaged("batch at position %d is longer than the file", pos)
+	}
+	if h.base < after {
+		return h, damaged("offset %d at position %d, expected %d or more", h.base, pos, after)
 	}
 	return h, nil
 }
@@ -152,11 +157,16 @@ var scanBuffers = sync.Pool{New: func() any { return new([scanBuffer]byte) }}
 
 // headers calls fn for the header of every batch from position pos up to limit, in
 // order, until fn says stop.
-func headers(f io.ReaderAt, pos, limit int64, fn func(header) (more bool)) error {
+func (s *segment) headers(f io.ReaderAt, pos, limit int64, fn func(header) (more bool)) error {
+	return headers(f, s.base, pos, limit, fn)
+}
+
+// headers is segment.headers of a file with that base: offsets ascend from it.
+func headers(f io.ReaderAt, base, pos, limit int64, fn func(header) (more bool)) error {
 	buf := scanBuffers.Get().(*[scanBuffer]byte)
 	defer scanBuffers.Put(buf)
 	var chunk []byte // what is read from at on
-	at := pos
+	at, next := pos, base
 	for pos < limit {
 		if limit-pos < headerRead {
 			return damaged("%d bytes at position %d are no batch", limit-pos, pos)
@@ -168,14 +178,17 @@ func headers(f io.ReaderAt, pos, limit int64, fn func(header) (more bool)) error
 			}
 			chunk, at = buf[:n], pos
 		}
-		h, err := parseHeader(chunk[pos-at:], pos, limit)
+		h, err := parseHeader(chunk[pos-at:], pos, limit, next)
+		if err == nil && h.last-base > math.MaxInt32 {
+			err = damaged("offset %d at position %d of segment %d", h.last, pos, base)
+		}
 		if err != nil {
 			return err
 		}
 		if !fn(h) {
 			return nil
 		}
-		pos += h.size
+		pos, next = pos+h.size, h.last+1
 	}
 	return nil
 }
@@ -191,7 +204,7 @@ func readError(err error) error {
 // at or behind from; the size when there is none.
 func (s *segment) locate(f env.File, offset, from, limit int64) (pos int64, err error) {
 	pos = limit
-	err = headers(f, from, limit, func(h header) bool {
+	err = s.headers(f, from, limit, func(h header) bool {
 		if h.last < offset {
 			return true
 		}
@@ -239,16 +252,28 @@ func (s *segment) indexed(f env.File, x int64, field func(*index, []byte) int64)
 // verify tells whether the batch at pos ends with the offset last, relative to the
 // base, and has the largest timestamp ts unless that is unknownTs.
 func (s *segment) verify(f env.File, pos, last, ts int64) bool {
-	var p [headerRead]byte
 	limit := s.size.Load()
 	if pos+headerRead > limit {
 		return false
 	}
-	if n, _ := f.ReadAt(p[:], pos); n < headerRead {
+	h, err := s.headerAt(f, pos, limit)
+	if errors.Is(err, ErrStorage) {
 		return true // whoever reads on meets the failure
 	}
-	h, err := parseHeader(p[:], pos, limit)
 	return err == nil && h.last == s.base+last && (ts == unknownTs || h.maxTs == ts)
+}
+
+// headerAt is the header of the batch at pos.
+func (s *segment) headerAt(f io.ReaderAt, pos, limit int64) (header, error) {
+	if limit-pos < headerRead {
+		return header{}, damaged("%d bytes at position %d are no batch", limit-pos, pos)
+	}
+	buf := scanBuffers.Get().(*[scanBuffer]byte)
+	defer scanBuffers.Put(buf)
+	if n, err := f.ReadAt(buf[:headerRead], pos); n < headerRead {
+		return header{}, readError(err)
+	}
+	return parseHeader(buf[:], pos, limit, s.base)
 }
 
 // nearestIn is nearest for who has not opened the file.

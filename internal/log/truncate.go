@@ -201,7 +201,7 @@ func (l *Log) cutPosition(s *segment, offset int64) (pos, end int64, err error) 
 		if err != nil {
 			return 0, 0, err
 		}
-		if err = headers(f, from, pos, func(h header) bool {
+		if err = s.headers(f, from, pos, func(h header) bool {
 			end = h.last + 1
 			return true
 		}); err != nil {
