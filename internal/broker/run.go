@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"github.com/leat-stream/leat/internal/config"
@@ -148,7 +150,11 @@ func (b *Broker) Close(grace time.Duration) (err error) {
 		served, began := b.ready.Load(), b.clock.Now()
 		err = b.close(grace)
 		if served {
-			b.event(slog.LevelInfo, Stopped{b.clock.Now().Sub(began), err})
+			level := slog.LevelInfo
+			if err != nil {
+				level = slog.LevelWarn
+			}
+			b.event(level, Stopped{b.clock.Now().Sub(began), err})
 		}
 	})
 	return err
@@ -194,16 +200,33 @@ func (b *Broker) close(grace time.Duration) error {
 		d.wg.Wait()
 	}
 	if b.meta != nil {
-		errs = append(errs, b.meta.close())
+		errs = append(errs, b.unclean(b.meta.close()))
 	}
 	if b.endSync != nil {
 		b.endSync()
 		b.syncing.Wait()
 	}
 	if b.dir != nil {
-		errs = append(errs, b.dir.Close(true))
+		failed := b.dir.Failed() // long ago: then there is nothing to be done at the stop
+		err := b.dir.Close(true)
+		if b.endSync != nil {
+			err = cmp.Or(err, failed)
+		}
+		errs = append(errs, b.unclean(err))
 	}
 	return errors.Join(errs...)
+}
+
+// unclean says in one line what an error at the stop means: without the clean-shutdown
+// marker the next start recovers, and what was acknowledged is durable without the stop.
+func (b *Broker) unclean(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("the disk of data directory %s is full, so the stop is not a clean one: make room, and the next start recovers what was acknowledged: %w", b.opt.DataDir, err)
+	}
+	return fmt.Errorf("data directory %s: the stop is not a clean one, the next start recovers what was acknowledged: %w", b.opt.DataDir, err)
 }
 
 // awaitReaders waits until no connection reads or handles a request any more, at most
