@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/leat-stream/leat/internal/api"
@@ -34,9 +38,32 @@ func (b *Broker) openDoor(ctx context.Context, name, host, port string) (*door, 
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		return nil, fmt.Errorf("listener %s: %w", name, err)
+		return nil, PortTaken(fmt.Errorf("listener %s: %w", name, err), "listeners", func(other int) string {
+			var all []string
+			for _, l := range b.config().Listeners() {
+				if l.Name == name {
+					l.Port = other
+				}
+				all = append(all, l.String())
+			}
+			return strings.Join(all, ",")
+		}, port)
 	}
 	return &door{b: b, name: name, host: host, ln: ln, conns: map[*conn]struct{}{}}, nil
+}
+
+// PortTaken adds to the error of a port that is in use which setting moves it, with an
+// example: the setting's value for another port.
+func PortTaken(err error, setting string, value func(port int) string, port string) error {
+	n, bad := strconv.Atoi(port)
+	if bad != nil || !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	other := n + 10_000
+	if other > math.MaxUint16 {
+		other = n - 10_000
+	}
+	return fmt.Errorf("%w; another port: --set %s=%s", err, setting, value(other))
 }
 
 // run accepts connections until the door closes.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -43,8 +44,14 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	n := prepare(t, "listeners=PLAINTEXT://"+ln.Addr().String())
-	wants(t, n.refused(), "listener PLAINTEXT", ln.Addr().String(), "address already in use")
+	taken := ln.Addr().(*net.TCPAddr).Port
+	beside := taken + 10_000
+	if beside > 65_535 {
+		beside = taken - 10_000
+	}
+	n := prepare(t, fmt.Sprintf("listeners=A://127.0.0.1:0,B://localhost:%d", taken), "listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT")
+	wants(t, n.refused(), "listener B", ln.Addr().String(), "address already in use",
+		fmt.Sprintf("; another port: --set listeners=A://127.0.0.1:0,B://localhost:%d", beside))
 }
 
 func TestDataDirectoryInUse(t *testing.T) {

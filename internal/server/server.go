@@ -11,6 +11,8 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -125,7 +127,10 @@ func (s *Server) bindHTTP(ctx context.Context, files uint64) (err error) {
 			if i > 0 {
 				continue
 			}
-			return err
+			set := s.opt.Config.String(config.HttpListen)
+			return broker.PortTaken(err, string(config.HttpListen), func(other int) string {
+				return set[:strings.LastIndexByte(set, ':')+1] + strconv.Itoa(other)
+			}, p)
 		}
 		if _, port, err = net.SplitHostPort(d.ln.Addr().String()); err != nil {
 			return fmt.Errorf("http.listen: %w", err)

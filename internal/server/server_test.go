@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -225,12 +226,23 @@ func TestHTTPPortTaken(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "http.listen") {
 		t.Fatalf("the start says %q", err)
 	}
+	if port := ln.Addr().(*net.TCPAddr).Port; !strings.HasSuffix(err.Error(), "; another port: --set http.listen=127.0.0.1:"+strconv.Itoa(beside(port))) {
+		t.Errorf("no way out: %q", err)
+	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("the start left a data directory behind: %v", err)
 	}
 	if text.Len() > 0 {
 		t.Fatalf("the start says more than why it is refused:\n%s", &text)
 	}
+}
+
+// beside is the port that is named instead of one that is taken.
+func beside(port int) int {
+	if port > 55_535 {
+		return port - 10_000
+	}
+	return port + 10_000
 }
 
 func TestWithoutHTTP(t *testing.T) {
