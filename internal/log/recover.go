@@ -125,6 +125,9 @@ func (r *recovery) run() error {
 	if err := r.checkEpochs(); err != nil {
 		return err
 	}
+	if err := r.secureEnd(); err != nil {
+		return err
+	}
 	r.publish(start)
 	return nil
 }
@@ -427,6 +430,21 @@ func (r *recovery) cleanUp() error {
 	}
 	r.epochs.truncateEnd(r.end)
 	return nil
+}
+
+// secureEnd makes the log's end durable as it was found when the page cache is that of a
+// process before, which may have been killed between a truncation and its syncs: what it
+// cut off must not come back behind what the journal alone will hold. The names of
+// segments and snapshots that it removed are synced by the next round.
+func (r *recovery) secureEnd() error {
+	if !r.l.d.again {
+		return nil
+	}
+	r.changed = true
+	if len(r.segs) == 0 {
+		return nil
+	}
+	return r.segs[len(r.segs)-1].syncData()
 }
 
 // publish hands the result over to the log.

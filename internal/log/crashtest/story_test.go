@@ -39,6 +39,7 @@ var stories = []story{
 	{"synced records are gone", lostSegment, readsAround},
 	{"synced records are damaged", func(w *world) error { return w.damage(0.5) }, readsAround},
 	{"the last synced records of a segment are damaged", func(w *world) error { return w.damage(0.9) }, readsAround},
+	{"what a killed process cut off comes back behind what followed", killedTruncation, nil},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
@@ -236,6 +237,31 @@ func cutComesBack(w *world) error {
 		w.write(3, 0, 40),
 		w.round,
 	)
+}
+
+// A process is killed between a truncation and its sync. The next one finds the file as
+// it was cut, and the batch that it writes there is durable in the journal. If a power
+// cut then brings back what was cut off, it continues that batch.
+func killedTruncation(w *world) error {
+	err := steps(
+		func() error { return w.begin(nil) },
+		w.write(1, 0, 40),
+		w.write(2, 0, 40),
+		w.write(2, 2, 40),
+		w.round,
+		w.checkpoint,
+	)
+	if err != nil {
+		return err
+	}
+	w.cutPowerAfter(func(op env.Op) bool { return op.Kind == env.OpTruncate && path.Ext(op.Path) == ".log" })
+	w.logs[0].acked = 2
+	if err := w.logs[0].log.TruncateTo(2); err == nil || !w.disk.Crashed() {
+		return fmt.Errorf("the truncation was not cut short: %v", err)
+	}
+	_ = w.dir.Close(false)
+	w.disk = w.disk.KillClone()
+	return steps(w.open, w.verify, w.write(3, 0, 40), w.round)
 }
 
 // A roll makes the transaction index durable before the batches. They are lost, and
