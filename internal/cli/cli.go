@@ -79,11 +79,35 @@ func newRoot(e *conn.Env, run serve.Runner) *cobra.Command {
 	root.AddCommand(serve.Command(run), topic.Command(e), produce.Command(e), consume.Command(e), group.Command(e),
 		configcmd.Command(e), cluster.Command(e), bench.Command(e), inspect.Command(e), tools.Command(e, run), versionCommand(e))
 	root.AddCommand(completionCommand())
+	for _, path := range withoutCluster {
+		// The only error is a command that does not exist, which a test would find.
+		if cmd, _, err := root.Find(path); err == nil {
+			hideClusterFlags(cmd)
+		}
+	}
 	eachCommand(root, func(cmd *cobra.Command) {
 		cmd.Args = usageArgs(cmd.Args)
 		completeNoFiles(cmd)
 	})
 	return root
+}
+
+// withoutCluster are the commands, with those below them, that talk to no cluster.
+var withoutCluster = [][]string{{"serve"}, {"log"}, {"version"}, {"completion"}, {"tools"}, {"config", "list"}}
+
+// hideClusterFlags leaves the flags that say which cluster, and how long to wait for
+// it, out of a command's help. They belong to the root, so only while it is written.
+func hideClusterFlags(cmd *cobra.Command) {
+	help := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(c *cobra.Command, args []string) {
+		for _, name := range []string{conn.BootstrapFlag, conn.TimeoutFlag} {
+			if f := c.InheritedFlags().Lookup(name); f != nil {
+				defer func(was bool) { f.Hidden = was }(f.Hidden)
+				f.Hidden = true
+			}
+		}
+		help(c, args)
+	})
 }
 
 const exitCodes = `Exit codes: 0 done; 1 failed, wholly or in part; 2 wrong flag or argument, nothing was done; 130 interrupted.`

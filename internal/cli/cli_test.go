@@ -366,3 +366,27 @@ func TestVersion(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// TestHelpOfCommandsWithoutACluster does not list flags that do nothing there.
+func TestHelpOfCommandsWithoutACluster(t *testing.T) {
+	w := &world{t: t}
+	for _, c := range []struct {
+		cluster bool
+		args    string
+	}{
+		{false, "serve"}, {false, "log"}, {false, "log dump"}, {false, "version"}, {false, "completion"}, {false, "tools"}, {false, "tools link"},
+		{false, "config list"}, {true, ""}, {true, "config set"}, {true, "topic list"}, {true, "bench produce"},
+	} {
+		for _, args := range [][]string{append(strings.Fields(c.args), "--help"), append([]string{"help"}, strings.Fields(c.args)...)} {
+			text := w.ok("", args...)
+			for _, flag := range []string{"--bootstrap-server", "--timeout"} {
+				if strings.Contains(text, flag+" ") != c.cluster {
+					t.Errorf("%q: %s is listed: %v", args, flag, !c.cluster)
+				}
+			}
+			if !strings.Contains(text, "--format") {
+				t.Errorf("%q: --format is not listed", args)
+			}
+		}
+	}
+}

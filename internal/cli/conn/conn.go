@@ -31,11 +31,17 @@ const BootstrapVariable = "LEAT_BOOTSTRAP"
 
 const defaultBootstrap = "localhost:9092"
 
+// The common flags of commands that talk to a cluster.
+const (
+	BootstrapFlag = "bootstrap-server"
+	TimeoutFlag   = "timeout"
+)
+
 // AddFlags gives a command and all below it the common flags.
 func (e *Env) AddFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.StringVar(&e.bootstrap, "bootstrap-server", "", "HOST:PORT of one or more brokers, comma separated (default $"+BootstrapVariable+", else "+defaultBootstrap+")")
-	f.DurationVar(&e.timeout, "timeout", 30*time.Second, "how long to wait for the cluster's answer")
+	f.StringVar(&e.bootstrap, BootstrapFlag, "", "HOST:PORT of one or more brokers, comma separated (default $"+BootstrapVariable+", else "+defaultBootstrap+")")
+	f.DurationVar(&e.timeout, TimeoutFlag, 30*time.Second, "how long to wait for the cluster's answer")
 	f.StringVar(&e.Format, "format", "table", "how results are written: table or json")
 	Complete(cmd, "format", "table", "json")
 	Complete(cmd, "bootstrap-server")
