@@ -137,3 +137,14 @@ func TestWindowCountsOnlyWhatIsInside(t *testing.T) {
 		t.Errorf("%v seconds", s.Seconds)
 	}
 }
+
+// TestBarInSeconds: the bar of a measurement counts what people do.
+func TestBarInSeconds(t *testing.T) {
+	var text bytes.Buffer
+	bar := measuring(&out.Out{Err: &text, Bars: true}, 4999*time.Millisecond)
+	bar.reach(999 * time.Millisecond)
+	bar.reach(2100 * time.Millisecond)
+	if !strings.Contains(text.String(), "seconds") || !strings.Contains(text.String(), "(2/5") {
+		t.Errorf("%q", text.String())
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
+	"github.com/leat-stream/leat/internal/cli/out"
 )
 
 func produceCommand(e *conn.Env) *cobra.Command {
@@ -72,7 +73,8 @@ func benchProduce(ctx context.Context, e *conn.Env, topic topicFlags, fl loadFla
 func runUntil(ctx context.Context, e *conn.Env, w *window, work func(context.Context)) {
 	ctx, cancel := context.WithDeadline(ctx, w.until)
 	defer cancel()
-	bar := e.Progress(int64(time.Until(w.until)/time.Millisecond), "measuring", false)
+	began := time.Now()
+	bar := measuring(e.Out, w.until.Sub(began))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -83,7 +85,7 @@ func runUntil(ctx context.Context, e *conn.Env, w *window, work func(context.Con
 	for {
 		select {
 		case <-tick.C:
-			bar.Add(int64(watchInterval / time.Millisecond))
+			bar.reach(time.Since(began))
 			if w.failure() != nil {
 				cancel()
 			}
@@ -96,6 +98,24 @@ func runUntil(ctx context.Context, e *conn.Env, w *window, work func(context.Con
 			bar.Done()
 			return
 		}
+	}
+}
+
+// timeBar shows how much of a measurement's time has passed, in whole seconds.
+type timeBar struct {
+	*out.Progress
+	shown int64
+}
+
+func measuring(o *out.Out, d time.Duration) *timeBar {
+	return &timeBar{Progress: o.Progress(int64((d+time.Second-1)/time.Second), "measuring, seconds", false)}
+}
+
+// reach moves on to the time that has passed.
+func (b *timeBar) reach(passed time.Duration) {
+	if s := int64(passed / time.Second); s > b.shown {
+		b.Add(s - b.shown)
+		b.shown = s
 	}
 }
 
