@@ -57,7 +57,7 @@ func parseOffsets(p []byte) (map[key]int64, error) {
 		partition, err1 := strconv.ParseInt(f[1], 10, 32)
 		offset, err2 := strconv.ParseInt(f[2], 10, 64)
 		if err1 != nil || err2 != nil || partition < 0 || offset < 0 {
-			return nil, damaged("checkpoint line %q", strings.Join(f, " "))
+			return nil, damagedFile("checkpoint line %q", strings.Join(f, " "))
 		}
 		m[key{f[0], int32(partition)}] = offset
 	}
@@ -68,17 +68,17 @@ func parseOffsets(p []byte) (map[key]int64, error) {
 func checkpointLines(p []byte, fields int) ([][]string, error) {
 	text := bytes.Split(bytes.TrimRight(p, "\n"), []byte{'\n'})
 	if len(text) < 2 || string(text[0]) != "0" {
-		return nil, damaged("checkpoint without version 0")
+		return nil, damagedFile("checkpoint without version 0")
 	}
 	n, err := strconv.Atoi(string(text[1]))
 	if err != nil || n != len(text)-2 {
-		return nil, damaged("checkpoint has %d lines, says %q", len(text)-2, text[1])
+		return nil, damagedFile("checkpoint has %d lines, says %q", len(text)-2, text[1])
 	}
 	lines := make([][]string, 0, n)
 	for _, t := range text[2:] {
 		f := strings.Fields(string(t))
 		if len(f) != fields {
-			return nil, damaged("checkpoint line %q", t)
+			return nil, damagedFile("checkpoint line %q", t)
 		}
 		lines = append(lines, f)
 	}
@@ -111,10 +111,10 @@ func parseEpochs(p []byte) ([]epochEntry, error) {
 		start, err2 := strconv.ParseInt(f[1], 10, 64)
 		e := epochEntry{int32(epoch), start}
 		if err1 != nil || err2 != nil || epoch < 0 || start < 0 {
-			return nil, damaged("epoch line %q", strings.Join(f, " "))
+			return nil, damagedFile("epoch line %q", strings.Join(f, " "))
 		}
 		if n := len(list); n > 0 && (e.epoch <= list[n-1].epoch || e.start < list[n-1].start) {
-			return nil, damaged("epochs do not ascend at %q", strings.Join(f, " "))
+			return nil, damagedFile("epochs do not ascend at %q", strings.Join(f, " "))
 		}
 		list = append(list, e)
 	}

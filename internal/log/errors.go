@@ -50,6 +50,15 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
+// fileDamage is damage of a file that holds no batches.
+type fileDamage string
+
+func (e fileDamage) Error() string        { return "damaged: " + string(e) }
+func (e fileDamage) Is(target error) bool { return target == ErrCorrupt }
+
+// damagedFile is ErrCorrupt of a file that the caller names.
+func damagedFile(format string, a ...any) error { return fileDamage(fmt.Sprintf(format, a...)) }
+
 func damaged(format string, a ...any) error {
 	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, a...))
 }

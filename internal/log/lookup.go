@@ -140,7 +140,7 @@ func (s *segment) stamped(f env.File, x int64, field func(*index, []byte) int64)
 		if s.verify(f, pos, rel, ts) {
 			return ts, s.base + rel, nil
 		}
-		if err := s.reindex(damaged("not of this segment")); err != nil {
+		if err := s.reindex(damagedFile("not of this segment")); err != nil {
 			return 0, 0, err
 		}
 	}

@@ -42,7 +42,7 @@ func parseProperties(p []byte) (map[string]string, error) {
 		}
 		k, v, ok := strings.Cut(line, "=")
 		if !ok {
-			return nil, damaged("line %.64q is no property", line)
+			return nil, damagedFile("line %.64q is no property", line)
 		}
 		m[strings.TrimSpace(k)] = strings.TrimSpace(v)
 	}
@@ -55,16 +55,16 @@ func parseMeta(p []byte) (m meta, err error) {
 		return m, err
 	}
 	if v := props["version"]; v != "1" {
-		return m, damaged("version %q of %s, only 1 is known", v, metaFile)
+		return m, damagedFile("version %q, only 1 is known", v)
 	}
 	node, err := strconv.ParseInt(props["node.id"], 10, 32)
 	if err != nil || node < 0 {
-		return m, damaged("node.id %q in %s", props["node.id"], metaFile)
+		return m, damagedFile("node.id %q", props["node.id"])
 	}
 	m.node, m.cluster = int32(node), props["cluster.id"]
 	if s, ok := props["directory.id"]; ok {
 		if m.directory, err = parseUUID(s); err != nil {
-			return m, damaged("directory.id in %s: %v", metaFile, err)
+			return m, damagedFile("directory.id: %v", err)
 		}
 	}
 	return m, nil
@@ -78,10 +78,13 @@ func (d *Dir) openMeta() error {
 		d.meta = meta{d.opt.ClusterID, d.opt.NodeID, env.UUID(d.opt.Rand)}
 		return replaceSmall(d.fs, d.path, metaFile, d.meta.encode())
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		d.meta, err = parseMeta(p)
 	}
-	if d.meta, err = parseMeta(p); err != nil {
+	if errors.Is(err, ErrCorrupt) {
+		return fmt.Errorf("%s is %w", metaFile, err)
+	}
+	if err != nil {
 		return err
 	}
 	switch {
@@ -153,18 +156,18 @@ func parsePartition(p []byte) (topicID [16]byte, err error) {
 		switch {
 		case ok && k == "version":
 			if v != "0" {
-				return topicID, damaged("version %q of %s", v, metadataFile)
+				return topicID, damagedFile("version %q", v)
 			}
 			version = true
 		case ok && k == "topic_id":
 			if topicID, err = parseUUID(v); err != nil {
-				return topicID, damaged("%s: %v", metadataFile, err)
+				return topicID, damagedFile("topic_id: %v", err)
 			}
 			found = true
 		}
 	}
 	if !version || !found {
-		return topicID, damaged("%s lacks version or topic_id", metadataFile)
+		return topicID, damagedFile("it lacks version or topic_id")
 	}
 	return topicID, nil
 }

@@ -16,7 +16,7 @@ func (r *recovery) readEpochs() error {
 		r.epochs.list, err = parseEpochs(p)
 	}
 	if errors.Is(err, fs.ErrNotExist) && len(r.segs) > 0 && r.point > r.segs[0].base {
-		err = damaged("it is missing")
+		err = damagedFile("it is missing")
 	}
 	switch {
 	case errors.Is(err, ErrCorrupt):
@@ -56,7 +56,7 @@ func (r *recovery) checkEpochs() error {
 			return err
 		}
 		if !ok {
-			r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: epochFile, Err: damaged("epoch %d from offset %d on", e.epoch, e.start)})
+			r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: epochFile, Err: damagedFile("epoch %d from offset %d on", e.epoch, e.start)})
 			return r.rebuildEpochs(r.end)
 		}
 	}

@@ -102,7 +102,7 @@ func (r *recovery) openIndexes(s *segment) error {
 				return err
 			}
 			r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: segmentName(s.base, ix.file.kind.suffix()),
-				Err: damaged("entry %d of %d", good, n)})
+				Err: damagedFile("entry %d of %d", good, n)})
 		}
 	}
 	return nil

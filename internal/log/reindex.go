@@ -33,7 +33,9 @@ func (s *segment) recall(g savedSegment) {
 
 func clampCount(n uint32) int { return int(min(n, math.MaxInt32)) }
 
-func missingEntries(have, want int) error { return damaged("%d of %d entries are there", have, want) }
+func missingEntries(have, want int) error {
+	return damagedFile("%d of %d entries are there", have, want)
+}
 
 // look reads what is not known yet of a segment that was found on disk: how many
 // entries its indexes have, and its largest timestamp. Indexes that were cut or cannot
@@ -112,9 +114,9 @@ func (s *segment) faults() (why faults, err error) {
 	size := s.size.Load()
 	switch interval := max(s.l.cfg.Load().IndexIntervalBytes, 4096); {
 	case ok && (pos == 0 || pos >= size):
-		why.offsets, why.whole = damaged("not of this segment"), true
+		why.offsets, why.whole = damagedFile("not of this segment"), true
 	case !ok && why.offsets == nil && size > syncIndexEntries*interval:
-		why.offsets = damaged("missing") // every look-up would read it all
+		why.offsets = damagedFile("missing") // every look-up would read it all
 	}
 	ts, _, timed, err := s.times.last()
 	if err != nil {
@@ -122,9 +124,9 @@ func (s *segment) faults() (why faults, err error) {
 	}
 	switch {
 	case timed && ts <= 0 && s.times.count() > 1:
-		why.times, why.whole = damaged("not of this segment"), true
+		why.times, why.whole = damagedFile("not of this segment"), true
 	case !timed && size > 0 && s.maxTs == unknownTs:
-		why.times = damaged("missing")
+		why.times = damagedFile("missing")
 	}
 	return why, nil
 }

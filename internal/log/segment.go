@@ -242,7 +242,7 @@ func (s *segment) indexed(f env.File, x int64, field func(*index, []byte) int64)
 		if s.verify(f, pos, last, unknownTs) {
 			return pos, nil
 		}
-		if err := s.reindex(damaged("not of this segment")); err != nil {
+		if err := s.reindex(damagedFile("not of this segment")); err != nil {
 			return 0, err
 		}
 	}

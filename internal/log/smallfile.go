@@ -28,7 +28,7 @@ func readWhole(f env.File, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if size > limit {
-		return nil, damaged("%s has %d bytes, at most %d are expected", f.Name(), size, limit)
+		return nil, damagedFile("%d bytes, at most %d are expected", size, limit)
 	}
 	p := make([]byte, size)
 	n, err := f.ReadAt(p, 0)

@@ -92,24 +92,24 @@ func decodeSnapshot(b []byte, end int64) (producers, error) {
 	s := producers{m: map[int64]*producer{}, end: end}
 	be := binary.BigEndian
 	if len(b) < snapshotEntries+4 {
-		return s, damaged("producer snapshot of %d bytes", len(b))
+		return s, damagedFile("producer snapshot of %d bytes", len(b))
 	}
 	if v := be.Uint16(b); v != snapshotVersion {
-		return s, damaged("producer snapshot of version %d", v)
+		return s, damagedFile("producer snapshot of version %d", v)
 	}
 	if crc := crc32.Checksum(b[snapshotEntries:], castagnoli); crc != be.Uint32(b[snapshotCRC:]) {
-		return s, damaged("producer snapshot: checksum")
+		return s, damagedFile("producer snapshot: checksum")
 	}
 	n := int(be.Uint32(b[snapshotEntries:]))
 	rest := b[snapshotEntries+4:]
 	if n < 0 || n > len(rest)/snapshotEntrySize {
-		return s, damaged("producer snapshot with %d entries in %d bytes", n, len(rest))
+		return s, damagedFile("producer snapshot with %d entries in %d bytes", n, len(rest))
 	}
 	list := make([]*producer, n)
 	for i := range list {
 		p := decodeProducer(rest[i*snapshotEntrySize:])
 		if s.m[p.id] != nil {
-			return s, damaged("producer snapshot has producer %d twice", p.id)
+			return s, damagedFile("producer snapshot has producer %d twice", p.id)
 		}
 		s.m[p.id], list[i] = p, p
 		if p.txnFirst >= 0 {
@@ -143,7 +143,7 @@ func (s *producers) decodeOurs(b []byte, list []*producer) error {
 	be := binary.BigEndian
 	for _, p := range list {
 		if len(b) < 1 || int(b[0]) >= dedupeWindow || len(b) < 1+int(b[0])*olderSize {
-			return damaged("producer snapshot: older batches of producer %d", p.id)
+			return damagedFile("producer snapshot: older batches of producer %d", p.id)
 		}
 		n := int(b[0])
 		b = b[1:]
@@ -160,7 +160,7 @@ func (s *producers) decodeOurs(b []byte, list []*producer) error {
 		}
 	}
 	if len(b) < 4 || len(b)-4 != int(be.Uint32(b))*doneSize {
-		return damaged("producer snapshot: ended transactions")
+		return damagedFile("producer snapshot: ended transactions")
 	}
 	for b = b[4:]; len(b) > 0; b = b[doneSize:] {
 		s.done = append(s.done, doneTxn{int64(be.Uint64(b)), int64(be.Uint64(b[8:]))})

@@ -112,15 +112,15 @@ func appendLogFrame(dst []byte, s *savedLog) []byte {
 // nextFrame takes the first frame off b; a torn or damaged one is ErrCorrupt.
 func nextFrame(b []byte) (payload, rest []byte, err error) {
 	if len(b) < stateFrameHead {
-		return nil, nil, damaged("state frame of %d bytes", len(b))
+		return nil, nil, damagedFile("state frame of %d bytes", len(b))
 	}
 	n := int(binary.BigEndian.Uint32(b))
 	if n < 1 || n > maxStateFrame || n > len(b)-stateFrameHead {
-		return nil, nil, damaged("state frame of %d bytes in %d", n, len(b))
+		return nil, nil, damagedFile("state frame of %d bytes in %d", n, len(b))
 	}
 	payload = b[stateFrameHead : stateFrameHead+n]
 	if crc32.Checksum(payload, castagnoli) != binary.BigEndian.Uint32(b[4:]) {
-		return nil, nil, damaged("state frame: checksum")
+		return nil, nil, damagedFile("state frame: checksum")
 	}
 	return payload, b[stateFrameHead+n:], nil
 }
@@ -139,7 +139,7 @@ func parseState(b []byte) (logs map[key]*savedLog, used int, old bool, err error
 	case payload[0] == frameHeader && string(payload[1:]) == stateHeader1:
 		width, old = savedSegmentSize1, true
 	default:
-		return nil, 0, false, damaged("state file of another version")
+		return nil, 0, false, damagedFile("state file of another version")
 	}
 	logs = map[key]*savedLog{}
 	for used = len(b) - len(rest); len(rest) > 0; used = len(b) - len(rest) {
@@ -166,12 +166,12 @@ func parseLogFrame(p []byte, width int) (*savedLog, error) {
 	be := binary.BigEndian
 	kind := p[0]
 	if (kind != frameLog && kind != frameGone) || len(p) < 3 {
-		return nil, damaged("state frame of kind %d", kind)
+		return nil, damagedFile("state frame of kind %d", kind)
 	}
 	n := int(be.Uint16(p[1:]))
 	p = p[3:]
 	if len(p) < n+20 {
-		return nil, damaged("state frame: name")
+		return nil, damagedFile("state frame: name")
 	}
 	s := &savedLog{id: LogID{Topic: string(p[:n]), Partition: int32(be.Uint32(p[n:]))}}
 	copy(s.id.TopicID[:], p[n+4:])
@@ -180,14 +180,14 @@ func parseLogFrame(p []byte, width int) (*savedLog, error) {
 		return s, nil
 	}
 	if len(p) < 1+3*8+4 {
-		return nil, damaged("state frame of log %v", s.id)
+		return nil, damagedFile("state frame of log %v", s.id)
 	}
 	s.noProducers = p[0]&1 != 0
 	s.start, s.point, s.unstable = int64(be.Uint64(p[1:])), int64(be.Uint64(p[9:])), int64(be.Uint64(p[17:]))
 	count := int(be.Uint32(p[25:]))
 	p = p[29:]
 	if s.start < 0 || s.point < 0 || s.unstable < 0 || count < 0 || len(p) != count*width {
-		return nil, damaged("state frame of log %v", s.id)
+		return nil, damagedFile("state frame of log %v", s.id)
 	}
 	s.segs = make([]savedSegment, count)
 	for i := range s.segs {
@@ -198,7 +198,7 @@ func parseLogFrame(p []byte, width int) (*savedLog, error) {
 			g.n = entryCounts{be.Uint32(n), be.Uint32(n[4:]), be.Uint32(n[8:])}
 		}
 		if g.base < 0 || g.size < 0 || (i > 0 && g.base <= s.segs[i-1].base) {
-			return nil, damaged("state frame of log %v: segment %d", s.id, g.base)
+			return nil, damagedFile("state frame of log %v: segment %d", s.id, g.base)
 		}
 		s.segs[i] = g
 	}

@@ -39,17 +39,17 @@ func appendTxnEntry(dst []byte, t AbortedTxn) []byte {
 func parseTxnEntries(p []byte, base int64) (list []AbortedTxn, err error) {
 	for at := 0; at < len(p); at += txnEntrySize {
 		if len(p)-at < txnEntrySize {
-			return list, damaged("transaction index ends inside an entry")
+			return list, damagedFile("transaction index ends inside an entry")
 		}
 		e := p[at : at+txnEntrySize]
 		if v := binary.BigEndian.Uint16(e); v != 0 {
-			return list, damaged("transaction index entry of version %d", v)
+			return list, damagedFile("transaction index entry of version %d", v)
 		}
 		u := func(i int) int64 { return int64(binary.BigEndian.Uint64(e[i:])) }
 		t := AbortedTxn{u(2), u(10), u(18), u(26)}
 		if t.ProducerID < 0 || t.LastOffset < base || t.FirstOffset >= t.LastOffset || t.FirstOffset < 0 ||
 			(len(list) > 0 && t.LastOffset <= list[len(list)-1].LastOffset) {
-			return list, damaged("transaction index entry %+v at position %d", t, at)
+			return list, damagedFile("transaction index entry %+v at position %d", t, at)
 		}
 		list = append(list, t)
 	}
@@ -168,7 +168,7 @@ func (s *segment) abortedLocked() ([]AbortedTxn, error) {
 			return nil, errGone // the name may be that of another segment's file
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s: %w", s.path(txnIndexSuffix), damaged("missing"))
+			return nil, fmt.Errorf("%s: %w", s.path(txnIndexSuffix), damagedFile("missing"))
 		}
 		if err != nil {
 			return nil, err
