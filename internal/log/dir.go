@@ -204,16 +204,16 @@ func (d *Dir) openLogs() error {
 			return err
 		}
 	}
-	if err := d.openJournal(); err != nil {
-		return err
-	}
 	marks, err := d.readCheckpoints()
 	if err != nil {
 		return err
 	}
+	if err := d.openJournal(marks.state); err != nil {
+		return err
+	}
 	if clean && marks.state != nil && !marks.stateWhole {
 		// A clean stop leaves it whole. Its older frames must not pass for the last ones.
-		d.event(IndexRebuilt{File: stateFile, Err: damaged("it breaks off after byte %d", marks.stateSize)})
+		d.event(IndexRebuilt{File: stateFile, Err: damagedFile("it breaks off after byte %d", marks.stateSize)})
 		clean = false
 	}
 	marks.clean = clean
@@ -267,15 +267,17 @@ func (d *Dir) found(e fs.DirEntry, marks *checkpoints) (*Log, error) {
 	}
 	id := LogID{Topic: k.topic, Partition: k.partition}
 	saved := marks.state[k]
+	var wrong error
 	if marks.clean && saved != nil {
 		id = saved.id
 	} else {
 		var err error
-		if id.TopicID, err = d.readTopicID(name); err != nil {
+		if id.TopicID, wrong, err = d.readTopicID(name, saved); err != nil {
 			return nil, err
 		}
 	}
 	l := d.newLog(id)
+	l.wrongID = wrong
 	if hw, ok := marks.watermarks[k]; ok {
 		l.hw.Store(hw)
 	}
@@ -294,19 +296,6 @@ func (d *Dir) found(e fs.DirEntry, marks *checkpoints) (*Log, error) {
 	}
 	d.logs[k] = l
 	return l, nil
-}
-
-// readTopicID reads the topic id of a partition's directory; zero when it was lost
-// before its first sync, or is damaged: whoever opens the log knows the topic.
-func (d *Dir) readTopicID(name string) (id [16]byte, err error) {
-	p, err := readSmall(d.fs, d.path+"/"+name+"/"+metadataFile, maxMetaLen)
-	if err == nil {
-		id, err = parsePartition(p)
-	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
-		return [16]byte{}, nil
-	}
-	return id, err
 }
 
 func (d *Dir) newLog(id LogID) *Log {
@@ -399,7 +388,11 @@ func (d *Dir) OpenLog(id LogID, cfg Config, hooks Hooks) (*Log, error) {
 		if l, err = d.createLog(id); err != nil {
 			return nil, err
 		}
-	case l.ID().TopicID == id.TopicID || id.TopicID == [16]byte{}:
+	case id.TopicID == [16]byte{}:
+	case l.ID().TopicID == id.TopicID:
+		if err := l.rewriteID(); err != nil {
+			return nil, err
+		}
 	case l.ID().TopicID == [16]byte{}:
 		if err := l.adopt(id); err != nil {
 			return nil, err
@@ -457,20 +450,6 @@ func (d *Dir) forgetDeleted(id LogID) error {
 	if err := d.forgetInJournal(old); err != nil {
 		return storageError("create log", err)
 	}
-	return nil
-}
-
-// adopt gives the topic id to a log whose own was lost.
-func (l *Log) adopt(id LogID) error {
-	if err := writeSmall(l.d.fs, *l.path.Load(), metadataFile, encodePartition(id.TopicID)); err != nil {
-		return storageError("write "+metadataFile, l.d.fatal(err))
-	}
-	l.d.round.Lock()
-	defer l.d.round.Unlock()
-	if err := l.d.forgetInJournal(l); err != nil {
-		return err
-	}
-	l.id.Store(&id)
 	return nil
 }
 

@@ -97,7 +97,7 @@ func (e DamageMet) String() string {
 }
 
 // IndexRebuilt tells that an index or another file that is derived from the log was
-// missing or damaged and was built again.
+// missing or damaged and was built again, from the log or from what else is known.
 type IndexRebuilt struct {
 	Log  LogID
 	File string

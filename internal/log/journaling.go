@@ -341,15 +341,16 @@ func (d *Dir) prepareJournal() {
 	}
 }
 
-// openJournal writes back into the segments what the journal holds of them.
-func (d *Dir) openJournal() (err error) {
+// openJournal writes back into the segments what the journal holds of them. state is
+// what the state file says.
+func (d *Dir) openJournal(state map[key]*savedLog) (err error) {
 	d.journal, err = journal.Open(journal.Options{
 		FS: d.fs, Dir: d.path, Size: d.opt.JournalBytes, Salt: d.opt.Rand.Uint64(),
 	})
 	if err != nil {
 		return err
 	}
-	r := replay{d: d, files: map[journal.Segment]env.File{}, ids: map[string][16]byte{}}
+	r := replay{d: d, state: state, files: map[journal.Segment]env.File{}, ids: map[string][16]byte{}}
 	done, err := r.run()
 	if err != nil {
 		return err
@@ -366,6 +367,7 @@ func (d *Dir) openJournal() (err error) {
 // replay writes journal entries into segments. Open files are bounded by maxReplayFiles.
 type replay struct {
 	d       *Dir
+	state   map[key]*savedLog
 	files   map[journal.Segment]env.File
 	order   []env.File          // as they were opened
 	ids     map[string][16]byte // topic ids by directory; zero when it is gone
@@ -382,11 +384,9 @@ func (r *replay) run() (journal.Replayed, error) {
 func (r *replay) entry(e journal.Entry) error {
 	id, ok := r.ids[e.Log.Dir]
 	if !ok {
-		p, err := readSmall(r.d.fs, r.d.path+"/"+e.Log.Dir+"/"+metadataFile, maxMetaLen)
-		if err == nil {
-			id, err = parsePartition(p)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+		k, _ := parseDirName(e.Log.Dir)
+		var err error
+		if id, _, err = r.d.readTopicID(e.Log.Dir, r.state[k]); err != nil {
 			return err
 		}
 		r.ids[e.Log.Dir] = id

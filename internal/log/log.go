@@ -33,6 +33,8 @@ type Log struct {
 	gen       atomic.Uint32 // counts what makes known positions void
 	closed    atomic.Pointer[error]
 
+	wrongID error // what is wrong with partition.metadata; Dir.admin guards it
+
 	compacting  sync.Mutex
 	uncleanable atomic.Bool // compaction met damage
 

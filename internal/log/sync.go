@@ -293,7 +293,7 @@ func (l *Log) syncMetadata(dir string) error {
 		return nil
 	}
 	name := dir + "/" + metadataFile
-	there, err := l.d.readTopicID(l.ID().String())
+	there, _, err := l.d.readTopicID(l.ID().String(), nil)
 	if err == nil && there != id {
 		err = createSmall(l.d.fs, name, encodePartition(id))
 	}
