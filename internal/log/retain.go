@@ -178,11 +178,10 @@ func (d *Dir) emptyTrash(now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// recordStart records the start offset before the files below it go: recovery would
-// miss them.
-func (l *Log) recordStart() error {
+// recordStart makes it durable that the log starts at offset or later.
+func (l *Log) recordStart(offset int64) error {
 	l.mu.Lock()
-	recorded := l.dirty.savedStart >= l.start.Load()
+	recorded := l.dirty.savedStart >= offset
 	l.mu.Unlock()
 	if recorded {
 		return nil
@@ -221,13 +220,15 @@ func (d *Dir) remove(t *trash) error {
 	if t.log.deleted() {
 		return nil // the whole partition goes
 	}
-	if err := t.log.recordStart(); err != nil {
+	// The start is recorded before the files below it go: recovery would miss them.
+	start := t.log.start.Load()
+	if err := t.log.recordStart(start); err != nil {
 		d.event(CheckpointFailed{Path: d.path, Err: err})
 		if errors.Is(err, syscall.ENOSPC) {
 			if err := t.giveUp(); err != nil {
 				return err
 			}
-			if err := t.log.recordStart(); err != nil {
+			if err := t.log.recordStart(start); err != nil {
 				return err
 			}
 		}

@@ -219,6 +219,24 @@ func TestDeletedRecordsGo(t *testing.T) {
 	}
 }
 
+// TestDeletedRecordsStayDeleted: retention moves the start in memory, and a power cut takes
+// it back. Once DeleteRecords was answered it is durable, though it did not move any more.
+func TestDeletedRecordsStayDeleted(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", ownSegments, func(c *Config) { c.RetentionMs, c.RetentionBytes = -1, 0 })
+	w.hourly(l, 3)
+	if r := w.retained(l, 2); r.Segments != 2 {
+		t.Fatalf("%+v", r)
+	}
+	if err := l.SetStartOffset(2); err != nil {
+		t.Fatal(err)
+	}
+	w.crash()
+	if l = w.log("a"); l.StartOffset() != 2 || l.EndOffset() != 3 {
+		t.Fatalf("%d to %d after a power cut", l.StartOffset(), l.EndOffset())
+	}
+}
+
 // TestRetentionWaitsForTheRecoveryPoint: recovery does not look below it for what is
 // missing, and would miss what went above it.
 func TestRetentionWaitsForTheRecoveryPoint(t *testing.T) {

@@ -35,8 +35,8 @@ func (l *Log) TruncateFullyTo(start int64) error {
 	return l.cutBack(func() error { return l.restart(start) })
 }
 
-// SetStartOffset moves the log's start up to offset (DeleteRecords); lower ones change
-// nothing. It is durable when it returns. ErrOffsetOutOfRange above the end.
+// SetStartOffset moves the log's start up to offset (DeleteRecords); lower ones do not
+// move it. It is durable when it returns. ErrOffsetOutOfRange above the end.
 func (l *Log) SetStartOffset(offset int64) error {
 	l.w.Lock()
 	defer l.w.Unlock()
@@ -46,7 +46,10 @@ func (l *Log) SetStartOffset(offset int64) error {
 	if end := l.end.Load(); offset > end {
 		return fmt.Errorf("%w: start %d, the log ends at %d", ErrOffsetOutOfRange, offset, end)
 	}
-	if offset <= l.start.Load() {
+	if offset <= l.start.Load() { // retention moves it in memory
+		if err := l.recordStart(offset); err != nil {
+			return storageError("start offset", err)
+		}
 		return nil
 	}
 	if offset > l.synced.Load() { // a start that is durable needs a log that is
