@@ -332,11 +332,15 @@ func (l *Log) repair() error {
 	if seg != nil {
 		f, err := seg.file.acquire()
 		if err == nil {
-			err = f.Truncate(seg.size.Load())
+			if err = f.Truncate(seg.size.Load()); err == nil {
+				if err = f.Sync(); err != nil { // as in write
+					err = syncError{err}
+				}
+			}
 			seg.file.release()
 		}
 		if err != nil {
-			return storageError("cut off a failed append", err)
+			return storageError("cut off a failed append", l.d.fatal(err))
 		}
 	}
 	l.broken = nil

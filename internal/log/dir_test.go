@@ -320,6 +320,23 @@ func TestFailedSyncAnywhereIsFinal(t *testing.T) {
 			_, err = l.Read(0, 100, 1, true)
 			return err
 		},
+		"truncation": func(w *world) error {
+			l := w.log("a")
+			w.append(l, batch(1, 100))
+			w.append(l, batch(1, 100))
+			w.failSyncAfterTruncate(noMedium)
+			return l.TruncateTo(1)
+		},
+		"cutting off a refused batch that could not be cut off at once": func(w *world) error {
+			l := w.log("a")
+			w.append(l, batch(1, 100))
+			w.disk.FailAt(1, env.Partial{N: 50, Err: syscall.ENOSPC})
+			w.disk.FailAt(2, syscall.EIO)
+			w.refused(l, batch(1, 100), ErrStorage)
+			w.failSyncAfterTruncate(noMedium)
+			_, err := l.Append(batch(1, 100), AppendOptions{Now: w.clock.Now()})
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -333,4 +350,17 @@ func TestFailedSyncAnywhereIsFinal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// failSyncAfterTruncate makes the operation behind the next truncation of log a's first
+// segment fail if it is the sync of that.
+func (w *world) failSyncAfterTruncate(err error) {
+	cut := false
+	w.disk.OnOp(func(op env.Op) error {
+		if cut && op.Kind == env.OpSync && op.Path == aLog {
+			return err
+		}
+		cut = op.Kind == env.OpTruncate && op.Path == aLog
+		return nil
+	})
 }

@@ -107,7 +107,7 @@ func (l *Log) cutBack(fn func() error) error {
 		return storageError("truncate", err)
 	}
 	if err := fn(); err != nil {
-		l.failed = storageError("truncate", err)
+		l.failed = storageError("truncate", l.d.fatal(err))
 		return l.failed
 	}
 	return nil
