@@ -277,24 +277,32 @@ func (p *plan) options(fl flags) []kgo.Opt {
 }
 
 // idleEnd ends a reading with --until when nothing has come for so long: the last
-// records before the end may be gone by compaction, or be read by another member
-// of the group.
-const idleEnd = 5 * time.Second
+// records before the end may be read by another member of the group. Whether there are
+// any is asked when nothing has come for idleProbe.
+var (
+	idleEnd   = 5 * time.Second // a test waits for ever
+	idleProbe = 700 * time.Millisecond
+)
 
 // retryPause is how long a reading waits after an error that may pass.
 const retryPause = 100 * time.Millisecond
 
 // records are the next ones that come; none when the reading has an end and nothing
-// comes for idleEnd, or the error that kept them away.
-func records(ctx context.Context, cl *kgo.Client, ends bool) (kgo.Fetches, error) {
+// comes, or the error that kept them away.
+func records(ctx context.Context, cl *kgo.Client, p *plan, committed bool) (kgo.Fetches, error) {
 	poll, cancel := ctx, context.CancelFunc(func() {})
-	if ends {
+	if p.until != nil {
 		poll, cancel = context.WithTimeout(ctx, idleEnd)
 	}
 	defer cancel()
 	var last error
 	for unknown := 0; ; {
-		fetches := cl.PollFetches(poll)
+		fetches, idle := pollOnce(poll, cl, p.until != nil)
+		if idle {
+			if p.dropGone(poll, cl, committed); p.done() {
+				return nil, last
+			}
+		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -318,6 +326,17 @@ func records(ctx context.Context, cl *kgo.Client, ends bool) (kgo.Fetches, error
 		case <-poll.Done():
 		}
 	}
+}
+
+// pollOnce waits for records; when they have an end, idle tells that none came for idleProbe.
+func pollOnce(ctx context.Context, cl *kgo.Client, ends bool) (f kgo.Fetches, idle bool) {
+	if !ends {
+		return cl.PollFetches(ctx), false
+	}
+	probe, cancel := context.WithTimeout(ctx, idleProbe)
+	defer cancel()
+	f = cl.PollFetches(probe)
+	return f, f.NumRecords() == 0 && probe.Err() != nil && ctx.Err() == nil
 }
 
 // fetchErrors is the error that ends a reading, if there is one, and passing one that may
@@ -351,7 +370,7 @@ func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, 
 	defer bar.Done()
 	var n int64
 	for {
-		fetches, err := records(ctx, cl, p.until != nil)
+		fetches, err := records(ctx, cl, p, !fl.uncommitted)
 		if err != nil {
 			return errors.Join(w.flush(), e.Explain(err))
 		}
@@ -374,6 +393,12 @@ func read(ctx context.Context, e *conn.Env, cl *kgo.Client, p *plan, w *writer, 
 				return w.flush()
 			}
 		}
+		fetches.EachPartition(func(fp kgo.FetchTopicPartition) {
+			if n := len(fp.Records); n > 0 {
+				p.from.Delete(fp.Topic, fp.Partition) // Add keeps the later one
+				p.from.AddOffset(fp.Topic, fp.Partition, fp.Records[n-1].Offset+1, -1)
+			}
+		})
 		bar.Add(int64(fetches.NumRecords()))
 		if err := w.flush(); err != nil {
 			return err
