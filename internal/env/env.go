@@ -23,6 +23,7 @@ var ErrLocked = errors.New("locked by another process")
 // syscall.EIO …), so errors.Is works on real and simulated ones alike.
 type FS interface {
 	// OpenFile opens a file; flag and perm are those of os.OpenFile.
+	// With os.O_CREATE a symbolic link in its place is refused.
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	MkdirAll(name string, perm fs.FileMode) error
 	// Remove deletes a file or an empty directory. It is durable only after SyncDir of the parent.

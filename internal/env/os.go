@@ -19,11 +19,29 @@ var OS FS = osFS{}
 type osFS struct{}
 
 func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(name, flag, perm)
+	f, err := openFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
 	return osFile{f}, nil
+}
+
+// errLink is syscall.ELOOP of a link that we do not want to follow.
+var errLink = fmt.Errorf("it is a symbolic link, and files are not made through one (%w)", syscall.ELOOP)
+
+// openFile follows no symbolic link in a file's place when it may make the file: what is
+// made there would be somewhere else. Directories may be links.
+func openFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	if flag&os.O_CREATE != 0 {
+		flag |= unix.O_NOFOLLOW
+	}
+	f, err := os.OpenFile(name, flag, perm)
+	if errors.Is(err, syscall.ELOOP) && flag&unix.O_NOFOLLOW != 0 {
+		if info, lerr := os.Lstat(name); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
+			err = &fs.PathError{Op: "open", Path: name, Err: errLink}
+		}
+	}
+	return f, err
 }
 
 func (osFS) MkdirAll(name string, perm fs.FileMode) error { return os.MkdirAll(name, perm) }
@@ -46,7 +64,7 @@ func (osFS) SyncDir(name string) error {
 }
 
 func (osFS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := openFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
