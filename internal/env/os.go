@@ -5,7 +5,6 @@ package env
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -50,35 +49,6 @@ func (osFS) RemoveAll(name string) error                  { return os.RemoveAll(
 func (osFS) Rename(oldname, newname string) error         { return os.Rename(oldname, newname) }
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error)   { return os.ReadDir(name) }
 func (osFS) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
-
-func (osFS) SyncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
-func (osFS) Lock(name string) (io.Closer, error) {
-	f, err := openFile(name, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	err = control(f, "flock", func(fd int) error {
-		return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
-	})
-	if err == nil {
-		return f, nil
-	}
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("%s: %w", name, ErrLocked)
-	}
-	return nil, errors.Join(err, f.Close())
-}
 
 func (osFS) Usage(name string) (Usage, error) {
 	var st unix.Statfs_t

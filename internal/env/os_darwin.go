@@ -1,7 +1,9 @@
 package env
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +25,9 @@ func (f osFile) WriteVecAt(bufs [][]byte, off int64) (int64, error) {
 	}
 	return total, nil
 }
+
+// syncAll would make all of a file system durable: darwin's sync does not wait.
+func syncAll(*os.File) error { return errors.ErrUnsupported }
 
 // BootID names the running kernel's boot: it changes when the machine restarts
 // and so the page cache is lost, and not when a process does.

@@ -78,6 +78,9 @@ func (f osFile) pwritev(bufs [][]byte, skip int, off int64) (n int, err error) {
 	return n, err
 }
 
+// syncAll makes all of a file system durable.
+func syncAll(f *os.File) error { return control(f, "syncfs", unix.Syncfs) }
+
 // BootID names the running kernel's boot: it changes when the machine restarts
 // and so the page cache is lost, and not when a process does.
 func BootID() (string, error) {
