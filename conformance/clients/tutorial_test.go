@@ -4,8 +4,10 @@ package clients
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,16 +48,24 @@ func TestTutorial(t *testing.T) {
 			t.Run(which.version+" "+name, func(t *testing.T) {
 				harness.Report(t, "kafka-python", which.version, "tutorial: "+name, kind)
 				harness.Need(t, "kafka-python "+which.version, err)
-				broker := harness.StartFor(t, kind, harness.Options{})
-				tutorial(t, interpreter, broker.Addr, order)
+				for try := 1; !tutorial(t, interpreter, harness.StartFor(t, kind, harness.Options{}).Addr, order); try++ {
+					if try == 4 {
+						t.Fatal("again and again a consumer never asks for its topic")
+					}
+				}
 			})
 		}
 	}
 }
 
 // tutorial starts the scripts in order, each once the one before shows that it
-// works, and looks at what each printed.
-func tutorial(t *testing.T, interpreter, addr string, order []string) {
+// works, and looks at what each printed. It is false when a consumer never asked for
+// its topic, which no broker can help: then all of it is to be done again.
+//
+// kafka-python 3 does that when its thread subscribes while the client's first request
+// for metadata, of no topic, is on its way: the answer counts as the newest, and the
+// next request comes five minutes later.
+func tutorial(t *testing.T, interpreter, addr string, order []string) bool {
 	running := map[string]*script{}
 	produced := false
 	for _, name := range order {
@@ -65,6 +75,12 @@ func tutorial(t *testing.T, interpreter, addr string, order []string) {
 			continue
 		}
 		running[name] = startScript(t, interpreter, addr, name)
+	}
+	for name, s := range running {
+		if !s.asked() {
+			t.Logf("%s has never asked for its topic", name)
+			return false
+		}
 	}
 	if g := running[group]; g != nil && produced {
 		if got := g.await(10); !inOrder(got, 0, 10) {
@@ -87,6 +103,31 @@ func tutorial(t *testing.T, interpreter, addr string, order []string) {
 	}
 	if got := running[group].await(runs * 10); !inOrder(got, 0, runs*10) {
 		t.Errorf("the consumer of the group printed %v", got)
+	}
+	return true
+}
+
+// asked waits until the client's own log tells that it asked for the metadata of the
+// topic, for ten seconds at most.
+func (s *script) asked() bool {
+	s.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(10 * time.Second); ; {
+		text, err := os.ReadFile(s.log)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, "MetadataRequest") && strings.Contains(line, "my-topic") {
+				return true
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			return false
+		}
 	}
 }
 
@@ -137,6 +178,7 @@ type script struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	name string
+	log  string // the client's own
 	done chan error
 
 	mu   sync.Mutex
@@ -144,6 +186,11 @@ type script struct {
 	err  strings.Builder
 	more chan struct{} // closed and renewed at each line
 }
+
+// withLog runs a script as it is, with the client's own log written to a file.
+const withLog = "import logging, runpy, sys\n" +
+	"logging.basicConfig(filename=sys.argv[1], level=logging.DEBUG)\n" +
+	"runpy.run_path(sys.argv[2], run_name='__main__')\n"
 
 func startScript(t *testing.T, interpreter, addr, name string) *script {
 	t.Helper()
@@ -155,7 +202,8 @@ func startScript(t *testing.T, interpreter, addr, name string) *script {
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "localhost:9092", addr)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s := &script{t: t, name: name, cmd: exec.Command(interpreter, file), done: make(chan error, 1), more: make(chan struct{})}
+	s := &script{t: t, name: name, log: file + ".log", done: make(chan error, 1), more: make(chan struct{})}
+	s.cmd = exec.Command(interpreter, "-c", withLog, s.log, file)
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
