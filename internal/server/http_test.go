@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,11 +76,11 @@ func TestSlowReaders(t *testing.T) {
 	for i := range 2_000 {
 		v.WithLabelValues(strings.Repeat("x", 10_000) + string(rune('0'+i))).Set(1)
 	}
-	d, c := hasty(t, reg, patience{time.Minute, time.Minute, shortly}, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(c, first); err != nil {
-		t.Fatal(err)
-	}
+	began := make(chan struct{})
+	begin := sync.OnceFunc(func() { close(began) })
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "began"}, func() float64 { begin(); return 1 }))
+	d, _ := hasty(t, reg, patience{time.Minute, time.Minute, shortly}, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-began
 	for late := time.Now().Add(time.Minute); d.ln.(*bounded).open.Load() > 0; runtime.Gosched() {
 		if time.Now().After(late) {
 			t.Fatal("it holds its connection")
