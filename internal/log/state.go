@@ -226,8 +226,28 @@ func (d *Dir) readState(c *checkpoints) error {
 		d.event(IndexRebuilt{File: stateFile, Err: err})
 		return nil
 	}
+	if err == nil && d.again {
+		err = d.fatal(d.secureState(p))
+	}
 	c.stateSize, c.stateWhole = int64(used), used == len(p)
 	return err
+}
+
+// secureState makes the state file durable as it was read from the page cache of a process
+// before, which may not have lived to sync it: what it says is acted upon before it is
+// written anew, and segments below the start are removed. It is written once more where it
+// is, as a sync that failed leaves nothing to sync.
+func (d *Dir) secureState(p []byte) error {
+	f, err := d.fs.OpenFile(d.path+"/"+stateFile, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(p, 0); err == nil {
+		if err = f.Sync(); err != nil {
+			err = syncError{err}
+		}
+	}
+	return errors.Join(err, f.Close())
 }
 
 // openState goes on with the state file as it is.

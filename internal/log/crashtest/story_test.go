@@ -9,7 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -42,6 +41,7 @@ var stories = []story{
 	{"the last synced records of a segment are damaged", func(w *world) error { return w.damage(0.9) }, readsAround},
 	{"what a killed process cut off comes back behind what followed", killedTruncation, nil},
 	{"a refused batch comes back behind what followed", refusedComesBack, nil},
+	{"a start acts on a state that a killed process did not sync", unsyncedState, nil},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
@@ -239,77 +239,6 @@ func cutComesBack(w *world) error {
 		w.write(3, 0, 40),
 		w.round,
 	)
-}
-
-// A process is killed between a truncation and its sync. The next one finds the file as
-// it was cut, and the batch that it writes there is durable in the journal. If a power
-// cut then brings back what was cut off, it continues that batch.
-func killedTruncation(w *world) error {
-	err := steps(
-		func() error { return w.begin(nil) },
-		w.write(1, 0, 40),
-		w.write(2, 0, 40),
-		w.write(2, 2, 40),
-		w.round,
-		w.checkpoint,
-	)
-	if err != nil {
-		return err
-	}
-	w.cutPowerAfter(func(op env.Op) bool { return op.Kind == env.OpTruncate && path.Ext(op.Path) == ".log" })
-	w.logs[0].acked = 2
-	if err := w.logs[0].log.TruncateTo(2); err == nil || !w.disk.Crashed() {
-		return fmt.Errorf("the truncation was not cut short: %v", err)
-	}
-	_ = w.dir.Close(false)
-	w.disk = w.disk.KillClone()
-	return steps(w.open, w.verify, w.write(3, 0, 40), w.round)
-}
-
-// A disk that fills up refuses two replicated batches, and does not let go of them. Before
-// the next one, of the size of the first, they are cut off. If they come back, the second
-// continues that one.
-func refusedComesBack(w *world) error {
-	return steps(
-		func() error { return w.begin(func(p *partition) { p.follower, p.txns = true, false }) },
-		w.replicate(1),
-		w.round,
-		func() error {
-			w.full = true
-			w.disk.FailAt(1, env.Partial{N: 1 << 20, Err: syscall.ENOSPC})
-			w.disk.FailAt(2, syscall.EIO)
-			return w.replicate(2)()
-		},
-		func() error {
-			if w.seen.full != 1 {
-				return errors.New("the batches were not refused")
-			}
-			w.full = false
-			return nil
-		},
-		w.replicate(1),
-		w.round,
-	)
-}
-
-// replicate appends a run of a leader's batches of two records each.
-func (w *world) replicate(batches int) func() error {
-	return func() error {
-		p := w.logs[0]
-		var run []byte
-		var parts []batch
-		at := p.end()
-		for range batches {
-			b := record.Batch(w.batch(record.NewHeader(0), 2, 40))
-			b.SetBaseOffset(at)
-			b.SetLeaderEpoch(p.epoch)
-			run = append(run, b...)
-			parts = append(parts, batch{at, b.NextOffset(), b})
-			at = b.NextOffset()
-		}
-		o := log.AppendOptions{LeaderEpoch: p.epoch, Now: w.clock.Now(), Origin: log.OriginReplication}
-		return w.put(p, o, run, parts, nil)
-	}
 }
 
 // A roll makes the transaction index durable before the batches. They are lost, and
