@@ -317,8 +317,11 @@ func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
 		return nil, nil
 	}
 	_, err := r.withFile(s, func(sc *scanner) error {
-		for pos < sc.limit {
-			h, b, err := sc.batch(pos, r.end)
+		for least := r.leastAt(s); pos < sc.limit; least = r.end {
+			h, b, err := sc.batch(pos, least)
+			if err == nil && h.last < r.end {
+				err = damaged("offset %d at position %d, expected %d or more", h.last, pos, r.end)
+			}
 			if err == nil && h.last-s.base > math.MaxInt32 {
 				err = damaged("offset %d in segment %d", h.last, s.base)
 			}
@@ -339,6 +342,16 @@ func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
 		return nil
 	})
 	return found, err
+}
+
+// leastAt is the least offset at which the first batch to scan may begin. The one that
+// holds the log's start may begin below it: a truncation to the start records that as the
+// recovery point, and may not have come to cut the batch off.
+func (r *recovery) leastAt(s *segment) int64 {
+	if r.end == r.l.start.Load() {
+		return s.base
+	}
+	return r.end
 }
 
 // rewrite writes a batch once more where it stands, when the page cache is that of

@@ -78,6 +78,29 @@ func unsyncedState(w *world) error {
 	return nil
 }
 
+// DeleteRecords moves the start into a batch, and a truncation takes that batch. The
+// process is killed when the lower recovery point is recorded and nothing is cut off.
+func truncatedToStart(w *world) error {
+	err := steps(
+		func() error { return w.begin(nil) },
+		w.write(1, 0, 40),
+		w.write(1, 2, 40),
+		w.write(1, 4, 40),
+		w.round,
+		w.checkpoint,
+		func() error {
+			p := w.logs[0]
+			p.start, p.startLow, p.acked = 3, 3, 2
+			return p.log.SetStartOffset(3)
+		},
+	)
+	if err != nil {
+		return err
+	}
+	w.cutPowerAfter(func(op env.Op) bool { return op.Kind == env.OpWrite && op.Path == dataDir+"/leat.state" })
+	return steps(w.killedIn(func() error { return w.logs[0].log.TruncateTo(3) }), w.open, w.verify, w.verifyAlarm)
+}
+
 // A disk that fills up refuses two replicated batches, and does not let go of them. Before
 // the next one, of the size of the first, they are cut off. If they come back, the second
 // continues that one.

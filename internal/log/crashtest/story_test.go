@@ -42,6 +42,7 @@ var stories = []story{
 	{"what a killed process cut off comes back behind what followed", killedTruncation, nil},
 	{"a refused batch comes back behind what followed", refusedComesBack, nil},
 	{"a start acts on a state that a killed process did not sync", unsyncedState, nil},
+	{"a process is killed in a truncation to a start inside a batch", truncatedToStart, nil},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
