@@ -34,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -319,8 +320,8 @@ func (j *Journal) Reset() error {
 	}
 	if !j.ready {
 		// A process that was killed may have left names and a last frame that are in the page
-		// cache only.
-		if err := errors.Join(j.o.FS.SyncDir(j.o.Dir), j.files[j.cur].Sync()); err != nil {
+		// cache only. If the sync of that frame failed, another one would write nothing.
+		if err := errors.Join(j.o.FS.SyncDir(j.o.Dir), j.rewriteLast(), j.files[j.cur].Sync()); err != nil {
 			return j.fail(err)
 		}
 		j.ready = true
@@ -336,6 +337,27 @@ func (j *Journal) Reset() error {
 	j.forgotten = nil
 	j.firstLive = j.generation
 	return j.write(kindData, nil, true)
+}
+
+// rewriteLast writes the last frame that was found once more where it stands.
+func (j *Journal) rewriteLast() error {
+	frames := j.scans[j.cur].frames
+	if len(frames) == 0 {
+		return nil
+	}
+	last := frames[len(frames)-1]
+	b := make([]byte, min(last.size(), 1<<20))
+	for off, end := last.off, last.off+last.size(); off < end; {
+		n, err := j.files[j.cur].ReadAt(b[:min(int64(len(b)), end-off)], off)
+		if n == 0 {
+			return errors.Join(err, io.ErrUnexpectedEOF)
+		}
+		if _, err := j.files[j.cur].WriteAt(b[:n], off); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
 }
 
 // Prepare writes zeros ahead of the frames when little room is left, so that the next

@@ -524,30 +524,32 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// A killed process leaves names and frames in the page cache that a later one must not
-// take for durable.
-func TestKilledAnywhereThenPowerCut(t *testing.T) {
-	work := func(d *env.Disk, data string) error {
-		j, err := Open(small(d))
+// work fills a journal and the other file after it.
+func work(d *env.Disk, data string) error {
+	j, err := Open(small(d))
+	if err != nil {
+		return err
+	}
+	if err := j.Reset(); err != nil {
+		return err
+	}
+	for n := range 6 {
+		err := j.Append([]Entry{entry("a-0", 0, int64(n), data), entry("b-0", 0, int64(n), strings.Repeat("y", block))})
+		if errors.Is(err, ErrFull) {
+			j.Settle(Segment{logNamed("a-0"), 0}, j.Generation())
+			j.Settle(Segment{logNamed("b-0"), 0}, j.Generation())
+			err = j.Trim()
+		}
 		if err != nil {
 			return err
 		}
-		if err := j.Reset(); err != nil {
-			return err
-		}
-		for n := range 6 {
-			err := j.Append([]Entry{entry("a-0", 0, int64(n), data), entry("b-0", 0, int64(n), strings.Repeat("y", block))})
-			if errors.Is(err, ErrFull) {
-				j.Settle(Segment{logNamed("a-0"), 0}, j.Generation())
-				j.Settle(Segment{logNamed("b-0"), 0}, j.Generation())
-				err = j.Trim()
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
 	}
+	return nil
+}
+
+// A killed process leaves names and frames in the page cache that a later one must not
+// take for durable.
+func TestKilledAnywhereThenPowerCut(t *testing.T) {
 	whole := env.NewDisk(1)
 	must(t, work(whole, "x"))
 	for n := 1; n <= whole.Ops(); n++ {
@@ -575,6 +577,40 @@ func TestKilledAnywhereThenPowerCut(t *testing.T) {
 			for seed := range uint64(20) {
 				if _, r := replayed(t, small(d.CrashClone(env.NewRand(seed)))); len(r.Damaged) > 0 {
 					t.Fatalf("killed at %d, cut at %d, seed %d: %+v", n, m, seed, r)
+				}
+			}
+		}
+	}
+}
+
+// After a failed sync the kernel takes the frame for written. A later process must not let
+// others follow it before it is.
+func TestFailedSyncThenPowerCut(t *testing.T) {
+	whole := env.NewDisk(1)
+	must(t, work(whole, "x"))
+	for n := 1; n <= whole.Ops(); n++ {
+		failed := func() *env.Disk {
+			d := env.NewDisk(1)
+			d.OnOp(func(op env.Op) error {
+				if op.N == n && op.Kind == env.OpSync {
+					return syscall.EIO
+				}
+				return nil
+			})
+			if err := work(d, "x"); err == nil {
+				return nil
+			}
+			return d.KillClone()
+		}
+		for m := 1; failed() != nil; m++ {
+			d := failed()
+			d.CrashAt(m)
+			if j, err := Open(small(d)); err == nil && j.Reset() == nil {
+				break
+			}
+			for seed := range uint64(20) {
+				if _, r := replayed(t, small(d.CrashClone(env.NewRand(seed)))); len(r.Damaged) > 0 {
+					t.Fatalf("failed at %d, cut at %d, seed %d: %+v", n, m, seed, r)
 				}
 			}
 		}
