@@ -96,8 +96,8 @@ func (l *Log) deletable(list []*segment, n int, size int64, now time.Time, hw in
 func (l *Log) dropFront(list []*segment, n int, now time.Time, cfg *Config) {
 	gone := list[:n]
 	start := list[n].base
+	l.advanceStart(start) // first: who finds the segments gone also finds the start beyond them
 	l.setSegments(append([]*segment(nil), list[n:]...))
-	l.advanceStart(start)
 	l.mu.Lock()
 	l.dirty.sealed = without(l.dirty.sealed, gone)
 	l.mu.Unlock()

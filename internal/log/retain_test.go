@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -235,6 +237,46 @@ func TestDeletedRecordsStayDeleted(t *testing.T) {
 	if l = w.log("a"); l.StartOffset() != 2 || l.EndOffset() != 3 {
 		t.Fatalf("%d to %d after a power cut", l.StartOffset(), l.EndOffset())
 	}
+}
+
+// TestRetentionMovesTheStartFirst: who looks at the segments and then at the start never
+// finds the first segment beyond the start, as if nothing had been before it.
+func TestRetentionMovesTheStartFirst(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", ownSegments, func(c *Config) { c.RetentionMs, c.RetentionBytes = -1, 0 })
+	w.hourly(l, 1)
+	done, looked := make(chan struct{}), make(chan struct{})
+	var began atomic.Bool
+	go func() {
+		defer close(looked)
+		for {
+			list := *l.segs.Load()
+			if start := l.start.Load(); list[0].base > start {
+				t.Errorf("the first segment begins at %d, the log at %d", list[0].base, start)
+				return
+			}
+			began.Store(true)
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	}()
+	for !began.Load() {
+		runtime.Gosched()
+	}
+	for hw := int64(1); hw <= 5000; hw++ {
+		if hw%250 == 1 {
+			w.hourly(l, 250)
+			w.checkpoint()
+		}
+		if _, err := l.Retain(w.clock.Now(), hw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	<-looked
 }
 
 // TestRetentionWaitsForTheRecoveryPoint: recovery does not look below it for what is

@@ -225,6 +225,11 @@ func (p *Partition) read(part *FetchPart, committed bool, maxBytes int32, minOne
 			run.Release()
 			return Fetched{Err: readError(err), HighWatermark: -1, LastStable: -1, LogStart: -1}
 		}
+		// If retention took the segment out meanwhile, its aborted transactions went too.
+		if part.Offset < p.log.StartOffset() {
+			run.Release()
+			return Fetched{Err: kerr.OffsetOutOfRange, HighWatermark: -1, LastStable: -1, LogStart: -1}
+		}
 	}
 	f.Run = run
 	return f

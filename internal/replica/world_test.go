@@ -26,7 +26,8 @@ const self = int32(1)
 type world struct {
 	t     *testing.T
 	disk  *env.Disk
-	boot  string // the kernel's boot id
+	wrap  func(env.FS) env.FS // if not nil: what the log directory sees of the disk
+	boot  string              // the kernel's boot id
 	clock *env.VirtualClock
 	dir   *log.Dir
 	m     *Manager
@@ -41,18 +42,27 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, disk: env.NewDisk(1), boot: "boot", clock: env.NewClock(time.UnixMilli(1_700_000_000_000)), topics: map[string]Settings{}}
-	w.builder = metadata.NewBuilder(nil)
-	w.open()
+	w := &world{t: t}
+	w.begin()
 	return w
+}
+
+func (w *world) begin() {
+	w.disk, w.boot, w.clock = env.NewDisk(1), "boot", env.NewClock(time.UnixMilli(1_700_000_000_000))
+	w.topics, w.builder = map[string]Settings{}, metadata.NewBuilder(nil)
+	w.open()
 }
 
 // open opens the directory and follows the image from nothing.
 func (w *world) open() {
 	w.t.Helper()
 	w.disk.SetClock(w.clock)
+	fsys := env.FS(w.disk)
+	if w.wrap != nil {
+		fsys = w.wrap(fsys)
+	}
 	d, err := log.OpenDir(log.DirOptions{
-		FS: w.disk, Clock: w.clock, Path: "data", Rand: env.NewRand(7), ClusterID: "cluster", NodeID: self, BootID: w.boot,
+		FS: fsys, Clock: w.clock, Path: "data", Rand: env.NewRand(7), ClusterID: "cluster", NodeID: self, BootID: w.boot,
 		SyncParallel: 1, RecoveryThreads: 1, JournalBytes: 1 << 20, Failed: func(error) { w.down = true },
 	})
 	if err != nil {
