@@ -54,6 +54,7 @@ func (r *results) report(w io.Writer, p plan, took time.Duration) error {
 	out.printf("- %d of %d rounds ran to their end, each other one with the brokers in the opposite order; %d s warm-up and %d s measured for each case. Figures are medians (least–most); the last column says how many rounds gave a figure, ours and Kafka's.\n", r.done, p.rounds, p.warm, p.seconds)
 	out.printf("- Broker pinned to one core, the client program to the other. Bulk loads (1 KiB records) speak the protocol by hand on one connection: batches of 256 KiB, one for each partition in a request, five requests under way; one fetch at a time of up to 1 MiB a partition; the same bytes to both. Small producers and end to end run on franz-go.\n")
 	out.printf("- Each case has a fresh topic and begins with nothing left to write back to the disk. What is consumed is 1 GiB that was just written.\n")
+	out.printf("- Before each bulk case a third of the memory is touched and freed: the host of a virtual machine may take free memory back, and what the next user of a page pays for that would else be measured.\n")
 	out.printf("- CPU is the broker's, in seconds for a gigabyte of values, within the measured time, from /proc.\n")
 	if raw := spreadOf(r.rounds[key(rawCase, leat)], mbs); raw.n > 0 {
 		out.printf("- The disk alone, written in 4 MiB pieces with a sync after each, just before the durable case: %s MB/s.\n", raw.text(0))
