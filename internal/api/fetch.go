@@ -53,6 +53,7 @@ func handleFetch(s *Server, r *Request) {
 		return
 	}
 	limits := replica.FetchLimits{
+		Replica:       replica.Consumer,
 		MinBytes:      req.MinBytes,
 		MaxBytes:      min(req.MaxBytes, int32(s.Config().Int(config.FetchMaxBytes))),
 		MaxWait:       time.Duration(req.MaxWaitMillis) * time.Millisecond,
@@ -102,7 +103,7 @@ func withDenied(got []replica.Fetched, denied []bool) []replica.Fetched {
 	all := make([]replica.Fetched, len(denied))
 	for i := range all {
 		if denied[i] {
-			all[i] = replica.Fetched{Err: kerr.TopicAuthorizationFailed, HighWatermark: -1, LastStable: -1, LogStart: -1}
+			all[i] = replica.RefusedFetch(kerr.TopicAuthorizationFailed)
 			continue
 		}
 		all[i], got = got[0], got[1:]
@@ -118,7 +119,7 @@ func (s *Server) refuseFollower(r *Request, list fetchList) {
 		got := make([]replica.Fetched, len(fc.parts))
 		for i, ask := range fc.parts {
 			f := &got[i]
-			f.HighWatermark, f.LastStable, f.LogStart = -1, -1, -1
+			*f = replica.RefusedFetch(nil)
 			var p *replica.Partition
 			if p, f.Err = s.Replicas.Find(ask.Ref); f.Err == nil {
 				f.Err, f.Leadership = kerr.NotLeaderForPartition, p.Leadership()

@@ -48,7 +48,7 @@ func TestConcurrentUse(t *testing.T) {
 				for _, p := range parts {
 					ask = append(ask, from(p.ID().Topic, p.ID().Partition, p.Log().StartOffset()))
 				}
-				w.m.Fetch(ask, FetchLimits{MinBytes: int32(i % 2), MaxBytes: 1 << 16, MaxWait: time.Millisecond}, func(op *FetchOp) { done <- op })
+				w.m.Fetch(ask, FetchLimits{Replica: Consumer, MinBytes: int32(i % 2), MaxBytes: 1 << 16, MaxWait: time.Millisecond}, func(op *FetchOp) { done <- op })
 				for _, r := range (<-done).Collect() {
 					r.Release()
 				}

@@ -28,7 +28,15 @@ type FetchLimits struct {
 	MinBytes, MaxBytes int32
 	MaxWait            time.Duration
 	ReadCommitted      bool
+	// Replica is Consumer, or the broker id of the follower that fetches, and
+	// ReplicaEpoch that one's broker epoch (KIP-903), -1 when it states none.
+	Replica      int32
+	ReplicaEpoch int64
+	Rack         string // of a consumer (KIP-392); empty when it states none
 }
+
+// Consumer is FetchLimits.Replica of a consumer.
+const Consumer int32 = -1
 
 // Fetched is what one partition answers. Runs must be released.
 type Fetched struct {
@@ -42,6 +50,13 @@ type Fetched struct {
 	Diverging      bool
 	DivergingEpoch int32
 	DivergingEnd   int64
+	// PreferredReplica is where a consumer had better fetch (KIP-392), -1 for here.
+	PreferredReplica int32
+}
+
+// RefusedFetch is the answer for a partition that is not read.
+func RefusedFetch(err *kerr.Error) Fetched {
+	return Fetched{Err: err, HighWatermark: -1, LastStable: -1, LogStart: -1, PreferredReplica: -1}
 }
 
 // FetchOp is one fetch, possibly waiting for records to arrive.
@@ -159,7 +174,7 @@ func (op *FetchOp) read() []Fetched {
 	for i := range op.parts {
 		p, err := op.m.Find(op.parts[i].Ref)
 		if err != nil {
-			all[i] = Fetched{Err: err, HighWatermark: -1, LastStable: -1, LogStart: -1}
+			all[i] = RefusedFetch(err)
 			continue
 		}
 		limit := min(left, int64(op.parts[i].MaxBytes))
@@ -185,17 +200,16 @@ func (f *Fetched) Release() {
 func (p *Partition) read(part *FetchPart, committed bool, maxBytes int32, minOne bool) Fetched {
 	r, lerr := p.lead(part.LeaderEpoch)
 	if lerr != nil {
-		return Fetched{
-			Err: lerr, HighWatermark: -1, LastStable: -1, LogStart: -1,
-			Leadership: Leadership{r.leader, r.leaderEpoch},
-		}
+		f := RefusedFetch(lerr)
+		f.Leadership = Leadership{r.leader, r.leaderEpoch}
+		return f
 	}
-	f := Fetched{HighWatermark: p.HighWatermark(), LastStable: p.LastStableOffset(), LogStart: p.log.StartOffset()}
+	f := Fetched{HighWatermark: p.HighWatermark(), LastStable: p.LastStableOffset(), LogStart: p.log.StartOffset(), PreferredReplica: -1}
 	if part.LastFetchedEpoch >= 0 {
 		epoch, end := p.epochEnd(r, part.LastFetchedEpoch)
 		if epoch < 0 || end < 0 {
 			// The log knows nothing of that epoch: the reader has to start anew.
-			return Fetched{Err: kerr.OffsetOutOfRange, HighWatermark: -1, LastStable: -1, LogStart: -1}
+			return RefusedFetch(kerr.OffsetOutOfRange)
 		}
 		if epoch < part.LastFetchedEpoch || end < part.Offset {
 			f.Diverging, f.DivergingEpoch, f.DivergingEnd = true, epoch, end
@@ -203,7 +217,7 @@ func (p *Partition) read(part *FetchPart, committed bool, maxBytes int32, minOne
 		}
 	}
 	if part.Offset < f.LogStart || part.Offset > p.log.EndOffset() {
-		return Fetched{Err: kerr.OffsetOutOfRange, HighWatermark: -1, LastStable: -1, LogStart: -1}
+		return RefusedFetch(kerr.OffsetOutOfRange)
 	}
 	upTo := f.HighWatermark
 	if committed {
@@ -214,7 +228,7 @@ func (p *Partition) read(part *FetchPart, committed bool, maxBytes int32, minOne
 	}
 	run, err := p.log.Read(part.Offset, int(maxBytes), upTo, minOne)
 	if err != nil {
-		return Fetched{Err: readError(err), HighWatermark: -1, LastStable: -1, LogStart: -1}
+		return RefusedFetch(readError(err))
 	}
 	if run.Len() == 0 {
 		run.Release()
@@ -223,12 +237,12 @@ func (p *Partition) read(part *FetchPart, committed bool, maxBytes int32, minOne
 	if committed {
 		if f.Aborted, err = p.log.AbortedTxns(part.Offset, min(upTo, run.NextOffset())); err != nil {
 			run.Release()
-			return Fetched{Err: readError(err), HighWatermark: -1, LastStable: -1, LogStart: -1}
+			return RefusedFetch(readError(err))
 		}
 		// If retention took the segment out meanwhile, its aborted transactions went too.
 		if part.Offset < p.log.StartOffset() {
 			run.Release()
-			return Fetched{Err: kerr.OffsetOutOfRange, HighWatermark: -1, LastStable: -1, LogStart: -1}
+			return RefusedFetch(kerr.OffsetOutOfRange)
 		}
 	}
 	f.Run = run

@@ -65,7 +65,7 @@ func TestCancelledLongPollAnswersAndLeaves(t *testing.T) {
 	w := newWorld(t)
 	w.create("t", 1, durable())
 	f := &fetched{}
-	op := w.m.Fetch([]FetchPart{from("t", 0, 0)}, FetchLimits{MinBytes: 1, MaxBytes: 100, MaxWait: time.Hour}, func(op *FetchOp) { f.op = op })
+	op := w.m.Fetch([]FetchPart{from("t", 0, 0)}, FetchLimits{Replica: Consumer, MinBytes: 1, MaxBytes: 100, MaxWait: time.Hour}, func(op *FetchOp) { f.op = op })
 	op.Cancel()
 	op.Cancel()
 	w.expect(f, "nothing, hw 0")
@@ -153,7 +153,7 @@ func TestLimitsOfAFetch(t *testing.T) {
 	size := int32(len(w.batch("a")))
 	ask := func(max int32, parts ...FetchPart) string {
 		f := &fetched{}
-		w.m.Fetch(parts, FetchLimits{MinBytes: 1, MaxBytes: max, MaxWait: time.Hour}, func(op *FetchOp) { f.op = op })
+		w.m.Fetch(parts, FetchLimits{Replica: Consumer, MinBytes: 1, MaxBytes: max, MaxWait: time.Hour}, func(op *FetchOp) { f.op = op })
 		return f.String()
 	}
 	both := []FetchPart{from("t", 0, 0), from("t", 1, 0)}

@@ -230,7 +230,7 @@ func TestLeaderEpochIsInEveryBatchAndGrowsByRestarts(t *testing.T) {
 }
 
 func (w *world) fetchOne(part FetchPart) (out string) {
-	w.m.Fetch([]FetchPart{part}, FetchLimits{MaxBytes: 1 << 20}, func(op *FetchOp) {
+	w.m.Fetch([]FetchPart{part}, FetchLimits{Replica: Consumer, MaxBytes: 1 << 20}, func(op *FetchOp) {
 		r := op.Collect()[0]
 		out = show(r)
 		r.Release()

@@ -22,13 +22,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
 )
 
-// Options of a Manager. All fields are required.
+// Options of a Manager. All fields are required, but those that say otherwise.
 type Options struct {
 	NodeID int32
 	FS     env.FS
@@ -43,6 +44,17 @@ type Options struct {
 	Led       func(p *Partition, epoch int32)
 	Resigned  func(p *Partition, epoch int32)
 	Committed func(p *Partition, hw int64)
+
+	// What follows is for a cluster; a broker that is alone may leave it out.
+
+	// BrokerEpoch is this broker's own, given at its registration; -1 before.
+	BrokerEpoch func() int64
+	// Fetch sends a follower's fetch to the broker that leads; done is called exactly
+	// once, on any goroutine, and an error means that no answer came.
+	Fetch func(leader int32, req *kmsg.FetchRequest, done func(*kmsg.FetchResponse, error))
+	// AlterISR sends a leader's wish for other in-sync replicas to the controller; done
+	// is as with Fetch.
+	AlterISR func(req *kmsg.AlterPartitionRequest, done func(*kmsg.AlterPartitionResponse, error))
 }
 
 // Settings of a topic as this package needs them.

@@ -323,7 +323,7 @@ func values(t *testing.T, r Fetched) []string {
 // poll fetches with a long wait.
 func (w *world) poll(minBytes int32, parts ...FetchPart) *fetched {
 	f := &fetched{}
-	w.m.Fetch(parts, FetchLimits{MinBytes: minBytes, MaxBytes: 1 << 20, MaxWait: time.Minute}, func(op *FetchOp) {
+	w.m.Fetch(parts, FetchLimits{Replica: Consumer, MinBytes: minBytes, MaxBytes: 1 << 20, MaxWait: time.Minute}, func(op *FetchOp) {
 		if f.op != nil {
 			w.t.Error("a fetch was answered twice")
 		}
@@ -339,7 +339,7 @@ func from(topic string, index int32, offset int64) FetchPart {
 // read fetches at once.
 func (w *world) read(topic string, index int32, offset int64) string {
 	var out string
-	w.m.Fetch([]FetchPart{from(topic, index, offset)}, FetchLimits{MaxBytes: 1 << 20}, func(op *FetchOp) {
+	w.m.Fetch([]FetchPart{from(topic, index, offset)}, FetchLimits{Replica: Consumer, MaxBytes: 1 << 20}, func(op *FetchOp) {
 		r := op.Collect()[0]
 		out = show(r)
 		r.Release()
