@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/leat-stream/leat/internal/env"
 )
 
 // applyError marks a record that the machine cannot apply, so that it is told
@@ -49,60 +51,75 @@ func (j *load) run() {
 	j.done(j)
 }
 
-// loader runs loads on a few goroutines of its own, so that a long one delays
-// only its own shard. Its queue holds at most one live load per shard.
+// loader runs a few loads at a time beside the loops, so that a long one delays only
+// its own shard. Its queue holds at most one live load per shard.
 type loader struct {
-	mu     sync.Mutex
-	wake   *sync.Cond
-	queue  []*load
-	closed bool
-	wg     sync.WaitGroup
+	exec    env.Exec
+	workers int
+
+	mu      sync.Mutex
+	rest    *sync.Cond
+	queue   []*load
+	called  int // asked of exec and not ended, at most workers
+	running int // of those, in a load
+	closed  bool
 }
 
-func newLoader(workers int) *loader {
-	l := &loader{}
-	l.wake = sync.NewCond(&l.mu)
-	for range workers {
-		l.wg.Go(l.work)
-	}
+func newLoader(exec env.Exec, workers int) *loader {
+	l := &loader{exec: exec, workers: workers}
+	l.rest = sync.NewCond(&l.mu)
 	return l
-}
-
-func (l *loader) work() {
-	for {
-		l.mu.Lock()
-		for len(l.queue) == 0 && !l.closed {
-			l.wake.Wait()
-		}
-		if l.closed {
-			l.mu.Unlock()
-			return
-		}
-		j := l.queue[0]
-		l.queue = slices.Delete(l.queue, 0, 1)
-		l.mu.Unlock()
-		if !j.cancelled.Load() {
-			j.run()
-		}
-	}
 }
 
 func (l *loader) add(j *load) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.queue = slices.DeleteFunc(l.queue, func(q *load) bool { return q.cancelled.Load() })
 	l.queue = append(l.queue, j)
-	l.wake.Signal()
+	call := l.called < l.workers && !l.closed
+	if call {
+		l.called++
+	}
+	l.mu.Unlock()
+	if call {
+		l.exec.Go("load", l.work)
+	}
 }
 
-// close waits for the running loads, which the loops have cancelled.
+// work runs the first load of the queue, and asks to be called again for the next.
+func (l *loader) work() {
+	l.mu.Lock()
+	if len(l.queue) > 0 {
+		j := l.queue[0]
+		l.queue = slices.Delete(l.queue, 0, 1)
+		l.running++
+		l.mu.Unlock()
+		if !j.cancelled.Load() {
+			j.run()
+		}
+		l.mu.Lock()
+		l.running--
+		l.rest.Broadcast()
+	}
+	again := len(l.queue) > 0
+	if !again {
+		l.called--
+	}
+	l.mu.Unlock()
+	if again {
+		l.exec.Go("load", l.work)
+	}
+}
+
+// close waits for the loads that run, which the loops have cancelled; none begins
+// after it.
 func (l *loader) close() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.closed = true
 	l.queue = nil
-	l.wake.Broadcast()
-	l.mu.Unlock()
-	l.wg.Wait()
+	for l.running > 0 {
+		l.rest.Wait()
+	}
 }
 
 func sortedTokens(m map[Token]*request) []Token {

@@ -2,19 +2,20 @@ package machine
 
 import (
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/leat-stream/leat/internal/env"
 )
 
-// loop is the thin shell of its shards: one goroutine that feeds them events and
-// carries out their actions. Everything below mu's group belongs to the goroutine.
+// loop is the thin shell of its shards: the turns of one env.Loop, which feed them
+// events and carry out their actions. Everything below mu's group belongs to the turns.
 type loop struct {
-	rt   *Runtime
-	wake chan struct{}
-	wg   sync.WaitGroup
+	rt     *Runtime
+	runner env.Loop
 
 	mu     sync.Mutex
 	boxes  map[string]*mailbox
@@ -27,6 +28,7 @@ type loop struct {
 	tokens Token
 	dones  map[Token]Done
 	timer  env.Timer
+	buf    []item
 }
 
 // leadership is a shard and what the shell holds for it.
@@ -43,48 +45,59 @@ type leadership struct {
 	counted   status // as which the stats count it
 }
 
-func newLoop(rt *Runtime) *loop {
-	return &loop{
-		rt: rt, wake: make(chan struct{}, 1),
+func newLoop(rt *Runtime, name string) *loop {
+	l := &loop{
+		rt:    rt,
 		boxes: make(map[string]*mailbox), shards: make(map[string]*leadership), dones: make(map[Token]Done),
 	}
+	l.runner = rt.exec.Loop(name, l.turn)
+	return l
 }
 
+// stop ends the turns and answers what is left, on the caller's goroutine.
 func (l *loop) stop() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.closed = true
-	l.signal()
+	l.mu.Unlock()
+	l.runner.Stop()
+	l.finish()
 }
 
 func (l *loop) now() time.Time { return l.rt.opts.Clock.Now() }
 
-func (l *loop) run() {
-	var buf []item
-	for {
-		now := l.now()
-		for range turn {
-			a := l.alarms.due(now)
-			if a == nil {
-				break
-			}
-			l.ring(a, now)
-		}
-		b, items, closed := l.next(buf)
-		switch {
-		case closed:
-			l.finish()
-			return
-		case b != nil:
-			l.serve(b, items)
-			clear(items)
-			buf = items
-		case len(l.alarms.heap) > 0 && !l.alarms.heap[0].at.After(l.now()):
-		default:
+// rounds is how many mailboxes one turn of the loop serves at most.
+const rounds = 16
+
+// turn does a bounded amount of work. What is left over it does after another wake,
+// its own; before it rests, it sets the clock for the earliest alarm.
+func (l *loop) turn() {
+	for range rounds {
+		if !l.round() {
 			l.arm()
-			<-l.wake
+			return
 		}
 	}
+	l.runner.Wake()
+}
+
+// round rings some alarms that are due and gives one shard its turn; it is false
+// when there was nothing to do.
+func (l *loop) round() bool {
+	now := l.now()
+	for range share {
+		a := l.alarms.due(now)
+		if a == nil {
+			break
+		}
+		l.ring(a, now)
+	}
+	if b, items := l.next(l.buf); b != nil {
+		l.serve(b, items)
+		clear(items)
+		l.buf = items
+		return true
+	}
+	return len(l.alarms.heap) > 0 && !l.alarms.heap[0].at.After(l.now())
 }
 
 // arm sets the clock's timer for the earliest alarm.
@@ -94,7 +107,7 @@ func (l *loop) arm() {
 	}
 	d := l.alarms.heap[0].at.Sub(l.now())
 	if l.timer == nil {
-		l.timer = l.rt.opts.Clock.AfterFunc(d, l.signal)
+		l.timer = l.rt.opts.Clock.AfterFunc(d, l.runner.Wake)
 		return
 	}
 	l.timer.Reset(d)
@@ -329,7 +342,7 @@ func (l *loop) count(s *leadership, as status) {
 	s.counted = as
 }
 
-// finish answers all that is left and ends the shards.
+// finish answers all that is left and ends the shards; no turn comes any more.
 func (l *loop) finish() {
 	l.mu.Lock()
 	boxes := l.boxes
@@ -338,11 +351,11 @@ func (l *loop) finish() {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
-	for _, s := range l.shards {
-		l.end(s, ErrClosed)
+	for _, name := range slices.Sorted(maps.Keys(l.shards)) {
+		l.end(l.shards[name], ErrClosed)
 	}
-	for _, b := range boxes {
-		for _, it := range b.items {
+	for _, name := range slices.Sorted(maps.Keys(boxes)) {
+		for _, it := range boxes[name].items {
 			if it.kind == itemRequest || it.kind == itemView {
 				l.rt.stats.queued.Add(-1)
 				it.done(nil, ErrClosed)

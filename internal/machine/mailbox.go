@@ -43,8 +43,8 @@ type commit struct {
 	end   int64
 }
 
-// turn is how many items of one shard are served before the next shard's.
-const turn = 16
+// share is how many items of one shard are served before the next shard's.
+const share = 16
 
 // request queues a request, or refuses it.
 func (l *loop) request(shard string, it item) error {
@@ -92,14 +92,7 @@ func (l *loop) schedule(b *mailbox) {
 		b.ready = true
 		l.turns = append(l.turns, b)
 	}
-	l.signal()
-}
-
-func (l *loop) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.runner.Wake()
 }
 
 func (l *loop) committed(shard string, epoch int32, end int64) {
@@ -117,16 +110,16 @@ func (l *loop) committed(shard string, epoch int32, end int64) {
 }
 
 // next takes the items of the next shard's turn. buf is reused.
-func (l *loop) next(buf []item) (b *mailbox, items []item, closed bool) {
+func (l *loop) next(buf []item) (b *mailbox, items []item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.turns) == 0 {
-		return nil, nil, l.closed
+		return nil, nil
 	}
 	b = l.turns[0]
 	l.turns[0] = nil
 	l.turns = l.turns[1:]
-	n := min(turn, len(b.items))
+	n := min(share, len(b.items))
 	items = append(buf[:0], b.items[:n]...)
 	for i := range b.items[:n] {
 		if k := b.items[i].kind; k == itemRequest || k == itemView {
@@ -143,7 +136,7 @@ func (l *loop) next(buf []item) (b *mailbox, items []item, closed bool) {
 	} else {
 		b.items = nil
 	}
-	return b, items, false
+	return b, items
 }
 
 // takeCommit takes the committed end if it is news for the epoch.

@@ -13,12 +13,14 @@ import (
 // Options of a Runtime. Zero values get the stated defaults.
 type Options struct {
 	Clock env.Clock // required
+	// Exec runs the loops and the loads; nil: goroutines of the runtime's own.
+	Exec env.Exec
 	// Seed of the shards' random sources. Machines make ids by them that clients
 	// see: give a secret one.
 	Seed uint64
-	// Loops is the number of goroutines that run shards; 1 by default.
+	// Loops is the number of loops that run shards; 1 by default.
 	Loops int
-	// Loaders is the number of goroutines that load shards; 2 by default.
+	// Loaders is how many shards are loaded at a time; 2 by default.
 	Loaders int
 	// QueueDepth bounds the requests that wait at one loop; 10,000 by default.
 	QueueDepth int
@@ -61,9 +63,10 @@ func (o Options) withDefaults() Options {
 }
 
 // Done receives a request's outcome, exactly once. It is called on a loop, with no
-// lock held, and must not block; only the refusals ErrOverloaded and ErrClosed of
-// a request that was never queued are told on the submitter's own goroutine,
-// before Submit returns (a queue of refusals would be as unbounded as the queue).
+// lock held, and must not block. Two kinds of refusal are told on another's goroutine:
+// ErrOverloaded and ErrClosed of a request that was never queued on the submitter's,
+// before Submit returns (a queue of refusals would be as unbounded as the queue), and
+// ErrClosed of the others on that of Close.
 type Done func(body any, err error)
 
 // Runtime runs shards, each of them one machine on one log. A shard lives on one
@@ -72,6 +75,8 @@ type Done func(body any, err error)
 // Done, Effects and Notify; except Close, which waits for the loops.
 type Runtime struct {
 	opts   Options
+	exec   env.Exec
+	own    *env.Goroutines // exec, when it is the runtime's own
 	loops  []*loop
 	loader *loader
 	stats  counters
@@ -81,12 +86,14 @@ type Runtime struct {
 // NewRuntime starts the loops; Close ends them.
 func NewRuntime(o Options) *Runtime {
 	o = o.withDefaults()
-	r := &Runtime{opts: o, loader: newLoader(o.Loaders)}
-	for range o.Loops {
-		r.loops = append(r.loops, newLoop(r))
+	r := &Runtime{opts: o, exec: o.Exec}
+	if r.exec == nil {
+		r.own = &env.Goroutines{}
+		r.exec = r.own
 	}
-	for _, l := range r.loops {
-		l.wg.Go(l.run)
+	r.loader = newLoader(r.exec, o.Loaders)
+	for i := range o.Loops {
+		r.loops = append(r.loops, newLoop(r, fmt.Sprintf("machine %d", i)))
 	}
 	return r
 }
@@ -142,17 +149,17 @@ func (r *Runtime) submit(shard string, it item) {
 	}
 }
 
-// Close fails what has no answer yet with ErrClosed, and waits for every loop and
-// load to end.
+// Close fails what has no answer yet with ErrClosed, and waits for the turns and the
+// loads that run. It waits for nothing that a one-goroutine Exec has yet to call.
 func (r *Runtime) Close() {
 	r.closed.Do(func() {
 		for _, l := range r.loops {
 			l.stop()
 		}
-		for _, l := range r.loops {
-			l.wg.Wait()
-		}
 		r.loader.close()
+		if r.own != nil {
+			r.own.Wait()
+		}
 	})
 }
 

@@ -320,13 +320,13 @@ func TestRuntimeServesShardsInTurn(t *testing.T) {
 		r.View("busy", func(Machine) any { close(entered); <-hold; return nil }, func(any, error) {})
 		<-entered
 		var order []string
-		for range 10 * turn {
+		for range 10 * share {
 			r.Submit("busy", get{"a"}, func(any, error) { order = append(order, "busy") })
 		}
 		r.Submit("calm", get{"a"}, func(any, error) { order = append(order, "calm") })
 		close(hold)
 		synctest.Wait()
-		if at := slices.Index(order, "calm"); at < 0 || at > turn {
+		if at := slices.Index(order, "calm"); at < 0 || at > share {
 			t.Fatalf("the calm shard was served after %d of the busy one's requests", at)
 		}
 	})
