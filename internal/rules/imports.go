@@ -14,11 +14,12 @@ type layer struct {
 // test: it has to be thought about first.
 var layers = map[string]layer{
 	// foundation
-	"internal/env":    {},
-	"internal/config": {},
-	"internal/record": {pure: true},
-	"internal/schema": {pure: true},
-	"internal/wire":   {pure: true},
+	"internal/env":      {},
+	"internal/config":   {},
+	"internal/record":   {pure: true},
+	"internal/schema":   {pure: true},
+	"internal/wire":     {pure: true},
+	"internal/nodewire": {pure: true},
 	// disk
 	"internal/log/journal": {imports: []string{"internal/env"}},
 	"internal/log":         {imports: []string{"internal/env", "internal/record", "internal/log/journal"}},
