@@ -94,7 +94,7 @@ func write(w io.Writer, outcomes []harness.Outcome) error {
 		return err
 	}
 	built := map[int16]api.Handler{}
-	for _, h := range api.Handlers() {
+	for _, h := range api.Handlers(api.ClientDoor) {
 		built[h.Key.Int16()] = h
 	}
 	var err error

@@ -21,12 +21,13 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Handler is one API key as this broker serves it.
 type Handler struct {
 	Key kmsg.Key
+	// Doors are the listeners that serve it; none stands for ClientDoor.
+	Doors Door
 	// Early: the next request on the connection may start before this one is
 	// answered (its own effects are in order by the time the handler returns).
 	Early bool
@@ -51,37 +52,28 @@ type Need struct {
 
 var handlers = map[int16]*Handler{}
 
-// kafka is the release whose version ranges we advertise.
-var kafka = kversion.V4_4_0()
-
-// minVersions are the lowest versions that Kafka still speaks (KIP-896, KAFKA-18659,
-// KAFKA-19444); keys that are absent start at 0.
-var minVersions = map[kmsg.Key]int16{
-	kmsg.Fetch: 4, kmsg.ListOffsets: 1, kmsg.OffsetCommit: 2, kmsg.OffsetFetch: 1,
-	kmsg.CreateTopics: 2, kmsg.DeleteTopics: 1, kmsg.OffsetForLeaderEpoch: 2,
-	kmsg.DescribeConfigs: 1, kmsg.DescribeLogDirs: 1,
-}
-
 // register adds a handler; it is called from package variables only.
 func register(h Handler) struct{} {
 	key := h.Key.Int16()
-	highest, ok := kafka.LookupMaxKeyVersion(key)
-	if !ok {
-		panic(fmt.Sprintf("api: %s is no key of the release we follow", h.Key.Name()))
-	}
 	if handlers[key] != nil {
 		panic(fmt.Sprintf("api: %s is registered twice", h.Key.Name()))
 	}
-	h.Min, h.Max = minVersions[h.Key], highest
+	if h.Doors == 0 {
+		h.Doors = ClientDoor
+	}
+	h.Min, h.Max = versionRange(&h)
 	handlers[key] = &h
 	return struct{}{}
 }
 
-// Handlers lists every API that is built, by key.
-func Handlers() []Handler {
+// Handlers lists every API that stands at a door, by key; ClientDoor|ControllerDoor
+// lists them all.
+func Handlers(at Door) []Handler {
 	var all []Handler
 	for _, h := range handlers {
-		all = append(all, *h)
+		if h.Doors&at != 0 {
+			all = append(all, *h)
+		}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Key < all[j].Key })
 	return all
@@ -89,11 +81,13 @@ func Handlers() []Handler {
 
 // Conn is what a handler may know of a connection.
 type Conn struct {
-	ID        uint64
-	Listener  string   // listener name, e.g. PLAINTEXT
-	Local     net.Addr // the address the client connected to
-	Remote    net.Addr
-	Principal string // "User:ANONYMOUS" on plaintext
+	ID       uint64
+	Listener string // listener name, e.g. PLAINTEXT
+	// Controller says that it is the listener of the controllers.
+	Controller bool
+	Local      net.Addr // the address the client connected to
+	Remote     net.Addr
+	Principal  string // "User:ANONYMOUS" on plaintext
 	// Software is what the client said of itself in ApiVersions (KIP-511).
 	SoftwareName, SoftwareVersion string
 

@@ -13,7 +13,7 @@ import (
 // ApiVersions, key 18. A version that is not ours is answered with a v0 body, error 35
 // and a key list of ApiVersions alone, so that the client can ask again (KIP-511). The response header has
 // no tag section at any version.
-var _ = register(Handler{Key: kmsg.ApiVersions, Handle: handleApiVersions})
+var _ = register(Handler{Key: kmsg.ApiVersions, Doors: ClientDoor | ControllerDoor, Handle: handleApiVersions})
 
 // softwareName is what client software names and versions must look like (KIP-511).
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
@@ -36,7 +36,7 @@ func handleApiVersions(s *Server, r *Request) {
 		r.Reply(resp)
 		return
 	}
-	resp.ApiKeys = apiKeys()
+	resp.ApiKeys = apiKeys(r.Conn.door())
 	if r.Version >= 3 {
 		fillFeatures(resp, r.Version, img)
 	}
@@ -61,16 +61,16 @@ func misrouted(s *Server, version int16, req *kmsg.ApiVersionsRequest, img *meta
 func answerUnknownApiVersions(r *Request) {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.ErrorCode = kerr.UnsupportedVersion.Code
-	resp.ApiKeys = slices.DeleteFunc(apiKeys(), func(k kmsg.ApiVersionsResponseApiKey) bool {
+	resp.ApiKeys = slices.DeleteFunc(apiKeys(r.Conn.door()), func(k kmsg.ApiVersionsResponseApiKey) bool {
 		return k.ApiKey != kmsg.ApiVersions.Int16()
 	})
 	r.Version = 0
 	r.Reply(resp)
 }
 
-func apiKeys() []kmsg.ApiVersionsResponseApiKey {
+func apiKeys(at Door) []kmsg.ApiVersionsResponseApiKey {
 	var keys []kmsg.ApiVersionsResponseApiKey
-	for _, h := range Handlers() {
+	for _, h := range Handlers(at) {
 		k := kmsg.NewApiVersionsResponseApiKey()
 		k.ApiKey, k.MinVersion, k.MaxVersion = h.Key.Int16(), h.Min, h.Max
 		keys = append(keys, k)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,13 +17,32 @@ import (
 
 // context is who asks, for the controller.
 func (s *Server) context(r *Request) metadata.Context {
-	return metadata.Context{Principal: r.Conn.Principal, ClientID: r.ClientID, NodeID: s.NodeID}
+	return metadata.Context{Principal: r.Conn.Principal, ClientID: r.ClientID, Address: hostOf(r.Conn.Remote), NodeID: s.NodeID}
+}
+
+// hostOf is an address without its port; "" when there is none.
+func hostOf(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok || tcp.IP == nil {
+		return ""
+	}
+	return tcp.IP.String()
+}
+
+// submit hands a request to the controller: from a client to the active one wherever
+// it is, from another node to the one here.
+func (s *Server) submit(r *Request, req any, done func(body any, err error)) {
+	if r.Conn.Controller && s.ControllerHere != nil {
+		s.ControllerHere(req, done)
+		return
+	}
+	s.Controller(req, done)
 }
 
 // forwardThen hands a request to the controller. The reply is what then makes of its
 // answer, or what failed makes of the reason why there is none.
 func (s *Server) forwardThen(r *Request, req kmsg.Request, then func(kmsg.Response) kmsg.Response, failed func(code *kerr.Error) kmsg.Response) {
-	s.Controller(&metadata.Request{Context: s.context(r), Req: req}, func(body any, err error) {
+	s.submit(r, &metadata.Request{Context: s.context(r), Req: req}, func(body any, err error) {
 		if resp, ok := body.(kmsg.Response); ok && err == nil {
 			r.Reply(then(resp))
 			return

@@ -203,7 +203,7 @@ func (c *coordinators) find() {
 
 // versions calls fn for every version of an API that is spoken.
 func versions(key kmsg.Key, fn func(version int16)) {
-	all := Handlers()
+	all := Handlers(ClientDoor)
 	i := slices.IndexFunc(all, func(h Handler) bool { return h.Key == key })
 	for v := all[i].Min; v <= all[i].Max; v++ {
 		fn(v)

@@ -45,7 +45,7 @@ func handleFindCoordinator(s *Server, r *Request) {
 		r.Reply(s.foundCoordinators(r, req.CoordinatorType, keys, refused))
 		return
 	}
-	s.Controller(&metadata.AutoCreateTopics{Context: s.context(r), Names: []string{coordinatorTopic(req.CoordinatorType)}}, func(body any, err error) {
+	s.submit(r, &metadata.AutoCreateTopics{Context: s.context(r), Names: []string{coordinatorTopic(req.CoordinatorType)}}, func(body any, err error) {
 		if made, ok := body.(*kmsg.CreateTopicsResponse); ok && err == nil {
 			for _, t := range made.Topics {
 				err = kerr.ErrorForCode(t.ErrorCode)

@@ -21,7 +21,7 @@ func FuzzRequest(f *testing.F) {
 	node := leattest.Start(f)
 	c := newCanary(f, node)
 	fill := &filler{rng: rand.New(rand.NewPCG(5, 8)), victims: []topic{c.create("victim", 2), c.create("victim-2", 1)}}
-	for _, h := range api.Handlers() {
+	for _, h := range api.Handlers(api.ClientDoor) {
 		for v := h.Min; v <= h.Max; v++ {
 			f.Add(h.Key.Int16(), v, fill.request(h.Key.Int16(), v).AppendTo(nil))
 		}

@@ -144,7 +144,7 @@ func mutate(rng *rand.Rand, frame []byte) []byte {
 func TestLongestStrings(t *testing.T) {
 	node := leattest.Start(t)
 	long := strings.Repeat("é", wire.MaxString/2)
-	for _, h := range api.Handlers() {
+	for _, h := range api.Handlers(api.ClientDoor) {
 		for v := h.Min; v <= h.Max; v++ {
 			for _, kind := range []int8{2, 4} { // of resource
 				req := kmsg.RequestForKey(h.Key.Int16())
@@ -286,7 +286,7 @@ func TestMutatedRequests(t *testing.T) {
 	}
 	a := &attacker{t: t, node: node}
 	before := heap()
-	for _, h := range api.Handlers() {
+	for _, h := range api.Handlers(api.ClientDoor) {
 		for i := range mutations {
 			version := h.Min + int16(f.rng.IntN(int(h.Max-h.Min)+1))
 			req := f.request(h.Key.Int16(), version)

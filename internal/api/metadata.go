@@ -47,7 +47,7 @@ func handleMetadata(s *Server, r *Request) {
 		s.tooLarge(r)
 		return
 	}
-	s.Controller(&metadata.AutoCreateTopics{Context: s.context(r), Names: missing}, func(body any, err error) {
+	s.submit(r, &metadata.AutoCreateTopics{Context: s.context(r), Names: missing}, func(body any, err error) {
 		if err != nil { // the client is told that there is no such topic, and asks again
 			s.Complaints.Warn("topics by first use", "topics not created by their first use", "topics", len(missing), "why", err)
 		}

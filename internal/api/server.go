@@ -26,8 +26,16 @@ type Server struct {
 	Replicas *replica.Manager
 	// Groups runs the coordinators; its shards are named by GroupShard.
 	Groups *machine.Runtime
-	// Controller submits a request to the active controller; done is called once.
+	// Controller submits a request to the active controller, on this node or another;
+	// done is called once.
 	Controller func(req any, done func(resp any, err error))
+	// ControllerHere submits a request to the controller of this node, and to no other:
+	// machine.ErrNotLeader where another node's is the active one. Requests of the
+	// controllers' door go by it, so that none is forwarded twice. Where it is nil,
+	// Controller is taken.
+	ControllerHere func(req any, done func(resp any, err error))
+	// Quorum is the membership of the metadata log; nil where there is none to show.
+	Quorum Quorum
 	// Endpoint tells the address at which a client of conn reaches a broker.
 	Endpoint func(c *Conn, broker *metadata.Broker) (host string, port int32, ok bool)
 	// ProducerIDs hands out producer ids; done is called once.
@@ -72,8 +80,11 @@ func (s *Server) Serve(c *Conn, frame []byte, r *Request, done func(Answer)) Ver
 		return Verdict{Err: err}
 	}
 	handler := handlers[h.Key]
-	if handler == nil {
+	switch {
+	case handler == nil:
 		return Verdict{Err: refused{h.Key, h.Version, "the API is not built"}}
+	case handler.Doors&c.door() == 0:
+		return Verdict{Err: refused{h.Key, h.Version, "the API is not served by this listener"}}
 	}
 	*r = Request{
 		Conn: c, Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID,

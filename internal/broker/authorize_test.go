@@ -119,7 +119,7 @@ func TestEveryHandlerAsks(t *testing.T) {
 			ask(t, req, admit)
 		}
 	}
-	for _, h := range api.Handlers() {
+	for _, h := range api.Handlers(api.ClientDoor) {
 		for _, need := range h.Needs {
 			if !asked[h.Key][need] {
 				t.Errorf("%s says that it asks for %v on %v, and does not", h.Key.Name(), need.Operation, need.Resource)
@@ -183,7 +183,7 @@ func newest(req kmsg.Request) kmsg.Request {
 }
 
 func handler(key int16) api.Handler {
-	for _, h := range api.Handlers() {
+	for _, h := range api.Handlers(api.ClientDoor) {
 		if h.Key.Int16() == key {
 			return h
 		}
@@ -231,7 +231,7 @@ func told(v reflect.Value) (out telling) {
 // needed. They name the topic "t" and the group "secret".
 func soundRequests(id [16]byte) []kmsg.Request {
 	var all []kmsg.Request
-	for _, h := range api.Handlers() {
+	for _, h := range api.Handlers(api.ClientDoor) {
 		req := kmsg.RequestForKey(h.Key.Int16())
 		name(reflect.ValueOf(req).Elem(), id)
 		all = append(all, req)

@@ -207,7 +207,7 @@ func TestRandomBytesHarmNobody(t *testing.T) {
 			frame[i] = byte(rng.Uint32())
 		}
 		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
-		handlers := api.Handlers()
+		handlers := api.Handlers(api.ClientDoor)
 		h := handlers[rng.IntN(len(handlers))]
 		binary.BigEndian.PutUint16(frame[4:], uint16(h.Key))
 		binary.BigEndian.PutUint16(frame[6:], uint16(h.Min+int16(rng.IntN(int(h.Max-h.Min)+1))))

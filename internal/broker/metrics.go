@@ -58,7 +58,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help:    "Time of one group commit.",
 		Buckets: prometheus.ExponentialBuckets(50e-6, 2, 16),
 	})
-	for _, h := range api.Handlers() {
+	for _, h := range api.Handlers(api.ClientDoor | api.ControllerDoor) {
 		name := h.Key.Name()
 		m.byKey[h.Key.Int16()] = &apiMetrics{
 			requests: requests.WithLabelValues(name), bytesIn: in.WithLabelValues(name),

@@ -40,6 +40,8 @@ type Options struct {
 type Context struct {
 	Principal string
 	ClientID  string
+	// Address is the client's host, empty when it is not known.
+	Address string
 	// NodeID is the broker that the client asked; 0 when it is not known.
 	NodeID int32
 }
