@@ -58,6 +58,6 @@ var cliOnly = []string{
 // programs, and what only tests use. They may import anything, and no package of the
 // product may import them.
 var apart = []string{
-	"bench", "bench/*", "conformance/*", "internal/rules", "internal/sim", "internal/log/crashtest",
+	"bench", "bench/*", "conformance/*", "internal/rules", "internal/sim", "internal/sim/*", "internal/log/crashtest",
 	"internal/config/gen", "internal/schema/gen", "internal/wire/gen", "internal/log/journal/cmd/*",
 }
