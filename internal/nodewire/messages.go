@@ -14,14 +14,22 @@ type Founding struct {
 	Voters    []Identity
 }
 
+// Ballot numbers the attempts to found a cluster: by round, then by the directory of who
+// makes the attempt.
+type Ballot struct {
+	Round uint64 // 0: no attempt
+	By    [16]byte
+}
+
 // HelloRequest says who is there and asks the same.
 type HelloRequest struct {
 	Version int16
 
 	From      Identity
-	ClusterID string // "" while the node is in no cluster
+	ClusterID string // "" while the node is in no cluster; with Found: that founding is decided
 	Voter     bool   // the node may vote
 	Listed    []string
+	Ballot    Ballot    // asks to take part in no earlier attempt
 	Found     *Founding // asks to take part in this founding
 }
 
@@ -36,6 +44,8 @@ type HelloResponse struct {
 	HasLog       bool
 	Founding     *Founding // that the node has promised to, or began by
 	Accepted     bool      // the founding that was asked for
+	Promised     Ballot    // the node takes part in no earlier attempt
+	AcceptedAt   Ballot    // the attempt by which it promised to Founding
 	Leader       Identity  // NodeID -1 when unknown
 	Voters       []Identity
 	FreeNodeID   int32
@@ -110,6 +120,11 @@ func (m *Identity) walk(c *coder) {
 	c.str(&m.Address)
 }
 
+func (m *Ballot) walk(c *coder) {
+	number(c, &m.Round)
+	c.id(&m.By)
+}
+
 func (m *Founding) walk(c *coder) {
 	c.str(&m.ClusterID)
 	array(c, &m.Voters, MaxVoters, minIdentity, (*Identity).walk)
@@ -120,6 +135,7 @@ func (m *HelloRequest) walk(c *coder) {
 	c.str(&m.ClusterID)
 	c.boolean(&m.Voter)
 	array(c, &m.Listed, MaxListed, 2, func(s *string, c *coder) { c.str(s) })
+	m.Ballot.walk(c)
 	optional(c, &m.Found, (*Founding).walk)
 }
 
@@ -131,6 +147,8 @@ func (m *HelloResponse) walk(c *coder) {
 	c.boolean(&m.HasLog)
 	optional(c, &m.Founding, (*Founding).walk)
 	c.boolean(&m.Accepted)
+	m.Promised.walk(c)
+	m.AcceptedAt.walk(c)
 	m.Leader.walk(c)
 	array(c, &m.Voters, MaxVoters, minIdentity, (*Identity).walk)
 	number(c, &m.FreeNodeID)

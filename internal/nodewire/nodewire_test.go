@@ -43,12 +43,13 @@ func examples() map[string]body {
 	return map[string]body{
 		"hello-request-empty": &HelloRequest{},
 		"hello-request": &HelloRequest{
-			From: one, ClusterID: begun.ClusterID, Voter: true, Listed: []string{"one:9093", ""}, Found: begun,
+			From: one, ClusterID: begun.ClusterID, Voter: true, Listed: []string{"one:9093", ""},
+			Ballot: Ballot{Round: 4, By: one.DirectoryID}, Found: begun,
 		},
 		"hello-response-empty": &HelloResponse{},
 		"hello-response": &HelloResponse{
 			ErrorCode: 104, ErrorMessage: ref("another cluster"), From: two, ClusterID: begun.ClusterID, HasLog: true, Founding: begun,
-			Accepted: true, Leader: one, Voters: []Identity{one, two}, FreeNodeID: 3, Software: "leat 0.1",
+			Accepted: true, Promised: Ballot{Round: 5, By: two.DirectoryID}, AcceptedAt: Ballot{Round: 4, By: one.DirectoryID}, Leader: one, Voters: []Identity{one, two}, FreeNodeID: 3, Software: "leat 0.1",
 		},
 		"raft-request-empty": &RaftRequest{},
 		"raft-request": &RaftRequest{
