@@ -57,7 +57,7 @@ func TestEveryHandlerAsks(t *testing.T) {
 	n.open()
 	g := &guard{}
 	g.turn(everything)
-	n.b.api.Authorize = g.authorize
+	n.b.node.API().Authorize = g.authorize
 	if err := n.b.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestEveryHandlerAsks(t *testing.T) {
 	if got := c.ask(keep).(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode; got != 0 {
 		t.Fatal(kerr.ErrorForCode(got))
 	}
-	id := n.b.meta.image().Topic("t").ID
+	id := n.b.node.Image().Topic("t").ID
 
 	asked := map[kmsg.Key]map[api.Need]bool{}
 	ask := func(t *testing.T, req kmsg.Request, admit func(kmsg.ACLResourceType) bool) kmsg.Response {
@@ -110,7 +110,7 @@ func TestEveryHandlerAsks(t *testing.T) {
 	if got := n.dial().fetch("t", 0); len(got) != 1 || got[0] != "secret" {
 		t.Errorf("those who may do nothing did something: %q", got)
 	}
-	img := n.b.meta.image()
+	img := n.b.node.Image()
 	if img.Topic("new") != nil || img.Topic("made-by-asking") != nil || len(img.Topic("t").Partitions) != 1 || len(img.Config(metadata.ResourceTopic, "t")) != 0 {
 		t.Error("those who may do nothing changed the cluster")
 	}
@@ -136,7 +136,7 @@ func TestEveryHandlerAsks(t *testing.T) {
 func TestFetchOfWhatMayBeRead(t *testing.T) {
 	n := prepare(t)
 	n.open()
-	n.b.api.Authorize = func(_ *api.Conn, op kmsg.ACLOperation, _ kmsg.ACLResourceType, name string) bool {
+	n.b.node.API().Authorize = func(_ *api.Conn, op kmsg.ACLOperation, _ kmsg.ACLResourceType, name string) bool {
 		return op != kmsg.ACLOperationRead || name != "secret"
 	}
 	if err := n.b.Start(t.Context()); err != nil {
@@ -154,7 +154,7 @@ func TestFetchOfWhatMayBeRead(t *testing.T) {
 			req.MinBytes, req.MaxWaitMillis = 1<<20, 1<<30 // the clock stands still
 			for _, name := range []string{"a", "secret", "b"} {
 				topic := kmsg.NewFetchRequestTopic()
-				topic.Topic, topic.TopicID = name, n.b.meta.image().Topic(name).ID
+				topic.Topic, topic.TopicID = name, n.b.node.Image().Topic(name).ID
 				p := kmsg.NewFetchRequestTopicPartition()
 				p.PartitionMaxBytes = 1 << 20
 				topic.Partitions = append(topic.Partitions, p)

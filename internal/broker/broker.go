@@ -1,48 +1,32 @@
-// Package broker is the composition root of a broker: listeners, connections, the
-// metadata quorum, the log directory, the coordinators, and how they are started and
-// stopped. It holds no request logic.
-//
-// What is told to whom:
-//
-//	quorum commits an entry  -> publisher: image and delta -> replica.Apply -> machine.Committed
-//	log syncs a round        -> replica: high watermark    -> answers, long polls, machine.Committed
-//	replica leads __consumer_offsets-N -> machine.Lead("groups-N")
-//
-// A committed image is published, and its partitions are open, before the reply of
-// the request that caused it leaves: whoever created a topic can write to it.
+// Package broker puts a node (package node) on sockets: listeners, connections, their
+// limits and their metrics, and how they are started and stopped. It holds no request
+// logic.
 package broker
 
 import (
+	"cmp"
 	"context"
 	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/env"
-	"github.com/leat-stream/leat/internal/log"
-	"github.com/leat-stream/leat/internal/machine"
-	"github.com/leat-stream/leat/internal/metadata"
-	"github.com/leat-stream/leat/internal/replica"
+	"github.com/leat-stream/leat/internal/node"
 )
 
-// Options of a Broker. All fields but OpenFiles and BootID are required.
+// Options of a Broker. All fields but OpenFiles, BootID and MemberMemory are required.
 type Options struct {
 	Config  *config.Config
 	Log     *slog.Logger
@@ -57,6 +41,9 @@ type Options struct {
 	Version string
 	// BootID is the kernel's; empty asks the kernel.
 	BootID string
+	// MemberMemory bounds what group members hold, in bytes; 0 is a quarter of the
+	// process's memory limit.
+	MemberMemory int64
 }
 
 // Broker is one broker with its controller.
@@ -64,39 +51,22 @@ type Broker struct {
 	opt     Options
 	log     *slog.Logger
 	clock   env.Clock
-	rand    *rand.Rand // for the start only
-	seed    func() uint64
-	nodeID  int32
 	limits  limits
 	shares  OpenFiles
 	metrics *metrics
 	frames  *frames
 	connIDs atomic.Uint64
+	exec    env.Goroutines
 
-	cfg     atomic.Pointer[config.Config]
-	dir     *log.Dir
-	boot    string // the kernel's boot id
-	opening opening
-	dirDown chan struct{} // the log directory failed
-
-	gate gate
-
-	complaints *api.Complaints
-	meta       *metadataLog
-	replicas   *replica.Manager
-	groups     *machine.Runtime
-	members    *api.Members
-	ids        *producerIDs
-	api        *api.Server
-	doors      []*door
+	gate  gate
+	node  *node.Node
+	doors []*door
 
 	ready   atomic.Bool
 	ctx     context.Context // ends when the broker stops
 	cancel  context.CancelFunc
 	loops   sync.WaitGroup // background loops
 	readers sync.WaitGroup // connections that may read a request
-	syncing sync.WaitGroup // the log directory's sync loop, which ends after the others
-	endSync context.CancelFunc
 	closing sync.Once
 }
 
@@ -129,8 +99,7 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		opt: opt, log: opt.Log, clock: opt.Clock, rand: env.NewRand(seed()), seed: seed,
-		nodeID: int32(cfg.Int(config.NodeId)), metrics: newMetrics(opt.Metrics),
+		opt: opt, log: opt.Log, clock: opt.Clock, metrics: newMetrics(opt.Metrics),
 		limits: limits{
 			maxRequest:         int32(cfg.Int(config.SocketRequestMaxBytes)),
 			maxUnauthenticated: int32(cfg.Int(config.LeatUnauthenticatedRequestMaxBytes)),
@@ -140,49 +109,29 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 	}
 	b.shares = ShareOpenFiles(cfg, opt.OpenFiles)
 	b.gate.byAddr, b.gate.files = map[netip.Addr]int{}, b.shares.Connections
-	b.dirDown = make(chan struct{}, 1)
-	b.opening.damaged = map[log.LogID]log.Recovered{}
-	b.cfg.Store(cfg)
 	b.frames = newFrames(budget(cfg))
-	b.complaints = api.NewComplaints(b.log, b.clock)
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	if err := b.open(ctx); err != nil {
+	if err := b.open(ctx, seed); err != nil {
 		return nil, errors.Join(err, b.Close(0))
 	}
 	return b, nil
 }
 
-func (b *Broker) open(ctx context.Context) error {
+func (b *Broker) open(ctx context.Context, seed func() uint64) error {
 	if err := b.bind(ctx); err != nil {
 		return err
 	}
-	if err := b.openDir(); err != nil {
-		return err
-	}
-	b.members = api.NewMembers(shareOfMemory(leastMembers))
-	b.groups = machine.NewRuntime(machine.Options{
-		Clock: b.clock, Seed: b.seed(), Loops: runtime.GOMAXPROCS(0),
-		CommitTimeout: config.Millis(b.config(), config.OffsetsCommitTimeoutMs),
-		Effects:       b.groupEffect,
-		Notify:        b.groupEvent,
+	n, err := node.Open(node.Options{
+		Config: b.opt.Config, Log: b.log, FS: b.opt.FS, Clock: b.clock, Exec: &b.exec, Seed: seed, DataDir: b.opt.DataDir,
+		SegmentFiles: b.shares.Segments, RequestMemory: budget(b.opt.Config), MemberMemory: cmp.Or(b.opt.MemberMemory, shareOfMemory(leastMembers)),
+		Failed: b.opt.Failed, BootID: b.opt.BootID, Doors: b.registered, Endpoint: b.endpoint,
+		SyncObserved: func(took time.Duration) { b.metrics.syncSeconds.Observe(took.Seconds()) },
 	})
-	b.replicas = replica.New(replica.Options{
-		NodeID: b.nodeID, FS: b.opt.FS, Dir: b.dir, Clock: b.clock, Logger: b.log,
-		Config: func(img *metadata.Image, topic string) replica.Settings { return topicSettings(b.config(), img, topic) },
-		Led:    b.ledOffsets, Resigned: b.resignedOffsets, Committed: b.committedOffsets,
-	})
-	meta, err := openMetadata(b)
 	if err != nil {
 		return err
 	}
-	b.meta = meta
-	b.ids = &producerIDs{allocate: b.meta.allocateIDs}
-	b.api = &api.Server{
-		NodeID: b.nodeID, Config: b.config, Clock: b.clock, Log: b.log, Image: b.meta.image,
-		Replicas: b.replicas, Groups: b.groups, Controller: b.meta.submit, Endpoint: b.endpoint,
-		ProducerIDs: b.ids.get, Complaints: b.complaints, Members: b.members, Budget: api.NewBudget(budget(b.config()), b.clock),
-	}
-	b.api.Init()
+	b.node = n
+	b.metrics.watchLog(b.opt.Metrics, n.DirMetrics())
 	b.registerGauges(b.opt.Metrics)
 	return nil
 }
@@ -232,87 +181,13 @@ func (b *Broker) bind(ctx context.Context) error {
 	return nil
 }
 
-// openDir opens the log directory. A new one gets a cluster id here, since it says in
-// meta.properties whose it is before the metadata log has its first record.
-func (b *Broker) openDir() error {
-	cluster := ""
-	if _, err := b.opt.FS.Stat(filepath.Join(b.opt.DataDir, "meta.properties")); errors.Is(err, fs.ErrNotExist) {
-		cluster = metadata.UUIDString(env.UUID(b.rand))
-	}
-	b.opening.fresh = cluster != ""
-	var err error
-	if b.boot = b.opt.BootID; b.boot == "" {
-		if b.boot, err = env.BootID(); err != nil {
-			return fmt.Errorf("reading the kernel's boot id: %w", err)
-		}
-	}
-	if b.opening.sameBoot, err = readRegistered(b.opt.FS, b.opt.DataDir, b.boot); err != nil {
-		return dataDirError(b.opt.DataDir, err)
-	}
-	if err := room(b.opt.FS, b.opt.DataDir, b.opening.fresh); err != nil {
-		return dataDirError(b.opt.DataDir, err)
-	}
-	cfg := b.config()
-	defaults := logConfig(cfg, ptr(cfg.ResolveTopic(nil)))
-	metrics := &log.Metrics{RoundObserved: func(_ int, took time.Duration) { b.metrics.syncSeconds.Observe(took.Seconds()) }}
-	b.dir, err = log.OpenDir(log.DirOptions{
-		FS: b.opt.FS, Clock: b.clock, Path: b.opt.DataDir, Rand: env.NewRand(b.seed()),
-		ClusterID: cluster, NodeID: b.nodeID, BootID: b.boot,
-		MaxOpenFiles:    b.shares.Segments,
-		RecoveryThreads: cfg.Int(config.NumRecoveryThreadsPerDataDir),
-		CheckpointBytes: cfg.Long(config.LeatCheckpointBytes),
-		CheckpointEvery: max(config.Millis(cfg, config.LogFlushOffsetCheckpointIntervalMs), time.Millisecond),
-		Default:         &defaults,
-		Events:          b.logEvent,
-		Failed:          b.dirFailed,
-		Metrics:         metrics,
-	})
-	if err != nil {
-		return dataDirError(b.opt.DataDir, err)
-	}
-	b.metrics.watchLog(b.opt.Metrics, metrics)
-	return nil
-}
-
-// The free space without which a data directory is not opened: one that exists needs it
-// for checkpoints, the clean-shutdown marker and the first records, a new one for the
-// journal and the metadata log, too.
-const (
-	startRoom = 1 << 20
-	freshRoom = 8 << 20
-)
-
-// room refuses a full disk before anything is written. A start after a clean stop could
-// do without space, since the journal and the metadata log have theirs, one after a
-// crash could not; both are refused alike. While a broker runs it goes on without space.
-func room(fsys env.FS, dir string, fresh bool) error {
-	need := uint64(startRoom)
-	if fresh {
-		need = freshRoom
-	}
-	u, err := fsys.Usage(dir)
-	for ; errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir); u, err = fsys.Usage(dir) {
-		dir = filepath.Dir(dir)
-	}
-	if err != nil || u.Total == 0 || u.Free >= need { // a file system that does not tell is met by writing
-		return nil
-	}
-	return fmt.Errorf("%w: %d bytes are free, a start needs %d", syscall.ENOSPC, u.Free, need)
-}
-
-// dataDirError says in one line why the data directory cannot be used.
-func dataDirError(path string, err error) error {
-	switch {
-	case errors.Is(err, env.ErrLocked):
-		return fmt.Errorf("data directory %s is in use by another process", path)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("data directory %s: no permission: %w", path, err)
-	}
-	return fmt.Errorf("data directory %s: %w", path, err)
-}
-
 // config is the settings in force, dynamic ones included.
-func (b *Broker) config() *config.Config { return b.cfg.Load() }
+func (b *Broker) config() *config.Config {
+	if b.node == nil { // binding
+		return b.opt.Config
+	}
+	return b.node.Config()
+}
 
 // secretSeed makes a source of seeds that nobody can foresee.
 func secretSeed() (func() uint64, error) {
@@ -328,5 +203,3 @@ func secretSeed() (func() uint64, error) {
 		return src.Uint64()
 	}, nil
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -36,34 +36,34 @@ func (b *Broker) registerGauges(reg prometheus.Registerer) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 	}
 	gauge("leat_log_directory_online", "1 while the log directory can be written.", func() float64 {
-		if b.dir.Failed() != nil {
+		if b.node.Dir().Failed() != nil {
 			return 0
 		}
 		return 1
 	})
 	gauge("leat_log_directory_free_bytes", "Free space of the log directory's file system.", func() float64 {
-		u, err := b.replicas.Usage()
+		u, err := b.node.Replicas().Usage()
 		if err != nil {
 			return -1
 		}
 		return float64(u.Free)
 	})
 	gauge("leat_fetch_sessions", "Open incremental fetch sessions.", func() float64 {
-		open, _ := b.api.FetchSessions()
+		open, _ := b.node.API().FetchSessions()
 		return float64(open)
 	})
-	gauge("leat_coordinator_shards", "Group coordinators in service.", func() float64 { return float64(b.groups.Stats().Active) })
+	gauge("leat_coordinator_shards", "Group coordinators in service.", func() float64 { return float64(b.node.Groups().Stats().Active) })
 	gauge("leat_group_member_bytes", "What the members of all groups hold: metadata, assignments and ids; and those about to join.", func() float64 {
-		return float64(b.members.Bytes())
+		return float64(b.node.Members().Bytes())
 	})
 	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "leat_group_joins_refused_total", Help: "Joins refused because members hold as much memory as they may.",
-	}, func() float64 { return float64(b.members.Refused()) }))
+	}, func() float64 { return float64(b.node.Members().Refused()) }))
 	gauge("leat_coordinator_pending", "Requests that wait for a group coordinator.", func() float64 {
-		s := b.groups.Stats()
+		s := b.node.Groups().Stats()
 		return float64(s.Queued + s.Pending)
 	})
-	gauge("leat_metadata_index", "Log index of the committed cluster image.", func() float64 { return float64(b.meta.image().Index()) })
+	gauge("leat_metadata_index", "Log index of the committed cluster image.", func() float64 { return float64(b.node.Image().Index()) })
 }
 
 // topicCollector reports each topic's partitions as sums: one series a topic and
@@ -89,7 +89,7 @@ func (c *topicCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *topicCollector) Collect(ch chan<- prometheus.Metric) {
 	type sum struct{ partitions, bytes, end, waiting, above float64 }
 	sums := map[string]*sum{}
-	c.b.replicas.Each(func(p *replica.Partition) {
+	c.b.node.Replicas().Each(func(p *replica.Partition) {
 		name := p.ID().Topic
 		s := sums[name]
 		if s == nil {

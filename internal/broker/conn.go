@@ -100,7 +100,7 @@ func (c *conn) serve(lastRead func()) {
 
 // warn tells what is wrong with the connection; its kind is that of the error.
 func (c *conn) warn(msg string, err error) {
-	c.b.complaints.Warn(fmt.Sprintf("%s: %T", msg, err), msg, "remote", c.nc.RemoteAddr().String(), "listener", c.info.Listener, "why", err)
+	c.b.node.Complaints().Warn(fmt.Sprintf("%s: %T", msg, err), msg, "remote", c.nc.RemoteAddr().String(), "listener", c.info.Listener, "why", err)
 }
 
 // ended says whether an error is just the end of a connection.
@@ -166,7 +166,7 @@ func (c *conn) request(br *bufio.Reader, size int) error {
 		c.b.frames.put(frame)
 		return net.ErrClosed
 	}
-	v := c.b.api.Serve(&c.info, frame, &s.req, func(a api.Answer) { c.complete(s, a) })
+	v := c.b.node.API().Serve(&c.info, frame, &s.req, func(a api.Answer) { c.complete(s, a) })
 	c.b.frames.put(frame)
 	if v.Err != nil {
 		c.complete(s, hangup)

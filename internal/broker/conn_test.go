@@ -156,7 +156,7 @@ func (s *scripted) SetWriteDeadline(time.Time) error  { return nil }
 func (s *scripted) RemoteAddr() net.Addr              { return &net.TCPAddr{} }
 func (s *scripted) LocalAddr() net.Addr               { return &net.TCPAddr{} }
 
-func (n *node) serveScript(s *scripted) {
+func (n *testNode) serveScript(s *scripted) {
 	c := newConn(n.b, s, api.Conn{Listener: "PLAINTEXT", Remote: s.RemoteAddr(), Local: s.LocalAddr()})
 	c.authenticated.Store(true)
 	c.serve(func() {})
@@ -325,7 +325,7 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 }
 
 // gathered is the value of a metric without labels.
-func gathered(n *node, name string) float64 {
+func gathered(n *testNode, name string) float64 {
 	n.t.Helper()
 	families, err := n.reg.Gather()
 	if err != nil {

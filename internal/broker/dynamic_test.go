@@ -19,7 +19,7 @@ import (
 // live is a topic in use, and a client that changes it.
 type live struct {
 	t   *testing.T
-	n   *node
+	n   *testNode
 	ctx context.Context
 	p   *kgo.Client
 	adm *kadm.Client
@@ -227,7 +227,7 @@ func TestSettingsOfALiveTopic(t *testing.T) {
 		l := newLive(t)
 		l.set("min.insync.replicas", "2") // of one replica there can be one
 		l.mustSend("k", nil)
-		if m := l.n.b.meta.image().MinISR("t"); m != 2 {
+		if m := l.n.b.node.Image().MinISR("t"); m != 2 {
 			t.Fatalf("%d", m)
 		}
 	})

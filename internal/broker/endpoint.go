@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/leat-stream/leat/internal/api"
-	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/node"
 )
 
 // Listening is one open listener.
@@ -41,27 +41,42 @@ func (b *Broker) Addr() string {
 	return b.doors[0].ln.Addr().String()
 }
 
-// endpoint tells where a client reaches a broker: the advertised listener of the
-// name that the client came in by; for this broker, when nothing is configured, the
-// very address that the client connected to, so that it is right through NAT-free
-// containers, machines and networks alike. A wildcard is never told.
-func (b *Broker) endpoint(c *api.Conn, of *metadata.Broker) (host string, port int32, ok bool) {
-	if of.ID == b.nodeID {
-		if e, set := b.config().Advertised(c.Listener); set {
-			if e.Port == 0 {
-				return e.Host, b.boundPort(c.Listener), true
-			}
-			return e.Host, int32(e.Port), true
+// endpoint tells where a client reaches this broker: the advertised listener of the
+// name that the client came in by; when nothing is configured, the very address that
+// the client connected to, so that it is right through NAT-free containers, machines
+// and networks alike. A wildcard is never told.
+func (b *Broker) endpoint(c *api.Conn) (host string, port int32, ok bool) {
+	if e, set := b.config().Advertised(c.Listener); set {
+		if e.Port == 0 {
+			return e.Host, b.boundPort(c.Listener), true
 		}
-		host, p, err := net.SplitHostPort(c.Local.String())
-		if err != nil {
-			return "", 0, false
-		}
-		n, err := strconv.ParseInt(p, 10, 32)
-		return host, int32(n), err == nil
+		return e.Host, int32(e.Port), true
 	}
-	l, ok := of.Listener(c.Listener)
-	return l.Host, int32(l.Port), ok
+	host, p, err := net.SplitHostPort(c.Local.String())
+	if err != nil {
+		return "", 0, false
+	}
+	n, err := strconv.ParseInt(p, 10, 32)
+	return host, int32(n), err == nil
+}
+
+// registered are the listeners for clients as the cluster is told.
+func (b *Broker) registered() []node.Door {
+	var all []node.Door
+	for _, l := range b.config().Listeners() {
+		if l.Controller {
+			continue
+		}
+		d := node.Door{Name: l.Name, Host: l.Host, Port: uint16(b.boundPort(l.Name))}
+		if e, set := b.config().Advertised(l.Name); set {
+			d.Host = e.Host
+			if e.Port != 0 {
+				d.Port = uint16(e.Port)
+			}
+		}
+		all = append(all, d)
+	}
+	return all
 }
 
 // boundPort is the port that a listener got.

@@ -9,7 +9,7 @@ import (
 )
 
 // tells waits until the log has a line with all the words.
-func (n *node) tells(words ...string) {
+func (n *testNode) tells(words ...string) {
 	n.t.Helper()
 	n.eventually("the log tells "+words[0], func() bool { return n.log.has(words...) })
 }

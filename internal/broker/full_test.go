@@ -17,7 +17,7 @@ import (
 )
 
 // franz is a client as it is.
-func (n *node) franz(opts ...kgo.Opt) *kgo.Client {
+func (n *testNode) franz(opts ...kgo.Opt) *kgo.Client {
 	n.t.Helper()
 	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(n.b.Addr())}, opts...)...)
 	if err != nil {
@@ -28,7 +28,7 @@ func (n *node) franz(opts ...kgo.Opt) *kgo.Client {
 }
 
 // consumed polls n values of a topic.
-func (n *node) consumed(topic string, from int64, count int) (values []string) {
+func (n *testNode) consumed(topic string, from int64, count int) (values []string) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(n.t.Context(), time.Minute)
 	defer cancel()
@@ -46,7 +46,7 @@ func (n *node) consumed(topic string, from int64, count int) (values []string) {
 }
 
 // checkpointed waits until what is there now is below the recovery points.
-func (n *node) checkpointed() {
+func (n *testNode) checkpointed() {
 	n.t.Helper()
 	at := n.clock.Now()
 	n.eventually("a checkpoint", func() bool { return n.clock.Now().Sub(at) > 7*time.Second })

@@ -26,19 +26,20 @@ import (
 	"github.com/leat-stream/leat/internal/replica"
 )
 
-// node is a broker on loopback, for a test. Its clock stands still unless it is moved.
-type node struct {
-	t     *testing.T
-	fs    env.FS
-	clock *env.VirtualClock
-	dir   string
-	boot  string
-	files uint64 // limit of open files
-	sets  []string
-	reg   *prometheus.Registry
-	b     *Broker
-	dead  *atomic.Bool // the running broker was left to itself: it may fail
-	log   *logText
+// testNode is a broker on loopback, for a test. Its clock stands still unless it is moved.
+type testNode struct {
+	t       *testing.T
+	fs      env.FS
+	clock   *env.VirtualClock
+	dir     string
+	boot    string
+	files   uint64 // limit of open files
+	members int64  // memory of group members, 0 by default
+	sets    []string
+	reg     *prometheus.Registry
+	b       *Broker
+	dead    *atomic.Bool // the running broker was left to itself: it may fail
+	log     *logText
 }
 
 // logText is what the broker wrote to its log.
@@ -76,8 +77,8 @@ func (l *logText) String() string {
 }
 
 // prepare makes a node on a simulated disk that is not started.
-func prepare(t *testing.T, sets ...string) *node {
-	n := &node{t: t, clock: env.NewClock(time.Now()), dir: "data", boot: "boot-1", log: &logText{}}
+func prepare(t *testing.T, sets ...string) *testNode {
+	n := &testNode{t: t, clock: env.NewClock(time.Now()), dir: "data", boot: "boot-1", log: &logText{}}
 	disk := env.NewDisk(1)
 	disk.SetClock(n.clock)
 	n.fs = disk
@@ -85,14 +86,14 @@ func prepare(t *testing.T, sets ...string) *node {
 	return n
 }
 
-func start(t *testing.T, sets ...string) *node {
+func start(t *testing.T, sets ...string) *testNode {
 	t.Helper()
 	n := prepare(t, sets...)
 	n.start()
 	return n
 }
 
-func (n *node) options() Options {
+func (n *testNode) options() Options {
 	n.t.Helper()
 	cfg, _, err := config.Load(config.Sources{Sets: n.sets})
 	if err != nil {
@@ -103,7 +104,7 @@ func (n *node) options() Options {
 	n.dead = dead
 	return Options{
 		Config: cfg, Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		FS: n.fs, Clock: n.clock, Metrics: n.reg, DataDir: n.dir, BootID: n.boot, OpenFiles: n.files,
+		FS: n.fs, Clock: n.clock, Metrics: n.reg, DataDir: n.dir, BootID: n.boot, OpenFiles: n.files, MemberMemory: n.members,
 		Failed: func(err error) {
 			if !dead.Load() {
 				n.t.Errorf("the broker failed: %v", err)
@@ -113,7 +114,7 @@ func (n *node) options() Options {
 }
 
 // open opens a broker that must come up, but does not start it.
-func (n *node) open() {
+func (n *testNode) open() {
 	n.t.Helper()
 	b, err := Open(n.t.Context(), n.options())
 	if err != nil {
@@ -128,7 +129,7 @@ func (n *node) open() {
 	})
 }
 
-func (n *node) start() {
+func (n *testNode) start() {
 	n.t.Helper()
 	n.open()
 	if err := n.b.Start(n.t.Context()); err != nil {
@@ -136,7 +137,7 @@ func (n *node) start() {
 	}
 }
 
-func (n *node) stop() {
+func (n *testNode) stop() {
 	n.t.Helper()
 	if err := n.b.Close(time.Second); err != nil {
 		n.t.Fatal(err)
@@ -144,18 +145,18 @@ func (n *node) stop() {
 }
 
 // disk is the simulated disk beneath.
-func (n *node) disk() *env.Disk { return n.fs.(*env.Disk) }
+func (n *testNode) disk() *env.Disk { return n.fs.(*env.Disk) }
 
 // kill leaves the running broker to itself and starts another on what its process had
 // written; power on what a power cut under a new boot id leaves.
-func (n *node) kill() { n.restartOn(n.disk().KillClone()) }
+func (n *testNode) kill() { n.restartOn(n.disk().KillClone()) }
 
-func (n *node) power() {
+func (n *testNode) power() {
 	n.boot += "+"
 	n.restartOn(n.disk().CrashClone(env.NewRand(5)))
 }
 
-func (n *node) restartOn(d *env.Disk) {
+func (n *testNode) restartOn(d *env.Disk) {
 	n.t.Helper()
 	old := n.disk()
 	n.fs = d
@@ -174,12 +175,12 @@ type client struct {
 	sent []kmsg.Request // not answered yet
 }
 
-func (n *node) dial() *client {
+func (n *testNode) dial() *client {
 	n.t.Helper()
 	return n.dialTo(n.b.Addr())
 }
 
-func (n *node) dialTo(address string) *client {
+func (n *testNode) dialTo(address string) *client {
 	n.t.Helper()
 	nc, err := new(net.Dialer).DialContext(n.t.Context(), "tcp", address)
 	if err != nil {
@@ -403,7 +404,7 @@ func (c *client) fetch(topic string, offset int64) []string {
 
 // eventually waits for a condition that other goroutines bring about. Each look lets
 // the clock run a little, so that what the broker does now and then is done.
-func (n *node) eventually(what string, holds func() bool) {
+func (n *testNode) eventually(what string, holds func() bool) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(n.t.Context(), time.Minute)
 	defer cancel()
@@ -417,14 +418,14 @@ func (n *node) eventually(what string, holds func() bool) {
 }
 
 // waiting is the number of long polls on partition 0 of a topic.
-func (n *node) waiting(topic string) int {
+func (n *testNode) waiting(topic string) int {
 	n.t.Helper()
 	return n.partition(topic).Waiting()
 }
 
-func (n *node) partition(topic string) *replica.Partition {
+func (n *testNode) partition(topic string) *replica.Partition {
 	n.t.Helper()
-	p, err := n.b.replicas.Find(replica.Ref{Topic: topic})
+	p, err := n.b.node.Replicas().Find(replica.Ref{Topic: topic})
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ type lag struct {
 }
 
 func (c *lagCollector) Collect(ch chan<- prometheus.Metric) {
-	offsets := c.b.meta.image().Topic(metadata.OffsetsTopic)
+	offsets := c.b.node.Image().Topic(metadata.OffsetsTopic)
 	if offsets == nil {
 		return
 	}
@@ -53,11 +53,11 @@ func (c *lagCollector) Collect(ch chan<- prometheus.Metric) {
 	answers := make(chan []lag, len(offsets.Partitions))
 	asked := 0
 	for _, p := range offsets.Partitions {
-		if p.Leader != c.b.nodeID {
+		if p.Leader != c.b.node.ID() {
 			continue
 		}
 		asked++
-		c.b.groups.View(api.GroupShard(p.Index), read.shard, func(body any, err error) {
+		c.b.node.Groups().View(api.GroupShard(p.Index), read.shard, func(body any, err error) {
 			list, _ := body.([]lag) // nil after an error
 			answers <- list
 		})
@@ -100,7 +100,7 @@ func (r *lagReader) shard(m machine.Machine) any {
 				r.omitted.Add(1)
 			}
 		}
-		p, err := r.b.replicas.Find(replica.Ref{Topic: t.Name, Index: index})
+		p, err := r.b.node.Replicas().Find(replica.Ref{Topic: t.Name, Index: index})
 		if !open || err != nil || !p.Leading() || (t.ID != [16]byte{} && t.ID != p.ID().TopicID) {
 			return true
 		}

@@ -98,7 +98,7 @@ func (d *door) admit(nc net.Conn) {
 	from, cfg := addressOf(nc.RemoteAddr()), d.b.config()
 	if setting := d.b.gate.enter(cfg, from); setting != "" {
 		d.b.metrics.refused.Inc()
-		d.b.complaints.Warn("connection refused by "+setting, "connection refused", "listener", d.name, "remote", nc.RemoteAddr().String(), "by", setting)
+		d.b.node.Complaints().Warn("connection refused by "+setting, "connection refused", "listener", d.name, "remote", nc.RemoteAddr().String(), "by", setting)
 		nc.Close()
 		return
 	}

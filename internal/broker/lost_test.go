@@ -37,7 +37,7 @@ func TestPowerCutOfARelaxedTopicIsReported(t *testing.T) {
 		t.Fatalf("a durable topic is suspected:\n%s", n.log)
 	}
 	n.eventually("the controller knows of the recovery", func() bool {
-		return !n.b.meta.image().Partition("relaxed", 0).Recovering()
+		return !n.b.node.Image().Partition("relaxed", 0).Recovering()
 	})
 	c = n.dial()
 	c.produce("relaxed", []byte("w")) // it is served
@@ -62,7 +62,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	if got := n.dial().fetch("relaxed", 0); len(got) != 1 {
 		t.Fatalf("fetched %q", got)
 	}
-	if e := n.b.meta.image().Partition("relaxed", 0).LeaderEpoch; e != 1 {
+	if e := n.b.node.Image().Partition("relaxed", 0).LeaderEpoch; e != 1 {
 		t.Fatalf("leads in epoch %d after a restart", e)
 	}
 }
@@ -149,7 +149,7 @@ func TestVanishedDirectoryIsReportedAfterAPowerCut(t *testing.T) {
 	c.createTopic("full")
 	c.createTopic("empty")
 	c.produce("full", []byte("v"))
-	if err := n.b.dir.Checkpoint(); err != nil {
+	if err := n.b.node.Dir().Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
 	disk := n.disk().CrashClone(env.NewRand(5))
@@ -176,15 +176,15 @@ func TestFailedSyncAtTheRegistration(t *testing.T) {
 		kind, path string
 		refused    bool
 	}{
-		{env.OpWrite, "data/" + registeredFile + ".tmp", false},
-		{env.OpSync, "data/" + registeredFile + ".tmp", true},
+		{env.OpWrite, "data/registered.properties" + ".tmp", false},
+		{env.OpSync, "data/registered.properties" + ".tmp", true},
 		{env.OpSyncDir, "data", true},
 	} {
 		n := prepare(t)
 		n.open()
 		noted := false
 		n.disk().OnOp(func(op env.Op) error {
-			noted = noted || strings.HasPrefix(op.Path, "data/"+registeredFile)
+			noted = noted || strings.HasPrefix(op.Path, "data/registered.properties")
 			if noted && op.Kind == c.kind && op.Path == c.path {
 				return noMedium
 			}
@@ -198,7 +198,7 @@ func TestFailedSyncAtTheRegistration(t *testing.T) {
 }
 
 // partitionDirs lists the directories of partitions of user topics.
-func (n *node) partitionDirs() string {
+func (n *testNode) partitionDirs() string {
 	n.t.Helper()
 	list, err := n.fs.ReadDir("data")
 	if err != nil {
@@ -272,7 +272,7 @@ func TestPowerCutInTheMiddleOfADeletion(t *testing.T) {
 			}
 		})
 		n.power()
-		known := n.b.meta.image().Topic("t") != nil
+		known := n.b.node.Image().Topic("t") != nil
 		switch dirs := n.partitionDirs(); {
 		case known && dirs != "t-0", !known && dirs != "":
 			t.Fatalf("power cut at operation %d: the topic is known: %v, directories: %q", cut, known, dirs)
@@ -289,7 +289,7 @@ func TestPowerCutInTheMiddleOfADeletion(t *testing.T) {
 	}
 }
 
-func (n *node) failRenames(path string) {
+func (n *testNode) failRenames(path string) {
 	n.disk().OnOp(func(o env.Op) error {
 		if o.Kind == env.OpRename && o.Path == path {
 			return syscall.ENOSPC
@@ -319,16 +319,12 @@ func TestNoSnapshotStandsForAnUnfinishedDeletion(t *testing.T) {
 	c.createTopic("gone")
 	c.createTopic("other")
 	n.eventually("snapshots are taken", func() bool { return newest() != "" })
-	due := func() bool {
-		n.b.meta.apply.Lock()
-		defer n.b.meta.apply.Unlock()
-		return n.b.meta.due
-	}
+	due := n.b.node.SnapshotDue
 	n.failRenames("data/gone-0")
 	c.deleteTopic("gone")
 	n.eventually("a snapshot has to wait", due)
 	c.createTopic("more")
-	n.clock.Advance(2 * retryEvery)
+	n.clock.Advance(2 * time.Second)
 	if !due() {
 		t.Fatal("a snapshot was taken while the deleted files are there")
 	}
@@ -389,10 +385,10 @@ func TestMissingMetadataRefusesTheStart(t *testing.T) {
 }
 
 // committed lists the topics of which the groups have offsets.
-func (n *node) committed(shard string) (names []string) {
+func (n *testNode) committed(shard string) (names []string) {
 	n.t.Helper()
 	done := make(chan []string, 1)
-	n.b.groups.View(shard, func(m machine.Machine) any { return m.(*group.Machine).Topics() }, func(body any, _ error) {
+	n.b.node.Groups().View(shard, func(m machine.Machine) any { return m.(*group.Machine).Topics() }, func(body any, _ error) {
 		var names []string
 		topics, _ := body.([]group.Topic)
 		for _, t := range topics {
@@ -420,12 +416,12 @@ func TestOffsetsOfTopicsDeletedMeanwhile(t *testing.T) {
 		topic.Partitions = append(topic.Partitions, p)
 		req.Topics = append(req.Topics, topic)
 		done := make(chan error, 1)
-		n.b.groups.Submit("groups-0", group.CommitOffsets{Req: req}, func(_ any, err error) { done <- err })
+		n.b.node.Groups().Submit("groups-0", group.CommitOffsets{Req: req}, func(_ any, err error) { done <- err })
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
 	}
-	img := n.b.meta.image()
+	img := n.b.node.Image()
 	commit("kept", img.Topic("kept").ID)
 	commit("unnamed", [16]byte{})
 	commit("gone", [16]byte{1})
@@ -434,19 +430,4 @@ func TestOffsetsOfTopicsDeletedMeanwhile(t *testing.T) {
 	c = n.dial()
 	c.deleteTopic("kept")
 	n.eventually("and those of a topic deleted now", func() bool { return len(n.committed("groups-0")) == 0 })
-}
-
-// TestEmptyNoteOfTheBoot: a note that was cut to nothing is that of no kernel.
-func TestEmptyNoteOfTheBoot(t *testing.T) {
-	d := env.NewDisk(1)
-	if err := d.MkdirAll("data", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	f, err := d.OpenFile("data/"+registeredFile, os.O_RDWR|os.O_CREATE, 0o644)
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if same, err := readRegistered(d, "data", "boot"); same || err != nil {
-		t.Errorf("same %v, %v", same, err)
-	}
 }

@@ -15,12 +15,8 @@ import (
 // room comes back with the members that go.
 func TestMembersAreBounded(t *testing.T) {
 	n := prepare(t)
-	n.open()
-	n.b.members = api.NewMembers(100_000)
-	n.b.api.Members = n.b.members
-	if err := n.b.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	n.members = 100_000
+	n.start()
 	c := n.dial()
 	for i := range 40 { // every coordinator is up
 		n.coordinator(c, fmt.Sprint("g", i))
@@ -40,7 +36,7 @@ func TestMembersAreBounded(t *testing.T) {
 		case 0:
 			in[id] = resp
 			// What a member holds is told right after its answer.
-			n.eventually("it counts", func() bool { return n.b.members.Bytes() > int64(9_000*len(in)) })
+			n.eventually("it counts", func() bool { return n.b.node.Members().Bytes() > int64(9_000*len(in)) })
 		case kerr.GroupMaxSizeReached.Code:
 			refused = id
 		default:
@@ -61,13 +57,13 @@ func TestMembersAreBounded(t *testing.T) {
 		t.Errorf("a member that joins again: %v", kerr.ErrorForCode(got.ErrorCode))
 	}
 	n.clock.Advance(time.Minute) // sessions end
-	n.eventually("room comes back", func() bool { return n.b.members.Bytes() == 0 })
+	n.eventually("room comes back", func() bool { return n.b.node.Members().Bytes() == 0 })
 	if got := join(refused, ""); got.ErrorCode != 0 {
 		t.Errorf("a join when there is room: %v", kerr.ErrorForCode(got.ErrorCode))
 	}
-	n.eventually("it counts", func() bool { return n.b.members.Bytes() > 9_000 })
+	n.eventually("it counts", func() bool { return n.b.node.Members().Bytes() > 9_000 })
 	for p := range int32(3) {
-		n.b.groups.Resign(api.GroupShard(p), 1<<30)
+		n.b.node.Groups().Resign(api.GroupShard(p), 1<<30)
 	}
-	n.eventually("coordinators that end hold nothing", func() bool { return n.b.members.Bytes() == 0 })
+	n.eventually("coordinators that end hold nothing", func() bool { return n.b.node.Members().Bytes() == 0 })
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // refused opens a node that must not come up, and returns the one line that says why.
-func (n *node) refused() string {
+func (n *testNode) refused() string {
 	n.t.Helper()
 	b, err := Open(n.t.Context(), n.options())
 	if err == nil {
@@ -106,9 +106,9 @@ func TestFullDiskAtTheStart(t *testing.T) {
 // TestFullDiskAtARestart: a broker with data refuses to start as clearly, however it
 // ended, and starts when there is space again.
 func TestFullDiskAtARestart(t *testing.T) {
-	for name, end := range map[string]func(*node){
-		"after a clean stop": (*node).stop,
-		"after a kill":       func(n *node) { n.fs = n.disk().KillClone() },
+	for name, end := range map[string]func(*testNode){
+		"after a clean stop": (*testNode).stop,
+		"after a kill":       func(n *testNode) { n.fs = n.disk().KillClone() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := start(t)

@@ -21,7 +21,7 @@ func joinRequest(group string) *kmsg.JoinGroupRequest {
 }
 
 // coordinator makes the offsets topic and waits until the group's coordinator serves.
-func (n *node) coordinator(c *client, group string) {
+func (n *testNode) coordinator(c *client, group string) {
 	n.t.Helper()
 	find := kmsg.NewPtrFindCoordinatorRequest()
 	find.Version, find.CoordinatorKey = 2, group
@@ -50,7 +50,7 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	half.ask(kmsg.NewPtrApiVersionsRequest())
 	half.nc.Write([]byte{0, 0, 1, 0, 0})
 	n.eventually("the fetch waits", func() bool { return n.waiting("t") == 1 })
-	n.eventually("the join waits", func() bool { return n.b.groups.Stats().Pending == 1 })
+	n.eventually("the join waits", func() bool { return n.b.node.Groups().Stats().Pending == 1 })
 	for range 50 {
 		producer.send(produceRequest("t", -1, []byte("v")))
 	}

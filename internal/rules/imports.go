@@ -34,9 +34,13 @@ var layers = map[string]layer{
 		"internal/env", "internal/config", "internal/record", "internal/wire", "internal/machine",
 		"internal/metadata", "internal/group", "internal/replica",
 	}},
-	"internal/broker": {imports: []string{
+	"internal/node": {imports: []string{
 		"internal/env", "internal/config", "internal/record", "internal/log", "internal/machine", "internal/metadata",
 		"internal/group", "internal/quorum", "internal/replica", "internal/api",
+	}},
+	"internal/broker": {imports: []string{
+		"internal/env", "internal/config", "internal/log", "internal/machine", "internal/metadata",
+		"internal/group", "internal/replica", "internal/api", "internal/node",
 	}},
 	"internal/server": {imports: []string{"internal/env", "internal/config", "internal/broker"}},
 	// public

@@ -1,4 +1,4 @@
-package broker
+package node
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/metadata"
 )
 
 // maxIDWaiters bounds the requests that wait for a block of producer ids.
@@ -80,4 +82,20 @@ func (p *producerIDs) arrived(resp *kmsg.AllocateProducerIDsResponse, err error)
 	if again {
 		p.allocate(p.arrived)
 	}
+}
+
+// allocateIDs asks the controller for a block of producer ids.
+func (m *metadataLog) allocateIDs(done func(resp *kmsg.AllocateProducerIDsResponse, err error)) {
+	req := kmsg.NewPtrAllocateProducerIDsRequest()
+	req.BrokerID, req.BrokerEpoch = m.n.id, m.epoch.Load()
+	m.submit(&metadata.Request{Req: req}, func(body any, err error) {
+		if resp, ok := body.(*kmsg.AllocateProducerIDsResponse); ok && err == nil {
+			done(resp, nil)
+			return
+		}
+		if why, ok := body.(error); ok && err == nil {
+			err = why
+		}
+		done(nil, err)
+	})
 }

@@ -1,4 +1,4 @@
-package broker
+package node
 
 import (
 	"bytes"
@@ -54,21 +54,21 @@ func (l partitionLog) Load(epoch int32, fn func(offset, ts int64, rec machine.Re
 }
 
 // ledOffsets starts the coordinator of a partition of __consumer_offsets.
-func (b *Broker) ledOffsets(p *replica.Partition, epoch int32) {
+func (n *Node) ledOffsets(p *replica.Partition, epoch int32) {
 	fresh := func() machine.Machine {
-		opts := groupOptions(b.config())
+		opts := groupOptions(n.Config())
 		opts.MaxBatchBytes = p.Settings().Log.MaxMessageBytes
 		return group.New(opts)
 	}
-	b.groups.Lead(api.GroupShard(p.ID().Partition), epoch, partitionLog{p}, fresh)
+	n.groups.Lead(api.GroupShard(p.ID().Partition), epoch, partitionLog{p}, fresh)
 }
 
-func (b *Broker) resignedOffsets(p *replica.Partition, epoch int32) {
-	b.groups.Resign(api.GroupShard(p.ID().Partition), epoch)
+func (n *Node) resignedOffsets(p *replica.Partition, epoch int32) {
+	n.groups.Resign(api.GroupShard(p.ID().Partition), epoch)
 }
 
-func (b *Broker) committedOffsets(p *replica.Partition, hw int64) {
-	b.groups.Committed(api.GroupShard(p.ID().Partition), p.Leadership().LeaderEpoch, hw)
+func (n *Node) committedOffsets(p *replica.Partition, hw int64) {
+	n.groups.Committed(api.GroupShard(p.ID().Partition), p.Leadership().LeaderEpoch, hw)
 }
 
 func groupOptions(c *config.Config) group.Options {
@@ -86,7 +86,7 @@ func groupOptions(c *config.Config) group.Options {
 // groupEvent follows the life of a coordinator: when it ends, or begins anew, nobody
 // is in it, until it tells otherwise; once it is loaded, the offsets of
 // topics that were deleted while it was not are removed.
-func (b *Broker) groupEvent(e machine.Event) {
+func (n *Node) groupEvent(e machine.Event) {
 	level := slog.LevelDebug
 	switch {
 	case e.Kind == machine.ShardFailed:
@@ -96,25 +96,25 @@ func (b *Broker) groupEvent(e machine.Event) {
 	case e.Kind == machine.ShardLoaded && e.Took > time.Second:
 		level = slog.LevelInfo
 	}
-	b.log.Log(b.ctx, level, "coordinator "+e.Kind.String(), "shard", e.Shard, "epoch", e.Epoch, "records", e.Records, "took", e.Took, "why", e.Err)
+	n.log.Log(n.ctx, level, "coordinator "+e.Kind.String(), "shard", e.Shard, "epoch", e.Epoch, "records", e.Records, "took", e.Took, "why", e.Err)
 	if e.Kind != machine.ShardLoaded {
-		b.members.Hold(e.Shard, 0)
+		n.members.Hold(e.Shard, 0)
 	}
 	if e.Kind == machine.ShardLoaded && e.Records > 0 {
-		b.forgetUnknown(e.Shard)
+		n.forgetUnknown(e.Shard)
 	}
 }
 
 // forgetUnknown removes the offsets of topics that the metadata does not know: an
 // offset is only committed for a topic that is there, and the image that this is held
 // against is never older than that commit on a single node, so the topic was deleted.
-func (b *Broker) forgetUnknown(shard string) {
+func (n *Node) forgetUnknown(shard string) {
 	read := func(m machine.Machine) any { return m.(*group.Machine).Topics() }
-	b.groups.View(shard, read, func(body any, err error) {
+	n.groups.View(shard, read, func(body any, err error) {
 		if err != nil {
 			return // resigned, or stopping: who loads it next does it
 		}
-		img := b.meta.image()
+		img := n.Image()
 		gone := slices.DeleteFunc(body.([]group.Topic), func(t group.Topic) bool {
 			if t.ID == [16]byte{} {
 				return img.Topic(t.Name) != nil
@@ -122,19 +122,19 @@ func (b *Broker) forgetUnknown(shard string) {
 			return img.TopicByID(t.ID) != nil
 		})
 		if len(gone) > 0 {
-			b.forget(shard, gone)
+			n.forget(shard, gone)
 		}
 	})
 }
 
 // forget removes the committed offsets of deleted topics from one coordinator.
-func (b *Broker) forget(shard string, deleted []group.Topic) {
-	b.groups.Submit(shard, group.TopicsDeleted{Topics: deleted}, func(body any, err error) {
+func (n *Node) forget(shard string, deleted []group.Topic) {
+	n.groups.Submit(shard, group.TopicsDeleted{Topics: deleted}, func(body any, err error) {
 		_, more := body.(group.Again)
 		switch {
 		case err == nil && !more:
 		case err == nil, errors.Is(err, machine.ErrOverloaded), errors.Is(err, machine.ErrTimeout):
-			b.clock.AfterFunc(forgetPause, func() { b.forget(shard, deleted) })
+			n.clock.AfterFunc(forgetPause, func() { n.forget(shard, deleted) })
 		default:
 			// Not loaded here now: once it is, here or elsewhere, the image of then tells.
 		}

@@ -1,7 +1,6 @@
-package broker
+package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -29,12 +28,11 @@ const metadataFolder = "metadata"
 // metadataLog is this node's part in the metadata: the quorum's member, the
 // controller on it, and the committed image that everything else reads.
 type metadataLog struct {
-	b       *Broker
+	n       *Node
 	log     *quorum.Log
 	runtime *machine.Runtime
 	img     atomic.Pointer[metadata.Image]
 
-	led  chan struct{} // the controller is loaded, on this node
 	term atomic.Int32
 
 	builder *metadata.Builder // of the hooks' goroutine alone
@@ -48,27 +46,29 @@ type metadataLog struct {
 	retried string // what the last retry met, so that it is said once
 
 	incarnation [16]byte
-	epoch       int64 // broker epoch; set once before heartbeats begin
+	epoch       atomic.Int64 // broker epoch; 0 before the registration
 	snapshots   sync.WaitGroup
+
+	joining // of the broker to the cluster
 }
 
 // openMetadata opens the Raft log of a quorum of one.
-func openMetadata(b *Broker) (*metadataLog, error) {
+func openMetadata(n *Node) (*metadataLog, error) {
 	m := &metadataLog{
-		b: b, led: make(chan struct{}, 1), builder: metadata.NewBuilder(nil),
-		incarnation: env.UUID(b.rand), deleted: map[[16]byte]struct{}{},
+		n: n, builder: metadata.NewBuilder(nil),
+		incarnation: env.UUID(n.rand), deleted: map[[16]byte]struct{}{},
 	}
 	m.img.Store(new(metadata.Image))
-	m.runtime = machine.NewRuntime(machine.Options{Clock: b.clock, Seed: b.seed(), CommitTimeout: controllerTimeout, Notify: m.controllerEvent})
-	if err := b.metadataMissing(); err != nil {
+	m.runtime = machine.NewRuntime(machine.Options{Clock: n.clock, Seed: n.opt.Seed(), CommitTimeout: controllerTimeout, Notify: m.controllerEvent})
+	if err := n.metadataMissing(); err != nil {
 		m.runtime.Close()
 		return nil, err
 	}
-	self := quorum.Member{NodeID: b.nodeID, DirectoryID: b.dir.DirectoryID()}
+	self := quorum.Member{NodeID: n.id, DirectoryID: n.dir.DirectoryID()}
 	l, err := quorum.OpenLog(quorum.Options{
-		FS: b.opt.FS, Dir: filepath.Join(b.opt.DataDir, metadataFolder), Clock: b.clock,
-		Self: self, Voters: []quorum.Member{self}, Logger: b.log,
-		SnapshotBytes: b.config().Long(config.MetadataLogMaxRecordBytesBetweenSnapshots),
+		FS: n.opt.FS, Dir: filepath.Join(n.opt.DataDir, metadataFolder), Clock: n.clock,
+		Self: self, Voters: []quorum.Member{self}, Logger: n.log,
+		SnapshotBytes: n.Config().Long(config.MetadataLogMaxRecordBytesBetweenSnapshots),
 	}, quorum.LogHooks{
 		Restore: m.restore, Records: m.records, Lead: m.lead, Resign: m.resign, SnapshotDue: m.snapshotDue,
 	})
@@ -137,8 +137,9 @@ func (m *metadataLog) publish(img *metadata.Image, delta *metadata.Delta) {
 	defer m.apply.Unlock()
 	m.takeConfigs(img)
 	before := m.img.Swap(img)
+	defer m.n.tasks.post(m.progress)
 	if m.serving {
-		m.b.metadataEvents(before, img, delta)
+		m.n.metadataEvents(before, img, delta)
 		m.follow(img, delta)
 		return
 	}
@@ -151,19 +152,19 @@ func (m *metadataLog) publish(img *metadata.Image, delta *metadata.Delta) {
 
 // takeConfigs resolves the broker's dynamic settings anew.
 func (m *metadataLog) takeConfigs(img *metadata.Image) {
-	own := img.Config(metadata.ResourceBroker, fmt.Sprint(m.b.nodeID))
+	own := img.Config(metadata.ResourceBroker, fmt.Sprint(m.n.id))
 	all := img.Config(metadata.ResourceBroker, "")
-	cfg, warnings := m.b.opt.Config.WithDynamic(own, all)
+	cfg, warnings := m.n.opt.Config.WithDynamic(own, all)
 	for _, w := range warnings {
-		m.b.log.Warn("dynamic setting", "why", w.String())
+		m.n.log.Warn("dynamic setting", "why", w.String())
 	}
-	m.b.cfg.Store(cfg)
+	m.n.cfg.Store(cfg)
 }
 
 // follow makes the replicas and the coordinators follow a change.
 func (m *metadataLog) follow(img *metadata.Image, delta *metadata.Delta) {
-	if err := m.b.replicas.Apply(img, delta); err != nil {
-		m.b.log.Error("metadata change not followed in full", "why", err)
+	if err := m.n.replicas.Apply(img, delta); err != nil {
+		m.n.log.Error("metadata change not followed in full", "why", err)
 	}
 	var deleted []group.Topic
 	for _, c := range delta.Topics {
@@ -186,15 +187,15 @@ func (m *metadataLog) forget(img *metadata.Image, deleted []group.Topic) {
 		return
 	}
 	for _, p := range offsets.Partitions {
-		if p.Leader == m.b.nodeID {
-			m.b.forget(api.GroupShard(p.Index), deleted)
+		if p.Leader == m.n.id {
+			m.n.forget(api.GroupShard(p.Index), deleted)
 		}
 	}
 }
 
 func (m *metadataLog) lead(epoch int32, end int64) {
 	m.term.Store(epoch)
-	opts := metadata.Options{Config: m.b.opt.Config, Features: featureRanges(), NodeID: m.b.nodeID}
+	opts := metadata.Options{Config: m.n.opt.Config, Features: featureRanges(), NodeID: m.n.id}
 	m.runtime.Lead(controllerShard, epoch, m.log, func() machine.Machine { return metadata.NewController(nil, opts) })
 	m.runtime.Committed(controllerShard, epoch, end)
 }
@@ -203,12 +204,9 @@ func (m *metadataLog) lead(epoch int32, end int64) {
 func (m *metadataLog) controllerEvent(e machine.Event) {
 	switch e.Kind {
 	case machine.ShardLoaded:
-		select {
-		case m.led <- struct{}{}:
-		default: // nobody waits any more
-		}
+		m.n.tasks.post(m.bootstrap)
 	case machine.ShardReload, machine.ShardFailed:
-		m.b.log.Error("controller "+e.Kind.String(), "epoch", e.Epoch, "why", e.Err)
+		m.n.log.Error("controller "+e.Kind.String(), "epoch", e.Epoch, "why", e.Err)
 	}
 }
 
@@ -225,18 +223,25 @@ func (m *metadataLog) snapshotDue(int64) {
 	m.snapshotIfDue()
 }
 
+// SnapshotDue tells whether a snapshot of the metadata is wanted and has to wait.
+func (n *Node) SnapshotDue() bool {
+	n.meta.apply.Lock()
+	defer n.meta.apply.Unlock()
+	return n.meta.due
+}
+
 // snapshotIfDue writes a snapshot of the newest image, beside the hooks, if one is
 // wanted. It waits while the files of a deleted topic are still there: once a snapshot
 // stands for the deletion, nothing says any more that they may go.
 func (m *metadataLog) snapshotIfDue() {
-	if !m.due || !m.serving || !m.b.replicas.Settled() {
+	if !m.due || !m.serving || !m.n.replicas.Settled() {
 		return
 	}
 	m.due = false
 	img := m.image()
 	m.snapshots.Go(func() {
 		if err := m.snapshot(img); err != nil && !errors.Is(err, quorum.ErrClosed) {
-			m.b.log.Error("metadata snapshot not written", "why", err)
+			m.n.log.Error("metadata snapshot not written", "why", err)
 		}
 	})
 }
@@ -263,58 +268,17 @@ func featureRanges() []metadata.FeatureRange {
 	return all
 }
 
-// start waits until this node leads, creates the cluster in an empty log, registers
-// the broker and opens its partitions.
-func (m *metadataLog) start(ctx context.Context) error {
-	m.log.Start()
-	select {
-	case <-m.led:
-	case <-m.log.Node().Failed():
-		return m.failed()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	m.b.loops.Go(m.watch)
-	levels := map[string]int16{}
-	for _, f := range api.Features {
-		levels[f.Name] = f.Max
-	}
-	body, err := m.ask(ctx, &metadata.Bootstrap{ClusterID: m.b.dir.ClusterID(), Features: levels})
-	if err != nil {
-		return fmt.Errorf("creating the cluster: %w", err)
-	}
-	if reply := body.(*metadata.BootstrapReply); reply.Created {
-		m.b.log.Info("cluster created", "cluster", reply.ClusterID)
-	}
-	if err := m.register(ctx); err != nil {
-		return err
-	}
-	if err := m.heartbeat(ctx); err != nil {
-		return err
-	}
-	m.serve()
-	if every := config.Millis(m.b.config(), config.MetadataLogMaxSnapshotIntervalMs); every > 0 {
-		m.b.every(every, func() { m.snapshotDue(0) })
-	}
-	m.b.every(config.Millis(m.b.config(), config.BrokerHeartbeatIntervalMs), func() {
-		if err := m.heartbeat(m.b.ctx); err != nil && m.b.ctx.Err() == nil {
-			m.b.log.Warn("heartbeat", "why", err)
-		}
-	})
-	return nil
-}
-
 // serve opens the partitions of the newest image; later ones are followed as they come.
 func (m *metadataLog) serve() {
 	m.apply.Lock()
 	defer m.apply.Unlock()
 	img := m.image()
-	strays, err := m.b.replicas.Reconcile(img, m.deleted)
+	strays, err := m.n.replicas.Reconcile(img, m.deleted)
 	if err != nil {
-		m.b.log.Error("deleted topics not removed from the disk", "why", err)
+		m.n.log.Error("deleted topics not removed from the disk", "why", err)
 	}
 	for _, s := range strays {
-		m.b.log.Warn("data of a topic that the metadata does not know is left alone",
+		m.n.log.Warn("data of a topic that the metadata does not know is left alone",
 			"path", s.Path, "topic", s.Topic, "id", metadata.UUIDString(s.TopicID), "partitions", len(s.Partitions))
 	}
 	m.deleted = nil
@@ -326,41 +290,12 @@ func (m *metadataLog) serve() {
 func (m *metadataLog) retry() {
 	m.apply.Lock()
 	defer m.apply.Unlock()
-	err := m.b.replicas.Retry(m.image())
+	err := m.n.replicas.Retry(m.image())
 	if err != nil && err.Error() != m.retried {
-		m.b.log.Warn("metadata not followed in full yet", "why", err)
+		m.n.log.Warn("metadata not followed in full yet", "why", err)
 	}
 	m.retried = fmt.Sprint(err)
 	m.snapshotIfDue()
-}
-
-// ask submits a request and waits for its answer; loading counts as waiting.
-func (m *metadataLog) ask(ctx context.Context, req any) (any, error) {
-	type answer struct {
-		body any
-		err  error
-	}
-	for {
-		done := make(chan answer, 1)
-		m.submit(req, func(body any, err error) { done <- answer{body, err} })
-		select {
-		case a := <-done:
-			if errors.Is(a.err, machine.ErrLoading) {
-				if !m.b.pause(time.Millisecond) {
-					return nil, context.Canceled
-				}
-				continue
-			}
-			if err, ok := a.body.(error); ok && a.err == nil {
-				return nil, err
-			}
-			return a.body, a.err
-		case <-m.log.Node().Failed():
-			return nil, m.failed()
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
 }
 
 // watch ends the process when the metadata log fails: what cannot be synced must not
@@ -368,8 +303,9 @@ func (m *metadataLog) ask(ctx context.Context, req any) (any, error) {
 func (m *metadataLog) watch() {
 	select {
 	case <-m.log.Node().Failed():
-		m.b.opt.Failed(m.failed())
-	case <-m.b.ctx.Done():
+		m.n.tasks.post(func() { m.fail(m.failed()) })
+		m.n.opt.Failed(m.failed())
+	case <-m.n.ctx.Done():
 	}
 }
 

@@ -1,4 +1,4 @@
-package broker
+package node
 
 import (
 	"errors"
@@ -52,18 +52,18 @@ func (o *opening) observe(e log.Event) {
 //   - those of an earlier run whose directory is gone. A power cut takes the name of one
 //     that was never written to: behind one, the directory must be known to have had records.
 func (m *metadataLog) lost() []metadata.TopicPartition {
-	o := &m.b.opening
+	o := &m.n.opening
 	cached := o.clean || o.sameBoot // nothing of the page cache was lost
 	var all []metadata.TopicPartition
 	for t := range m.image().Topics() {
-		durable := topicSettings(m.b.config(), m.image(), t.Name).Durable
+		durable := topicSettings(m.n.Config(), m.image(), t.Name).Durable
 		why := map[string][]int32{}
 		for _, p := range t.Partitions {
-			if !slices.Contains(p.Replicas, m.b.nodeID) {
+			if !slices.Contains(p.Replicas, m.n.id) {
 				continue
 			}
 			_, damaged := o.damaged[log.LogID{Topic: t.Name, TopicID: t.ID, Partition: p.Index}]
-			l := m.b.dir.Log(t.Name, p.Index)
+			l := m.n.dir.Log(t.Name, p.Index)
 			reason := ""
 			gone := l == nil || l.ID().TopicID != t.ID
 			switch {
@@ -80,7 +80,7 @@ func (m *metadataLog) lost() []metadata.TopicPartition {
 			all = append(all, metadata.TopicPartition{TopicID: t.ID, Partition: p.Index})
 		}
 		for _, reason := range slices.Sorted(maps.Keys(why)) {
-			m.b.log.Error("replicas may lack records that were acknowledged", "topic", t.Name, "partitions", why[reason], "why", reason)
+			m.n.log.Error("replicas may lack records that were acknowledged", "topic", t.Name, "partitions", why[reason], "why", reason)
 		}
 	}
 	return all
@@ -102,20 +102,20 @@ func (m *metadataLog) recover(delta *metadata.Delta) {
 		topic.Topic, topic.TopicID = c.New.Name, c.New.ID
 		for _, i := range c.Partitions {
 			p := c.New.Partition(i)
-			if p == nil || !p.Recovering() || p.Leader != m.b.nodeID {
+			if p == nil || !p.Recovering() || p.Leader != m.n.id {
 				continue
 			}
 			part := kmsg.NewAlterPartitionRequestTopicPartition()
 			part.Partition, part.LeaderEpoch, part.PartitionEpoch = i, p.LeaderEpoch, p.PartitionEpoch
 			member := kmsg.NewAlterPartitionRequestTopicPartitionNewEpochISR()
-			member.BrokerID, member.BrokerEpoch = m.b.nodeID, m.epoch
+			member.BrokerID, member.BrokerEpoch = m.n.id, m.epoch.Load()
 			part.NewEpochISR = append(part.NewEpochISR, member)
 			topic.Partitions = append(topic.Partitions, part)
 		}
 		if len(topic.Partitions) == 0 {
 			continue
 		}
-		m.b.log.Error("led from here on by a replica that may lack records", "topic", c.New.Name, "partitions", indexes(topic.Partitions))
+		m.n.log.Error("led from here on by a replica that may lack records", "topic", c.New.Name, "partitions", indexes(topic.Partitions))
 		req.Topics = append(req.Topics, topic)
 		if n += len(topic.Partitions); n >= recoverBatch {
 			m.sendRecovered(req)
@@ -138,7 +138,7 @@ func indexes(parts []kmsg.AlterPartitionRequestTopicPartition) []int32 {
 func (m *metadataLog) alterPartition() *kmsg.AlterPartitionRequest {
 	req := kmsg.NewPtrAlterPartitionRequest()
 	req.Version = req.MaxVersion()
-	req.BrokerID, req.BrokerEpoch = m.b.nodeID, m.epoch
+	req.BrokerID, req.BrokerEpoch = m.n.id, m.epoch.Load()
 	return req
 }
 
@@ -147,8 +147,8 @@ func (m *metadataLog) sendRecovered(req *kmsg.AlterPartitionRequest) {
 		if err == nil {
 			err = alterError(body)
 		}
-		if err != nil && m.b.ctx.Err() == nil {
-			m.b.log.Warn("recovery of partitions not recorded, the next start reports them again", "why", err)
+		if err != nil && m.n.ctx.Err() == nil {
+			m.n.log.Warn("recovery of partitions not recorded, the next start reports them again", "why", err)
 		}
 	})
 }
@@ -233,9 +233,9 @@ var errSync = errors.New("sync failed")
 // metadataMissing refuses a data directory that a broker has served from and whose
 // metadata log is gone: a new log under the old directory id would be an empty cluster
 // that takes everything there is for strays, and a voter that has forgotten its votes.
-func (b *Broker) metadataMissing() error {
+func (n *Node) metadataMissing() error {
 	exists := func(name string) (bool, error) {
-		_, err := b.opt.FS.Stat(filepath.Join(b.opt.DataDir, name))
+		_, err := n.opt.FS.Stat(filepath.Join(n.opt.DataDir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
@@ -249,8 +249,8 @@ func (b *Broker) metadataMissing() error {
 	if err != nil {
 		return err
 	}
-	if served || len(b.dir.Logs()) > 0 {
-		return fmt.Errorf("data directory %s: its metadata log (%s) is missing; restore it, or start with an empty directory", b.opt.DataDir, metadataFolder)
+	if served || len(n.dir.Logs()) > 0 {
+		return fmt.Errorf("data directory %s: its metadata log (%s) is missing; restore it, or start with an empty directory", n.opt.DataDir, metadataFolder)
 	}
 	return nil
 }

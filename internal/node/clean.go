@@ -1,4 +1,4 @@
-package broker
+package node
 
 import (
 	"math"
@@ -8,24 +8,34 @@ import (
 	"github.com/leat-stream/leat/internal/log"
 )
 
-// clean compacts, one log after another, and rests for log.cleaner.backoff.ms when no
-// log is dirty enough or the last compaction failed; the log directory reports what
-// was done and what failed.
-func (b *Broker) clean() {
-	for b.ctx.Err() == nil {
-		cfg := b.config()
-		worked := false
-		if cfg.Bool(config.LogCleanerEnable) {
-			t := throttle{rate: cfg.Double(config.LogCleanerIoMaxBytesPerSecond), now: b.clock.Now, pause: b.pause}
-			_, due, err := b.dir.CompactOnce(log.CompactOptions{
-				Now: b.clock.Now(), BufferBytes: cfg.Long(config.LogCleanerDedupeBufferSize),
-				Throttle: t.took, Stop: func() bool { return b.ctx.Err() != nil },
-			})
-			worked = due && err == nil
+// clean compacts one log, and comes again: at once if there was work, else after
+// log.cleaner.backoff.ms; the log directory reports what was done and what failed.
+func (n *Node) clean() {
+	cfg := n.Config()
+	rest := config.Millis(cfg, config.LogCleanerBackoffMs)
+	if cfg.Bool(config.LogCleanerEnable) {
+		t := throttle{rate: cfg.Double(config.LogCleanerIoMaxBytesPerSecond), now: n.clock.Now, pause: n.pause}
+		_, due, err := n.dir.CompactOnce(log.CompactOptions{
+			Now: n.clock.Now(), BufferBytes: cfg.Long(config.LogCleanerDedupeBufferSize),
+			Throttle: t.took, Stop: func() bool { return n.ctx.Err() != nil },
+		})
+		if due && err == nil {
+			rest = 0
 		}
-		if !worked && !b.pause(config.Millis(cfg, config.LogCleanerBackoffMs)) {
-			return
-		}
+	}
+	n.jobs.after(rest, n.clean)
+}
+
+// pause waits; false when the node stops.
+func (n *Node) pause(d time.Duration) bool {
+	done := make(chan struct{})
+	t := n.clock.AfterFunc(d, func() { close(done) })
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-n.ctx.Done():
+		return false
 	}
 }
 

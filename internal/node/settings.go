@@ -1,4 +1,4 @@
-package broker
+package node
 
 import (
 	"github.com/leat-stream/leat/internal/config"

@@ -1,0 +1,147 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/machine"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// register makes this incarnation the broker of its id. Every partition that it led
+// gets a new leader epoch, and what it lost leaves the in-sync sets.
+func (m *metadataLog) register() {
+	m.phase = phaseRegistering
+	m.submit(&metadata.RegisterBroker{Req: m.registration(), Lost: m.lost()}, func(body any, err error) {
+		m.n.tasks.post(func() { m.registerAnswered(body, err) })
+	})
+}
+
+// registration is the request.
+func (m *metadataLog) registration() *kmsg.BrokerRegistrationRequest {
+	req := kmsg.NewPtrBrokerRegistrationRequest()
+	req.Version = req.MaxVersion()
+	req.BrokerID, req.ClusterID, req.IncarnationID = m.n.id, m.image().ClusterID(), m.incarnation
+	req.LogDirs = [][16]byte{m.n.dir.DirectoryID()}
+	req.Features = metadata.RegistrationFeatures(featureRanges())
+	if rack := m.n.Config().String(config.BrokerRack); rack != "" {
+		req.Rack = &rack
+	}
+	for _, d := range m.n.opt.Doors() {
+		out := kmsg.NewBrokerRegistrationRequestListener()
+		out.Name, out.Host, out.Port = d.Name, d.Host, d.Port
+		req.Listeners = append(req.Listeners, out)
+	}
+	return req
+}
+
+func (m *metadataLog) registerAnswered(body any, err error) {
+	if m.phase != phaseRegistering {
+		return
+	}
+	if why, bad := body.(error); bad && err == nil {
+		err = why
+	}
+	resp, ok := body.(*kmsg.BrokerRegistrationResponse)
+	if ok && err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	switch {
+	case err == nil:
+	case again(err):
+		m.n.log.Debug("registration not answered yet", "why", err)
+		m.phase = phaseWaiting
+		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.progress) })
+		return
+	default:
+		m.fail(fmt.Errorf("registering broker %d: %w", m.n.id, err))
+		return
+	}
+	m.epoch.Store(resp.BrokerEpoch)
+	m.phase = phaseRegistered
+	m.progress()
+}
+
+// again tells of an error of the controller that passes by itself.
+func again(err error) bool {
+	for _, e := range []error{
+		machine.ErrLoading, machine.ErrNotLeader, machine.ErrTimeout, machine.ErrOverloaded, metadata.ErrNotBootstrapped,
+		kerr.NotController, kerr.RequestTimedOut, kerr.CoordinatorLoadInProgress, kerr.DuplicateBrokerRegistration,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// registered goes on once the registration is in the image: partitions open, and the
+// heartbeats begin.
+func (m *metadataLog) registered() {
+	if err := m.rememberBoot(); err != nil {
+		m.fail(err)
+		return
+	}
+	m.phase = phaseServing
+	m.serve()
+	m.beat()
+	m.n.jobs.every(config.Millis(m.n.Config(), config.BrokerHeartbeatIntervalMs), func() { m.n.tasks.post(m.beat) })
+}
+
+// rememberBoot records under which kernel the broker registered.
+func (m *metadataLog) rememberBoot() error {
+	if m.n.opening.sameBoot {
+		return nil
+	}
+	err := writeRegistered(m.n.opt.FS, m.n.opt.DataDir, m.n.boot)
+	if errors.Is(err, errSync) {
+		return err // it is not tried again, nor is anything else in a directory that fails (decision D6)
+	}
+	if err != nil {
+		m.n.log.Warn("boot id not recorded, an unclean stop will look like one of the machine", "why", err)
+	}
+	return nil
+}
+
+// beat tells the controller that the broker is alive and how far it has followed.
+func (m *metadataLog) beat() {
+	if m.heartbeat || m.phase != phaseServing {
+		return
+	}
+	m.heartbeat = true
+	req := kmsg.NewPtrBrokerHeartbeatRequest()
+	req.Version = req.MaxVersion()
+	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = m.n.id, m.epoch.Load(), m.image().Index()
+	m.submit(&metadata.Request{Req: req}, func(body any, err error) {
+		m.n.tasks.post(func() { m.beaten(body, err) })
+	})
+}
+
+func (m *metadataLog) beaten(body any, err error) {
+	m.heartbeat = false
+	if why, bad := body.(error); bad && err == nil {
+		err = why
+	}
+	resp, ok := body.(*kmsg.BrokerHeartbeatResponse)
+	if ok && err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		m.n.log.Warn("heartbeat", "why", err)
+	}
+	if m.started == nil {
+		return
+	}
+	if err != nil || resp.IsFenced {
+		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.beat) })
+		return
+	}
+	done := m.started
+	m.started = nil
+	m.n.serving()
+	done(nil)
+}

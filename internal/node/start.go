@@ -1,0 +1,133 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// Start begins the node's work. done is told once: nil when the node serves, or why it
+// never will.
+func (n *Node) Start(done func(error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.endSync, n.synced = cancel, make(chan struct{})
+	n.opt.Exec.Go("sync", func() {
+		defer close(n.synced)
+		n.dir.Run(ctx)
+	})
+	n.opt.Exec.Go("watch", n.meta.watch)
+	n.jobs.every(complaintsEvery, n.complaints.Flush)
+	n.tasks.post(func() {
+		n.meta.started = done
+		n.meta.log.Start()
+	})
+}
+
+// serving begins what needs open partitions.
+func (n *Node) serving() {
+	n.jobs.every(config.Millis(n.Config(), config.LogRetentionCheckIntervalMs), n.retain)
+	n.jobs.every(retryEvery, n.meta.retry)
+	n.jobs.after(0, n.clean)
+	if every := config.Millis(n.Config(), config.MetadataLogMaxSnapshotIntervalMs); every > 0 {
+		n.jobs.every(every, func() { n.meta.snapshotDue(0) })
+	}
+}
+
+// complaintsEvery is how often what clients cause again and again is summed up.
+const complaintsEvery = 10 * time.Second
+
+// retryEvery is how often partitions that could not be opened, and deletions that
+// could not be carried out, are tried again.
+const retryEvery = time.Second
+
+// joinRetry is the pause before the controller is asked again while a broker joins.
+const joinRetry = 50 * time.Millisecond
+
+// phase is how far a broker has come on its way into the cluster.
+type phase int8
+
+const (
+	phaseWaiting     phase = iota // for an image of the cluster
+	phaseRegistering              // the controller is asked
+	phaseRegistered               // until the own image has the registration
+	phaseServing                  // partitions are open; heartbeats
+	phaseFailed
+)
+
+// joining is the way of a broker into the cluster. Everything here belongs to the
+// node's tasks.
+type joining struct {
+	phase     phase
+	created   bool // the leader of the metadata has seen to the cluster's being there
+	heartbeat bool // one is under way
+	started   func(error)
+}
+
+// fail ends a start that cannot succeed.
+func (m *metadataLog) fail(err error) {
+	m.phase = phaseFailed
+	if done := m.started; done != nil {
+		m.started = nil
+		done(err)
+	}
+}
+
+// bootstrap creates the cluster in an empty log, on the node that leads it.
+func (m *metadataLog) bootstrap() {
+	levels := map[string]int16{}
+	for _, f := range api.Features {
+		levels[f.Name] = f.Max
+	}
+	m.runtime.Submit(controllerShard, &metadata.Bootstrap{ClusterID: m.n.dir.ClusterID(), Features: levels}, func(body any, err error) {
+		m.n.tasks.post(func() { m.bootstrapped(body, err) })
+	})
+}
+
+func (m *metadataLog) bootstrapped(body any, err error) {
+	if why, bad := body.(error); bad && err == nil {
+		m.fail(fmt.Errorf("creating the cluster: %w", why))
+		return
+	}
+	if err != nil {
+		return // it leads no more: who does sees to it
+	}
+	if reply := body.(*metadata.BootstrapReply); reply.Created {
+		m.n.log.Info("cluster created", "cluster", reply.ClusterID)
+	}
+	m.created = true
+	m.progress()
+}
+
+// progress goes as far as the image allows.
+func (m *metadataLog) progress() {
+	img := m.image()
+	switch m.phase {
+	case phaseWaiting:
+		if img.ClusterID() != "" && m.created {
+			m.register()
+		}
+	case phaseRegistered:
+		if b := img.Broker(m.n.id); b != nil && b.IncarnationID == m.incarnation {
+			m.registered()
+		}
+	}
+}
+
+// retain applies retention to every partition.
+func (n *Node) retain() {
+	now := n.clock.Now()
+	n.replicas.Retain(now, func(id log.LogID, err error) {
+		n.log.Error("retention failed", "partition", id.String(), "why", err)
+	})
+}
+
+// dirFailed is told when the log directory can no longer be written, from below
+// whatever was being done. Producers are turned away; reads go on.
+func (n *Node) dirFailed(error) {
+	n.tasks.post(n.replicas.Fail) // it fails once
+}

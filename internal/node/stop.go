@@ -1,0 +1,90 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// StopWaiting ends what waits long: members parked at a coordinator are told to look
+// for it again, and no fetch waits any more.
+func (n *Node) StopWaiting() {
+	if n.endSync != nil {
+		n.flush()
+	}
+	if n.groups != nil {
+		n.groups.Close()
+	}
+	if n.replicas != nil {
+		n.replicas.Stop()
+	}
+}
+
+// Flush makes what producers wait for durable and gives up the rest.
+func (n *Node) Flush() {
+	if n.endSync != nil {
+		n.flush()
+		n.replicas.GiveUp()
+	}
+}
+
+// flush makes what producers wait for durable, so that they are answered rather than
+// turned away. What a failed directory owes was already answered.
+func (n *Node) flush() {
+	for more := true; more && n.dir.Failed() == nil; more = n.dir.Dirty() {
+		// Also when nothing is dirty: a round may be under way.
+		if _, err := n.dir.SyncRound(); err != nil {
+			n.log.Error("flush at stop", "why", err)
+			return
+		}
+	}
+}
+
+// EndControl ends the controller and everything that the node does by itself: nobody
+// is answered by it any more.
+func (n *Node) EndControl() {
+	n.cancel()
+	n.jobs.stop()
+	n.tasks.loop.Stop()
+	if n.meta != nil {
+		n.meta.runtime.Close()
+	}
+}
+
+// Close ends the node: the controller and the metadata's member, then everything is
+// flushed and the directory is marked as cleanly shut down. It waits for all loops.
+func (n *Node) Close() error {
+	n.StopWaiting()
+	n.Flush()
+	n.EndControl()
+	var errs []error
+	if n.meta != nil {
+		errs = append(errs, n.unclean(n.meta.close()))
+	}
+	if n.endSync != nil {
+		n.endSync()
+		<-n.synced
+	}
+	if n.dir != nil {
+		failed := n.dir.Failed() // long ago: then there is nothing to be done at the stop
+		err := n.dir.Close(true)
+		if n.endSync != nil {
+			err = cmp.Or(err, failed)
+		}
+		errs = append(errs, n.unclean(err))
+	}
+	return errors.Join(errs...)
+}
+
+// unclean says in one line what an error at the stop means: without the clean-shutdown
+// marker the next start recovers, and what was acknowledged is durable without the stop.
+func (n *Node) unclean(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("the disk of data directory %s is full, so the stop is not a clean one: make room, and the next start recovers what was acknowledged: %w", n.opt.DataDir, err)
+	}
+	return fmt.Errorf("data directory %s: the stop is not a clean one, the next start recovers what was acknowledged: %w", n.opt.DataDir, err)
+}
