@@ -14,6 +14,9 @@ const (
 	KeyRaft     int16 = 20001
 	KeyPull     int16 = 20002
 	KeySnapshot int16 = 20003
+
+	KeyAutoCreate int16 = 20004
+	KeyLost       int16 = 20005
 )
 
 // maxVersion is the newest version of every message.
@@ -25,6 +28,8 @@ const (
 	MaxListed   = 1 << 10
 	MaxMessages = 1 << 16
 	MaxEntries  = 1 << 20
+	MaxTopics   = 1 << 16
+	MaxReplicas = 1 << 20
 )
 
 // Least bytes of entries.
@@ -45,6 +50,10 @@ func RequestForKey(key int16) kmsg.Request {
 		return &PullRequest{}
 	case KeySnapshot:
 		return &SnapshotRequest{}
+	case KeyAutoCreate:
+		return &AutoCreateRequest{}
+	case KeyLost:
+		return &LostRequest{}
 	}
 	return nil
 }
@@ -60,6 +69,10 @@ func NameForKey(key int16) string {
 		return "LeatPull"
 	case KeySnapshot:
 		return "LeatSnapshot"
+	case KeyAutoCreate:
+		return "LeatAutoCreate"
+	case KeyLost:
+		return "LeatLost"
 	}
 	return ""
 }
@@ -126,7 +139,11 @@ var (
 	_ kmsg.Request  = (*RaftRequest)(nil)
 	_ kmsg.Request  = (*PullRequest)(nil)
 	_ kmsg.Request  = (*SnapshotRequest)(nil)
+	_ kmsg.Request  = (*AutoCreateRequest)(nil)
+	_ kmsg.Request  = (*LostRequest)(nil)
 	_ kmsg.Response = (*HelloResponse)(nil)
 	_ kmsg.Response = (*PullResponse)(nil)
 	_ kmsg.Response = (*SnapshotResponse)(nil)
+	_ kmsg.Response = (*AutoCreateResponse)(nil)
+	_ kmsg.Response = (*LostResponse)(nil)
 )

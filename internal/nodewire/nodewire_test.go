@@ -68,6 +68,15 @@ func examples() map[string]body {
 		"snapshot-request":        &SnapshotRequest{ClusterID: begun.ClusterID, Index: 100, Position: 1 << 33, MaxBytes: 1 << 20},
 		"snapshot-response-empty": &SnapshotResponse{},
 		"snapshot-response":       &SnapshotResponse{ErrorCode: -1, Index: 100, Size: 1 << 34, Data: []byte("some of it")},
+
+		"auto-create-request-empty":  &AutoCreateRequest{},
+		"auto-create-request":        &AutoCreateRequest{ClusterID: begun.ClusterID, NodeID: 3, Principal: "User:ANONYMOUS", ClientID: "c", Address: "10.0.0.1", Topics: []string{"a", "b"}},
+		"auto-create-response-empty": &AutoCreateResponse{},
+		"auto-create-response":       &AutoCreateResponse{ErrorCode: 41, BodyVersion: 7, Body: []byte("topics")},
+		"lost-request-empty":         &LostRequest{},
+		"lost-request":               &LostRequest{ClusterID: begun.ClusterID, NodeID: 3, BrokerEpoch: 1 << 40, Replicas: []LostReplica{{TopicID: [16]byte{1}, Partition: 2}}},
+		"lost-response-empty":        &LostResponse{},
+		"lost-response":              &LostResponse{ErrorCode: 77},
 	}
 }
 
@@ -184,7 +193,7 @@ func fill(t *rapid.T, v reflect.Value) {
 }
 
 func TestRegistry(t *testing.T) {
-	for key := FirstKey; key <= KeySnapshot; key++ {
+	for key := FirstKey; key <= KeyLost; key++ {
 		req := RequestForKey(key)
 		if req.Key() != key || NameForKey(key) == "" || kmsg.RequestForKey(key) != nil {
 			t.Fatalf("key %d: %+v", key, req)
@@ -198,7 +207,7 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("key %d: response %+v", key, resp)
 		}
 	}
-	for _, key := range []int16{0, FirstKey - 1, KeySnapshot + 1, -1} {
+	for _, key := range []int16{0, FirstKey - 1, KeyLost + 1, -1} {
 		if RequestForKey(key) != nil || NameForKey(key) != "" {
 			t.Errorf("key %d is known", key)
 		}
