@@ -69,11 +69,8 @@ func (c *Controller) alterOne(req *kmsg.AlterPartitionRequest, t *Topic, ask *km
 	for i := range members {
 		isr[i] = members[i].BrokerID
 	}
-	e := election{
-		topic: t.ID, p: p, isr: isr, elr: c.elrEnabled(), minISR: c.View().MinISR(t.Name), unclean: c.unclean(t.Name),
-		lost: NoLeader, recovered: ask.LeaderRecoveryState == 0,
-		acceptable: func(r int32) bool { return c.canLead(p, r) },
-	}
+	e := c.electionOf(t, p)
+	e.isr, e.recovered = isr, ask.LeaderRecoveryState == 0
 	after, change := p, e.decide()
 	if change != nil {
 		after = merge(p, change)

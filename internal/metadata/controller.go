@@ -51,7 +51,9 @@ type Context struct {
 //
 // Built are CreateTopics, DeleteTopics, CreatePartitions, AlterConfigs,
 // IncrementalAlterConfigs, BrokerRegistration, BrokerHeartbeat, UnregisterBroker,
-// AllocateProducerIDs, AlterPartition, AssignReplicasToDirs and UpdateFeatures.
+// AllocateProducerIDs, AlterPartition, AssignReplicasToDirs, UpdateFeatures,
+// AlterPartitionReassignments (which kmsg calls AlterPartitionAssignments) and
+// ElectLeaders.
 // Whether the principal may do it has been decided before.
 type Request struct {
 	Context
@@ -162,8 +164,12 @@ func (c *Controller) request(r *Request, in machine.Input) outcome {
 		return c.alterConfigs(r.Context, req)
 	case *kmsg.CreatePartitionsRequest:
 		return c.createPartitions(req, in.Rand)
+	case *kmsg.ElectLeadersRequest:
+		return c.electLeaders(req)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		return c.incrementalAlterConfigs(r.Context, req)
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		return c.alterReassignments(req)
 	case *kmsg.AlterPartitionRequest:
 		return c.alterPartition(req)
 	case *kmsg.UpdateFeaturesRequest:

@@ -240,31 +240,36 @@ func (c *Controller) assignedReplicas(t *kmsg.CreateTopicsRequestTopic) ([][]int
 	return lists, nil
 }
 
-// checkAssignment checks the replicas that a client chose for one partition;
-// factor is the number that it must have, 0 for any.
+// checkAssignment checks the replicas that a client chose for a new partition, of
+// which one must be able to lead; factor is the number that it must have, 0 for any.
 func (c *Controller) checkAssignment(partition int32, replicas []int32, factor int) error {
-	if len(replicas) == 0 {
-		return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
-	}
-	live := false
-	for _, id := range replicas {
-		b := c.View().Broker(id)
-		if b == nil {
-			return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
-		}
-		live = live || b.Active()
-	}
-	if id, twice := repeated(replicas); twice {
-		return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
+	if err := c.checkReplicas(replicas); err != nil {
+		return err
 	}
 	if factor != 0 && len(replicas) != factor {
 		return refuse(kerr.InvalidReplicaAssignment,
 			"The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).",
 			len(replicas), factor)
 	}
-	if !live {
+	if !slices.ContainsFunc(replicas, c.View().Active) {
 		return refuse(kerr.InvalidReplicaAssignment,
 			"All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", partition)
+	}
+	return nil
+}
+
+// checkReplicas checks that replicas are registered brokers, each of them once.
+func (c *Controller) checkReplicas(replicas []int32) error {
+	if len(replicas) == 0 {
+		return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
+	}
+	for _, id := range replicas {
+		if c.View().Broker(id) == nil {
+			return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
+		}
+	}
+	if id, twice := repeated(replicas); twice {
+		return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
 	}
 	return nil
 }
@@ -292,16 +297,23 @@ func (c *Controller) newPartition(topic [16]byte, index int32, replicas []int32)
 		if b.Active() {
 			p.ISR = append(p.ISR, id)
 		}
-		// With several directories the broker chooses, and says so (KIP-858).
-		if len(b.Directories) == 1 {
-			dirs[i], known = b.Directories[0], true
-		}
+		dirs[i] = c.directoryOfNew(id)
+		known = known || dirs[i] != [16]byte{}
 	}
 	p.Leader = p.ISR[0]
 	if known {
 		p.Directories = dirs
 	}
 	return p
+}
+
+// directoryOfNew is the log directory that a broker puts a new replica in; zero
+// with several, of which the broker chooses one and says so (KIP-858).
+func (c *Controller) directoryOfNew(broker int32) [16]byte {
+	if b := c.View().Broker(broker); b != nil && len(b.Directories) == 1 {
+		return b.Directories[0]
+	}
+	return [16]byte{}
 }
 
 // describeNew lists the effective configs of a new topic, by name (KIP-525).

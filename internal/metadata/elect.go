@@ -39,6 +39,11 @@ type election struct {
 	bump bool
 	// recovered is set when the leader says that it has recovered.
 	recovered bool
+	// assign replaces the assignment; nil leaves it.
+	assign *assignment
+	// directory is the log directory of a replica that the partition did not have,
+	// zero when it is not known; nil is not known for all.
+	directory func(broker int32) [16]byte
 }
 
 // next is the state that an election comes to.
@@ -57,41 +62,43 @@ func (e *election) decide() *schema.PartitionChange {
 		isr: e.isr, replicas: p.Replicas, adding: p.Adding(), removing: p.Removing(),
 		lastKnown: p.LastKnownELR(), recovering: p.Recovering() && !e.recovered,
 	}
+	if a := e.assign; a != nil {
+		n.replicas, n.adding, n.removing = a.replicas, a.adding, a.removing
+	}
 	n.completeReassignment()
+	n.isr, n.lastKnown = within(n.isr, n.replicas), within(n.lastKnown, n.replicas)
 	n.elr = e.eligible(&n)
 	e.elect(&n)
 	if len(n.isr) == 0 && !e.elr {
 		// Without eligible leader replicas the last ISR says who may lead later.
-		n.isr = without(p.ISR, e.lost)
+		n.isr = within(without(p.ISR, e.lost), n.replicas)
 	}
 	switch {
 	case n.leader != NoLeader:
 		n.lastKnown = nil
-	case len(n.isr) == 0 && p.Leader != NoLeader:
+	case len(n.isr) == 0 && slices.Contains(n.replicas, p.Leader):
 		n.lastKnown = []int32{p.Leader}
-	case len(n.isr) == 0 && len(n.lastKnown) == 0 && e.lost != NoLeader:
+	case len(n.isr) == 0 && len(n.lastKnown) == 0 && slices.Contains(n.replicas, e.lost):
 		n.lastKnown = []int32{e.lost}
 	}
 	return e.change(&n)
 }
 
 // completeReassignment drops the replicas that are to be removed once all that
-// are to be added are in sync.
+// are to stay are in sync (KIP-455).
 func (n *next) completeReassignment() {
 	if len(n.adding) == 0 && len(n.removing) == 0 {
 		return
 	}
-	isr := without(n.isr, n.removing...)
-	for _, r := range n.adding {
+	isr, target := without(n.isr, n.removing...), without(n.replicas, n.removing...)
+	for _, r := range target {
 		if !slices.Contains(isr, r) {
 			return
 		}
 	}
-	if len(isr) == 0 {
-		return
+	if len(target) > 0 {
+		n.isr, n.replicas, n.adding, n.removing = isr, target, nil, nil
 	}
-	n.isr, n.replicas = isr, without(n.replicas, n.removing...)
-	n.adding, n.removing = nil, nil
 }
 
 // eligible is the ELR that goes with the target ISR: who left it, or was
@@ -178,10 +185,14 @@ func (e *election) change(n *next) *schema.PartitionChange {
 	set(&r.Replicas, p.Replicas, n.replicas)
 	set(&r.Adding, p.Adding(), n.adding)
 	set(&r.Removing, p.Removing(), n.removing)
-	if r.Replicas != nil && p.Directories != nil {
+	if r.Replicas != nil && (p.Directories != nil || e.directory != nil) {
 		r.Directories = make([][16]byte, len(n.replicas))
 		for i, id := range n.replicas {
-			r.Directories[i] = p.Directory(id)
+			if e.directory != nil && !slices.Contains(p.Replicas, id) {
+				r.Directories[i] = e.directory(id)
+			} else {
+				r.Directories[i] = p.Directory(id)
+			}
 		}
 	}
 	// A replica that is no longer one must not be taken for a follower of this
@@ -212,4 +223,12 @@ func without(list []int32, members ...int32) []int32 {
 		}
 	}
 	return out
+}
+
+// within is what a list has of members; the list itself when that is all of it.
+func within(list, members []int32) []int32 {
+	if !slices.ContainsFunc(list, func(r int32) bool { return !slices.Contains(members, r) }) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(r int32) bool { return !slices.Contains(members, r) })
 }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/leat-stream/leat/internal/schema"
 )
 
 // TestElections tells stories: brokers go and come, and the state after each step.
@@ -161,7 +159,7 @@ func (k *cluster) restart(broker int32, lost ...TopicPartition) {
 	k.register(broker, byte(100+k.offset%100), lost...)
 }
 
-// TestElectionHelpers tries preferred leaders and reassignments, which have no request yet.
+// TestElectionHelpers tries what no story above does.
 func TestElectionHelpers(t *testing.T) {
 	p := &Partition{Leader: 2, LeaderEpoch: 4, PartitionEpoch: 9, Replicas: []int32{1, 2, 3}, ISR: []int32{2, 1}}
 	all := func(int32) bool { return true }
@@ -183,26 +181,6 @@ func TestElectionHelpers(t *testing.T) {
 	e.bump = true
 	if after := merge(p, e.decide()); after.Leader != 2 || after.LeaderEpoch != 5 || after.PartitionEpoch != 10 {
 		t.Errorf("bumped: %+v", after)
-	}
-
-	moving := &Partition{Leader: 2, Replicas: []int32{4, 5, 2, 3}, ISR: []int32{2, 3, 4}, Directories: [][16]byte{id(4), id(5), id(2), id(3)}}
-	moving.setRare(rarely{adding: []int32{4, 5}, removing: []int32{2, 3}})
-	e = election{p: moving, isr: []int32{2, 3, 4}, acceptable: all, minISR: 1, elr: true, lost: NoLeader}
-	if r := e.decide(); r != nil {
-		t.Errorf("a reassignment was completed before all are in sync: %+v", r)
-	}
-	e.isr = []int32{2, 3, 4, 5}
-	after := merge(moving, e.decide())
-	if after.Leader != 4 || after.LeaderEpoch != 1 || !slices.Equal(after.Replicas, []int32{4, 5}) || !slices.Equal(after.ISR, []int32{4, 5}) ||
-		len(after.Adding()) != 0 || len(after.Removing()) != 0 || !slices.Equal(after.Directories, [][16]byte{id(4), id(5)}) {
-		t.Errorf("reassigned: %+v", after)
-	}
-	// The leader stays, and still its epoch moves, since a replica is gone.
-	shrinking := &Partition{Leader: 1, Replicas: []int32{1, 2}, ISR: []int32{1, 2}}
-	shrinking.setRare(rarely{removing: []int32{2}})
-	e = election{p: shrinking, isr: []int32{1, 2}, acceptable: all, minISR: 1, elr: true, lost: NoLeader}
-	if after := merge(shrinking, e.decide()); after.Leader != 1 || after.LeaderEpoch != 1 || !slices.Equal(after.ISR, []int32{1}) {
-		t.Errorf("shrunk: %+v", after)
 	}
 }
 
@@ -320,16 +298,7 @@ func TestAlterPartitionTwice(t *testing.T) {
 func TestAlterPartitionCompletesReassignment(t *testing.T) {
 	k := newCluster(t, 2)
 	k.mustCreate(assigned("t", []int32{1}))
-	move := schema.NewPartitionChange()
-	move.TopicID, move.Replicas = k.img().Topic("t").ID, []int32{2, 1}
-	move.Directories = [][16]byte{id(202), id(201)}
-	move.Adding, move.Removing = []int32{2}, []int32{1}
-	k.offset++
-	for _, b := range []*Builder{k.c.b, k.replay} {
-		if err := b.Apply(k.offset, move); err != nil {
-			t.Fatal(err)
-		}
-	}
+	k.reassign("t", 0, 2)
 	if got := k.alterISR("t", 0, 1, 2); got != kerr.NewLeaderElected.Code {
 		t.Errorf("got %d", got)
 	}

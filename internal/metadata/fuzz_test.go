@@ -11,7 +11,7 @@ import (
 )
 
 // fuzzed are the requests that the controller answers, by API key.
-var fuzzed = []int16{19, 20, 33, 37, 44, 56, 57, 62, 63, 64, 67, 73}
+var fuzzed = []int16{19, 20, 33, 37, 43, 44, 45, 56, 57, 62, 63, 64, 67, 73}
 
 // FuzzDecide sends any request at any version with any content: there is one
 // answer of the request's kind, the records apply, and the invariants hold.
@@ -24,6 +24,8 @@ func FuzzDecide(f *testing.F) {
 		deleteRequest(6, "t"), deleteRequest(3, "a.b"),
 		registrationRequest(image, 1, 9), registrationRequest(image, 4, 4),
 		alterRequest(image, image.Partition("t", 0).Leader, "t", 0, 1, 2),
+		reassignRequest("t", 0, []int32{3, 1}), reassignRequest("t", 0, nil),
+		electRequest(electPreferred), electRequest(electUnclean, kmsg.ElectLeadersRequestTopic{Topic: "t", Partitions: []int32{0}}),
 	} {
 		for i, key := range fuzzed {
 			if key == req.Key() {
