@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -8,125 +9,163 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/metadata"
 	"github.com/leat-stream/leat/internal/replica"
 	"github.com/leat-stream/leat/internal/wire"
 )
 
-// Fetch, key 1: long poll, incremental sessions, topic ids. Records leave as runs of
-// segment files; everything around them is encoded here (package wire).
+// Fetch, key 1: long poll, incremental sessions, topic ids, the nearest replica
+// (KIP-392). Records leave as runs of segment files; everything around them is encoded
+// here (package wire). Followers fetch by it too, with the cluster's own permission.
 //
 // Rooms: the session cache, replica (what there is, and waiting for it), log (where
 // the bytes lie). The records are taken when the connection is ready to write.
 var _ = register(Handler{
 	Key: kmsg.Fetch, Early: true,
-	Needs:   []Need{{kmsg.ACLOperationRead, kmsg.ACLResourceTypeTopic}},
-	NotDone: "followers (replication) and preferred read replicas come with the cluster",
-	Handle:  handleFetch,
+	Needs: []Need{
+		{kmsg.ACLOperationRead, kmsg.ACLResourceTypeTopic},
+		{kmsg.ACLOperationClusterAction, kmsg.ACLResourceTypeCluster}, // followers
+	},
+	Handle: handleFetch,
 })
 
 // Versions from which on a request has what it is named for.
 const (
+	fetchRack         = 11 // where the client is
 	fetchByID         = 13 // topics by id
 	fetchReplicaState = 15 // ReplicaState instead of ReplicaID
 	fetchLeaders      = 16 // an answer that tells who leads (KIP-951)
 )
 
-// noReplica is the replica id of a consumer.
-const noReplica = -1
-
 var fetchEncoders = sync.Pool{New: func() any { return new(wire.FetchEncoder[*replica.Run]) }}
 
 func handleFetch(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.FetchRequest)
-	if r.Version < fetchReplicaState && req.ReplicaState.ID != noReplica {
+	if r.Version < fetchReplicaState && req.ReplicaState.ID != replica.Consumer {
 		s.refuse(r, "fetch: replica state", "a field of a later version")
 		return
 	}
 	list := fetchParts(r.Version, req)
-	if req.ReplicaID >= 0 || req.ReplicaState.ID >= 0 {
-		s.refuseFollower(r, list)
-		return
-	}
+	limits := s.fetchLimits(r.Version, req)
+	list.follower = limits.Replica >= 0
 	fc, err := s.sessions.context(list)
 	if err != nil {
 		s.answerFetchError(r, err)
 		return
 	}
-	limits := replica.FetchLimits{
-		Replica:       replica.Consumer,
+	parts, refused := s.fetchable(r, fc, limits.Replica)
+	if refused != nil {
+		limits.MaxWait = 0 // an error does not wait
+	}
+	fc.committed = limits.ReadCommitted
+	op := s.Replicas.Fetch(parts, limits, func(op *replica.FetchOp) {
+		r.ReplyRaw(func() Output {
+			got := withRefused(op.Collect(), refused)
+			s.fetchElsewhere(fc, got)
+			return s.answerFetch(r, fc, got)
+		})
+	})
+	r.OnCancel(op.Cancel)
+}
+
+// fetchLimits says who fetches and how much. Every negative replica id but a
+// consumer's own is one of Kafka's debugging tools, which reads as a consumer.
+func (s *Server) fetchLimits(version int16, req *kmsg.FetchRequest) replica.FetchLimits {
+	l := replica.FetchLimits{
+		Replica: replica.Consumer, ReplicaEpoch: -1,
 		MinBytes:      req.MinBytes,
 		MaxBytes:      min(req.MaxBytes, int32(s.Config().Int(config.FetchMaxBytes))),
 		MaxWait:       time.Duration(req.MaxWaitMillis) * time.Millisecond,
 		ReadCommitted: req.IsolationLevel == 1,
 	}
-	parts, denied := s.fetchable(r, fc)
-	if denied != nil {
-		limits.MaxWait = 0 // an error does not wait
+	id := req.ReplicaID
+	if version >= fetchReplicaState {
+		id = req.ReplicaState.ID
 	}
-	fc.committed = limits.ReadCommitted
-	op := s.Replicas.Fetch(parts, limits, func(op *replica.FetchOp) {
-		r.ReplyRaw(func() Output { return s.answerFetch(r, fc, withDenied(op.Collect(), denied)) })
-	})
-	r.OnCancel(op.Cancel)
+	switch {
+	case id >= 0:
+		l.Replica, l.ReadCommitted = id, false // it copies what there is
+		if version >= fetchReplicaState {
+			l.ReplicaEpoch = req.ReplicaState.Epoch
+		}
+	case version >= fetchRack:
+		l.Rack = req.Rack
+	}
+	return l
 }
 
-// fetchable lists the partitions that the principal may read; denied, nil when there
-// are none, says which of the context's it may not. A topic that nobody knows is no
-// secret: its error comes from the replicas.
-func (s *Server) fetchable(r *Request, fc *fetchContext) (parts []replica.FetchPart, denied []bool) {
+// fetchElsewhere tells of partitions that are not on this broker, or not for the broker
+// that asks, who leads them.
+func (s *Server) fetchElsewhere(fc *fetchContext, got []replica.Fetched) {
+	for i := range got {
+		f := &got[i]
+		switch {
+		case f.Err == kerr.UnknownTopicOrPartition, f.Err == kerr.UnknownTopicID,
+			f.Err == kerr.NotLeaderForPartition && f.Leadership == nobody:
+			f.Err, f.Leadership = s.elsewhere(fc.parts[i].Ref, f.Err)
+		}
+	}
+}
+
+// fetchable lists the partitions that may be read; refused, nil when there are none,
+// says why others may not. A topic that nobody knows is no secret: its error comes from
+// the replicas.
+func (s *Server) fetchable(r *Request, fc *fetchContext, follower int32) (parts []replica.FetchPart, refused []*kerr.Error) {
 	parts = make([]replica.FetchPart, 0, len(fc.parts))
 	img := s.Image()
+	member := !fc.follower || s.onCluster(r, kmsg.ACLOperationClusterAction)
 	for i, p := range fc.parts {
-		if s.Authorize != nil {
+		var err *kerr.Error
+		switch {
+		case !member:
+			err = kerr.TopicAuthorizationFailed
+		case fc.follower:
+			err = follows(img, p.Ref, follower)
+		case s.Authorize != nil:
 			name := p.Ref.Topic
 			if t := img.TopicByID(p.Ref.TopicID); name == "" && t != nil {
 				name = t.Name
 			}
 			if name != "" && !s.Allowed(r, kmsg.ACLOperationRead, kmsg.ACLResourceTypeTopic, name) {
-				if denied == nil {
-					denied = make([]bool, len(fc.parts))
-				}
-				denied[i] = true
-				continue
+				err = kerr.TopicAuthorizationFailed
 			}
 		}
-		parts = append(parts, p.FetchPart)
+		if err == nil {
+			parts = append(parts, p.FetchPart)
+			continue
+		}
+		if refused == nil {
+			refused = make([]*kerr.Error, len(fc.parts))
+		}
+		refused[i] = err
 	}
-	return parts, denied
+	return parts, refused
 }
 
-// withDenied puts what was not even looked at between the results.
-func withDenied(got []replica.Fetched, denied []bool) []replica.Fetched {
-	if denied == nil {
+// follows refuses a broker that is no replica of a partition.
+func follows(img *metadata.Image, ref replica.Ref, broker int32) *kerr.Error {
+	p := imagePartition(img, ref)
+	if p != nil && !slices.Contains(p.Replicas, broker) {
+		return kerr.NotLeaderForPartition
+	}
+	return nil
+}
+
+// withRefused puts what was not even looked at between the results.
+func withRefused(got []replica.Fetched, refused []*kerr.Error) []replica.Fetched {
+	if refused == nil {
 		return got
 	}
-	all := make([]replica.Fetched, len(denied))
-	for i := range all {
-		if denied[i] {
-			all[i] = replica.RefusedFetch(kerr.TopicAuthorizationFailed)
+	all := make([]replica.Fetched, len(refused))
+	for i, err := range refused {
+		if err != nil {
+			all[i] = replica.RefusedFetch(err)
+			all[i].Leadership = nobody
 			continue
 		}
 		all[i], got = got[0], got[1:]
 	}
 	return all
-}
-
-// refuseFollower answers a fetch of another broker: none belongs to this cluster, so
-// that nobody may fetch as a replica.
-func (s *Server) refuseFollower(r *Request, list fetchList) {
-	fc := &fetchContext{parts: onceEachPart(list.parts), follower: true}
-	r.ReplyRaw(func() Output {
-		got := make([]replica.Fetched, len(fc.parts))
-		for i, ask := range fc.parts {
-			f := &got[i]
-			*f = replica.RefusedFetch(nil)
-			var p *replica.Partition
-			if p, f.Err = s.Replicas.Find(ask.Ref); f.Err == nil {
-				f.Err, f.Leadership = kerr.NotLeaderForPartition, p.Leadership()
-			}
-		}
-		return s.answerFetch(r, fc, got)
-	})
 }
 
 // fetchParts reads a request as a list of partitions.
@@ -256,6 +295,9 @@ func fetchPartition(version int16, fc *fetchContext, index int32, f *replica.Fet
 		if version >= fetchLeaders && (f.Err == kerr.NotLeaderForPartition || f.Err == kerr.FencedLeaderEpoch) {
 			p.LeaderID, p.LeaderEpoch = f.Leadership.Leader, f.Leadership.LeaderEpoch
 		}
+	}
+	if version >= fetchRack {
+		p.PreferredReadReplica = f.PreferredReplica
 	}
 	if f.Diverging {
 		p.DivergingEpoch, p.DivergingEndOffset = f.DivergingEpoch, f.DivergingEnd

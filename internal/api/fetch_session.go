@@ -30,6 +30,10 @@ const (
 	finalEpoch   int32 = -1 // sessionless; ends the session it names
 )
 
+// A follower's session is never given up for one of a consumer while it is in use: a
+// cluster whose consumers are many must not lose its replication's efficiency to them.
+// It takes a consumer's slot when it has to.
+
 // sessionCache holds the sessions of this broker, at most slots of them.
 type sessionCache struct {
 	clock env.Clock
@@ -37,7 +41,9 @@ type sessionCache struct {
 
 	mu   sync.Mutex
 	byID map[int32]*list.Element // of *session
-	lru  list.List               // most recently used in front
+	lru  list.List               // of consumers; most recently used in front
+	// followers are the sessions of followers, likewise.
+	followers list.List
 
 	parts   int // remembered by all sessions
 	evicted int64
@@ -52,8 +58,10 @@ func newSessionCache(slots int, clock env.Clock) *sessionCache {
 type session struct {
 	id      int32
 	usesIDs bool
-	used    time.Time // guarded by the cache
-	counted int       // partitions in the cache's count; guarded by the cache
+	// follower says that another broker opened it.
+	follower bool
+	used     time.Time // guarded by the cache
+	counted  int       // partitions in the cache's count; guarded by the cache
 
 	mu    sync.Mutex
 	epoch int32
@@ -67,28 +75,56 @@ type sessionPart struct {
 	hw, logStart int64 // last told; -1 at first
 }
 
-// open stores a new session and gives it an id, or answers nil when no slot is free.
+// among is the list that a session is in.
+func (c *sessionCache) among(s *session) *list.List {
+	if s.follower {
+		return &c.followers
+	}
+	return &c.lru
+}
+
+// fits says whether a session may remember so many partitions more. Followers have as
+// much room again.
+func (c *sessionCache) fits(s *session, more int) bool {
+	if s.follower {
+		return c.parts+more <= 2*maxSessionParts
+	}
+	return c.parts+more <= maxSessionParts
+}
+
+// open stores a new session and gives it an id, or answers false when no slot is free.
 func (c *sessionCache) open(s *session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
-	if c.parts+len(s.parts) > maxSessionParts {
+	if !c.fits(s, len(s.parts)) || len(c.byID) >= c.slots && !c.makeRoom(s, now) {
 		return false
-	}
-	if len(c.byID) >= c.slots {
-		last := c.lru.Back()
-		if last == nil || now.Sub(last.Value.(*session).used) < sessionIdle {
-			return false
-		}
-		c.remove(last)
-		c.evicted++
 	}
 	for s.id == 0 || c.byID[s.id] != nil {
 		s.id = rand.Int32()
 	}
 	s.used, s.counted = now, len(s.parts)
 	c.parts += s.counted
-	c.byID[s.id] = c.lru.PushFront(s)
+	c.byID[s.id] = c.among(s).PushFront(s)
+	return true
+}
+
+// makeRoom ends the session that has been idle for longest, or for a follower the
+// consumer's that was not used for longest.
+func (c *sessionCache) makeRoom(s *session, now time.Time) bool {
+	consumer, follower := c.lru.Back(), c.followers.Back()
+	idle := func(e *list.Element) bool {
+		return e != nil && now.Sub(e.Value.(*session).used) >= sessionIdle
+	}
+	switch {
+	case idle(consumer), s.follower && consumer != nil:
+		c.remove(consumer)
+	case idle(follower):
+		c.remove(follower)
+	default:
+		return false
+	}
+	c.evicted++
 	return true
 }
 
@@ -102,7 +138,7 @@ func (c *sessionCache) get(id int32) *session {
 	}
 	s := e.Value.(*session)
 	s.used = c.clock.Now()
-	c.lru.MoveToFront(e)
+	c.among(s).MoveToFront(e)
 	return s
 }
 
@@ -117,7 +153,7 @@ func (c *sessionCache) close(id int32) {
 
 func (c *sessionCache) remove(e *list.Element) {
 	s := e.Value.(*session)
-	c.lru.Remove(e)
+	c.among(s).Remove(e)
 	delete(c.byID, s.id)
 	c.parts -= s.counted
 }
@@ -131,7 +167,7 @@ func (c *sessionCache) recount(s *session) bool {
 	if e == nil || e.Value.(*session) != s {
 		return false
 	}
-	if c.parts-s.counted+len(s.parts) > maxSessionParts {
+	if !c.fits(s, len(s.parts)-s.counted) {
 		c.remove(e)
 		return false
 	}
@@ -160,6 +196,7 @@ type fetchContext struct {
 type fetchList struct {
 	sessionID, epoch int32
 	usesIDs          bool
+	follower         bool // another broker asks
 	parts            []*sessionPart
 	forgotten        []replica.Ref
 }
@@ -171,16 +208,16 @@ func (c *sessionCache) context(l fetchList) (*fetchContext, *kerr.Error) {
 			c.close(l.sessionID)
 		}
 		if l.epoch == finalEpoch || len(l.parts) == 0 {
-			return &fetchContext{parts: onceEachPart(l.parts)}, nil
+			return &fetchContext{parts: onceEachPart(l.parts), follower: l.follower}, nil
 		}
-		s := &session{usesIDs: l.usesIDs, epoch: 1, parts: map[replica.Ref]*list.Element{}}
+		s := &session{usesIDs: l.usesIDs, follower: l.follower, epoch: 1, parts: map[replica.Ref]*list.Element{}}
 		for _, p := range l.parts {
 			s.put(p)
 		}
 		if !c.open(s) {
-			return &fetchContext{parts: s.list()}, nil
+			return &fetchContext{parts: s.list(), follower: l.follower}, nil
 		}
-		return &fetchContext{session: s, parts: s.list()}, nil
+		return &fetchContext{session: s, parts: s.list(), follower: l.follower}, nil
 	}
 	s := c.get(l.sessionID)
 	if s == nil {
@@ -205,7 +242,7 @@ func (c *sessionCache) context(l fetchList) (*fetchContext, *kerr.Error) {
 	}
 	if len(s.parts) == 0 {
 		c.close(s.id)
-		return &fetchContext{}, nil
+		return &fetchContext{follower: l.follower}, nil
 	}
 	if !c.recount(s) {
 		return nil, kerr.FetchSessionIDNotFound
@@ -213,7 +250,7 @@ func (c *sessionCache) context(l fetchList) (*fetchContext, *kerr.Error) {
 	if s.epoch++; s.epoch < 1 {
 		s.epoch = 1
 	}
-	return &fetchContext{session: s, incremental: true, parts: s.list()}, nil
+	return &fetchContext{session: s, incremental: true, parts: s.list(), follower: l.follower}, nil
 }
 
 // onceEachPart drops all but the last mention of a partition, which keeps the place of

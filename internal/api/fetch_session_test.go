@@ -122,6 +122,29 @@ func TestSessionSlotIsTakenOnlyFromTheIdle(t *testing.T) {
 	}
 }
 
+func TestFollowersKeepTheirSessions(t *testing.T) {
+	c, clock := newCache(2)
+	open := func(follower bool) int32 {
+		return mustContext(t, c, fetchList{epoch: initialEpoch, follower: follower, parts: []*sessionPart{ask("a", 0, 0)}}).id()
+	}
+	consumer := open(false)
+	first := open(true)
+	second := open(true)
+	if first == 0 || second == 0 {
+		t.Fatal("a follower found no slot though a consumer had one")
+	}
+	if _, err := c.context(fetchList{sessionID: consumer, epoch: 1}); err != kerr.FetchSessionIDNotFound {
+		t.Fatalf("the consumer whose slot was taken is answered %v", err)
+	}
+	if open(true) != 0 || open(false) != 0 {
+		t.Fatal("a follower's session was given up while in use")
+	}
+	clock.Advance(sessionIdle)
+	if open(false) == 0 {
+		t.Fatal("a follower that went away keeps its slot")
+	}
+}
+
 func TestSessionTurnsPartitionsThatGaveRecords(t *testing.T) {
 	c, _ := newCache(10)
 	fc := mustContext(t, c, fetchList{epoch: initialEpoch, parts: []*sessionPart{ask("a", 0, 0), ask("a", 1, 0), ask("a", 2, 0)}})

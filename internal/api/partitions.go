@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/leat-stream/leat/internal/metadata"
 	"github.com/leat-stream/leat/internal/replica"
 )
 
@@ -18,4 +19,27 @@ func (s *Server) partition(topic string, index int32) (*replica.Partition, *kerr
 		return nil, kerr.NotLeaderForPartition
 	}
 	return p, err
+}
+
+// nobody leads.
+var nobody = replica.Leadership{Leader: metadata.NoLeader, LeaderEpoch: -1}
+
+// elsewhere is what a client is told of a partition that the replicas answered err for:
+// who leads it, when it exists and only not here.
+func (s *Server) elsewhere(ref replica.Ref, err *kerr.Error) (*kerr.Error, replica.Leadership) {
+	img := s.Image()
+	if p := imagePartition(img, ref); p != nil {
+		return kerr.NotLeaderForPartition, replica.Leadership{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch}
+	}
+	if err == kerr.UnknownTopicID && img.TopicByID(ref.TopicID) != nil {
+		err = kerr.UnknownTopicOrPartition
+	}
+	return err, nobody
+}
+
+func imagePartition(img *metadata.Image, ref replica.Ref) *metadata.Partition {
+	if ref.Topic != "" {
+		return img.Partition(ref.Topic, ref.Index)
+	}
+	return img.TopicByID(ref.TopicID).Partition(ref.Index)
 }

@@ -47,8 +47,10 @@ type produced struct {
 // the answer included.
 const produceMemory = 512
 
-// oldestProduce is the first version whose batches are of today's format.
-const oldestProduce = 3
+const (
+	oldestProduce = 3  // the first version whose batches are of today's format
+	produceByID   = 13 // topics by id
+)
 
 func handleProduce(s *Server, r *Request) {
 	if r.Version < oldestProduce {
@@ -130,6 +132,10 @@ func (w *writes) add(t *wire.ProduceTopic, q *wire.ProducePartition, first bool)
 	}
 	if err != nil {
 		a.Produced = replica.Refused(err, cause)
+		a.Leadership = nobody
+		if err == kerr.NotLeaderForPartition {
+			_, a.Leadership = w.s.elsewhere(replica.Ref{Topic: a.topic, TopicID: a.id, Index: a.index}, err)
+		}
 	}
 	w.all = append(w.all, a)
 }
@@ -162,15 +168,19 @@ func (w *writes) refuse(code *kerr.Error) {
 
 // produceTo finds the partition to write to and says why it may not be written.
 func (s *Server) produceTo(r *Request, req *wire.Produce, t *wire.ProduceTopic, index int32) (p *replica.Partition, err *kerr.Error) {
-	if r.Version < 13 {
+	ref := replica.Ref{TopicID: t.ID, Index: index}
+	if r.Version < produceByID {
 		// A view of the frame: it serves the look-up only.
-		p, err = s.partition(unsafe.String(unsafe.SliceData(t.Name), len(t.Name)), index)
-	} else {
-		p, err = s.Replicas.Find(replica.Ref{TopicID: t.ID, Index: index})
+		ref = replica.Ref{Topic: unsafe.String(unsafe.SliceData(t.Name), len(t.Name)), Index: index}
+		p, err = s.partition(ref.Topic, index)
+	} else if p, err = s.Replicas.Find(ref); err != nil {
+		err, _ = s.elsewhere(ref, err)
 	}
 	switch {
 	case req.Acks < -1 || req.Acks > 1:
 		return p, kerr.InvalidRequiredAcks
+	case err == kerr.NotLeaderForPartition && !s.mayWriteElsewhere(r, ref):
+		return nil, kerr.TopicAuthorizationFailed
 	case err != nil:
 		return nil, err
 	case !s.Allowed(r, kmsg.ACLOperationWrite, kmsg.ACLResourceTypeTopic, p.ID().Topic):
@@ -179,6 +189,16 @@ func (s *Server) produceTo(r *Request, req *wire.Produce, t *wire.ProduceTopic, 
 		return p, kerr.InvalidTopicException
 	}
 	return p, nil
+}
+
+// mayWriteElsewhere says whether the principal may write to a partition of another broker.
+func (s *Server) mayWriteElsewhere(r *Request, ref replica.Ref) bool {
+	img := s.Image()
+	t := img.TopicByID(ref.TopicID)
+	if ref.Topic != "" {
+		t = img.Topic(ref.Topic)
+	}
+	return t == nil || s.Allowed(r, kmsg.ACLOperationWrite, kmsg.ACLResourceTypeTopic, t.Name)
 }
 
 // soleBatch is the one batch that a partition's bytes must be, with the codecs that

@@ -298,7 +298,12 @@ func soundRequests(id [16]byte) []kmsg.Request {
 	every.Topics, every.IncludeClusterAuthorizedOperations, every.Version = nil, true, 10
 	transactions := kmsg.NewPtrFindCoordinatorRequest()
 	transactions.CoordinatorType, transactions.CoordinatorKeys = 1, []string{"secret"}
-	all = append(all, every, transactions)
+	follower := kmsg.NewPtrFetchRequest()
+	follower.SessionEpoch, follower.ReplicaState.ID = -1, 1
+	followed := kmsg.NewFetchRequestTopic()
+	followed.TopicID, followed.Partitions = id, []kmsg.FetchRequestTopicPartition{kmsg.NewFetchRequestTopicPartition()}
+	follower.Topics = append(follower.Topics, followed)
+	all = append(all, every, transactions, follower)
 	slices.SortStableFunc(all, func(a, b kmsg.Request) int { return deletes(a) - deletes(b) })
 	return all
 }
