@@ -1,4 +1,8 @@
-// Package peer is how a node calls other nodes.
+// Package peer is how a node calls other nodes: by node id, over lanes, each a
+// connection of its own to each node. Connections are made when they are needed and
+// closed when they are not; the address is asked for anew at each dial. After a failed
+// dial the next one waits for a pause that doubles and has jitter, and calls that come
+// meanwhile wait for it, within their time.
 package peer
 
 import (
@@ -26,7 +30,15 @@ const (
 	Pull                // long polls for committed metadata
 	Raft                // messages of the Raft library
 	Bulk                // snapshots
+	lanes
 )
+
+func (l Lane) String() string {
+	if l < 0 || l >= lanes {
+		return "unknown"
+	}
+	return [...]string{"control", "fetch", "pull", "raft", "bulk"}[l]
+}
 
 // Door is where a lane goes.
 func (l Lane) Door() Door {
@@ -44,19 +56,30 @@ type Target struct {
 
 // Errors of calls, for errors.Is.
 var (
-	// ErrUnreachable: no connection, or it broke; the request may have been carried out.
+	// ErrUnreachable: no connection, or it broke; the request may have been carried out
+	// only if the error is ErrBroken too.
 	ErrUnreachable = errors.New("node unreachable")
+	// ErrBroken: the connection broke after it took the request. It is ErrUnreachable too.
+	ErrBroken error = broken{}
 	// ErrTimeout: no answer in time; the request may have been carried out.
 	ErrTimeout = errors.New("no answer from the node in time")
 	// ErrClosed: this side is stopping.
 	ErrClosed = errors.New("calls to other nodes have ended")
 )
 
+type broken struct{}
+
+func (broken) Error() string        { return "connection to the node broke" }
+func (broken) Is(target error) bool { return target == ErrUnreachable }
+
 // Caller calls other nodes: over sockets (Peers), or over the simulator's network.
 type Caller interface {
 	// Call sends a request. done is called exactly once, on any goroutine and possibly
-	// before Call returns, with the response or an error of the kinds above.
+	// before Call returns, with the response or an error of the kinds above; it must not
+	// wait. The request may be used again when Call returns, only large []byte fields of
+	// nodewire's messages must not change any more.
 	Call(to Target, lane Lane, req kmsg.Request, timeout time.Duration, done func(kmsg.Response, error))
-	// Send sends a request that has no answer. It never blocks, and the request may be lost.
+	// Send sends a request that has no answer. It never blocks, and the request may be lost:
+	// new ones press out old ones that wait.
 	Send(to Target, lane Lane, req kmsg.Request)
 }

@@ -34,7 +34,8 @@ var layers = map[string]layer{
 		"internal/env", "internal/config", "internal/record", "internal/wire", "internal/machine",
 		"internal/metadata", "internal/group", "internal/replica",
 	}},
-	"internal/peer": {imports: []string{"internal/env", "internal/nodewire"}},
+	"internal/transport": {imports: []string{"internal/env", "internal/nodewire"}},
+	"internal/peer":      {imports: []string{"internal/env", "internal/nodewire", "internal/transport"}},
 	"internal/node": {imports: []string{
 		"internal/nodewire", "internal/peer",
 		"internal/env", "internal/config", "internal/record", "internal/log", "internal/machine", "internal/metadata",
