@@ -49,25 +49,20 @@ func (d *Dir) Checkpoint() error {
 	d.mu.Lock()
 	list := d.unsaved
 	d.unsaved = nil
-	gone := d.gone
-	d.gone = nil
 	d.mu.Unlock()
-	err := d.checkpoint(list, gone)
+	err := d.checkpoint(list)
 	if err != nil { // the next one tries again
 		for _, l := range list {
 			l.mu.Lock()
 			l.touch()
 			l.mu.Unlock()
 		}
-		d.mu.Lock()
-		d.gone = append(d.gone, gone...)
-		d.mu.Unlock()
 		d.event(CheckpointFailed{Path: d.path, Err: err})
 	}
 	return err
 }
 
-func (d *Dir) checkpoint(list []*Log, gone []LogID) error {
+func (d *Dir) checkpoint(list []*Log) error {
 	for _, l := range list {
 		l.mu.Lock()
 		l.dirty.checkpoint = false
@@ -86,7 +81,7 @@ func (d *Dir) checkpoint(list []*Log, gone []LogID) error {
 	}
 	d.ckptMu.Lock()
 	defer d.ckptMu.Unlock()
-	if err := d.writeState(list, gone); err != nil {
+	if err := d.writeState(list); err != nil {
 		return d.fatal(err)
 	}
 	for _, l := range list {
@@ -109,7 +104,7 @@ func (d *Dir) fatal(err error) error {
 func (d *Dir) saveLogs(list ...*Log) error {
 	d.ckptMu.Lock()
 	defer d.ckptMu.Unlock()
-	if err := d.writeState(list, nil); err != nil {
+	if err := d.writeState(list); err != nil {
 		return d.fatal(err)
 	}
 	for _, l := range list {
@@ -219,6 +214,7 @@ func (d *Dir) writeTexts() error {
 type checkpoints struct {
 	clean                               bool              // the last stop was clean
 	state                               map[key]*savedLog // nil: none
+	missing                             map[LogID]int64   // logs that had vanished before
 	stateSize                           int64
 	stateWhole                          bool // it ends with its last good frame
 	stateOld                            bool // it is of an earlier version

@@ -86,7 +86,7 @@ func (d *Dir) closeClean(list []*Log) error {
 	}
 	d.ckptMu.Lock()
 	defer d.ckptMu.Unlock()
-	if err := d.writeState(changed, nil); err != nil {
+	if err := d.writeState(changed); err != nil {
 		return err
 	}
 	for _, l := range changed {
@@ -170,7 +170,7 @@ func (d *Dir) Delete(id LogID) error {
 	d.mu.Lock()
 	delete(d.logs, id.key())
 	d.gone = append(d.gone, l.ID())
-	d.trash = append(d.trash, trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
+	d.trash = append(d.trash, &trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
 	d.mu.Unlock()
 	if err := d.fs.SyncDir(d.path); err != nil {
 		return d.fatal(storageError("delete log", syncError{err}))

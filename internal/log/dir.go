@@ -115,6 +115,7 @@ type Dir struct {
 
 	ckptMu   sync.Mutex // guards what follows
 	state    stateLog
+	missing  []LogMissing // until ForgetMissing, by name
 	stateBuf []byte
 	texts    map[string]string // contents of the text checkpoints as last written
 
@@ -123,7 +124,7 @@ type Dir struct {
 	dirty   []*Log  // to sync
 	unsaved []*Log  // to checkpoint
 	gone    []LogID // deleted, and still in the state file
-	trash   []trash
+	trash   []*trash
 	closed  bool
 
 	lastCheckpoint time.Time
@@ -232,11 +233,7 @@ func (d *Dir) openLogs() error {
 			list = append(list, l)
 		}
 	}
-	for _, gone := range marks.state {
-		if gone.point > 0 {
-			d.event(LogMissing{Log: gone.id, Point: gone.point})
-		}
-	}
+	d.findMissing(&marks)
 	if err := d.recoverAll(list, clean); err != nil {
 		return err
 	}
@@ -289,6 +286,7 @@ func (d *Dir) found(e fs.DirEntry, marks *checkpoints) (*Log, error) {
 		l.end.Store(saved.point)
 		l.synced.Store(saved.point)
 		l.unstable.Store(saved.unstable)
+		l.hasDamage.Store(saved.damaged)
 		l.dirty.point, l.dirty.savedStart = saved.point, saved.start
 	case marks.state == nil:
 		l.dirty.point = marks.points[k]
@@ -339,6 +337,11 @@ func (d *Dir) recoverAll(list []*Log, clean bool) error {
 	for _, l := range list {
 		if err := l.flushFiles(false); err != nil {
 			return err
+		}
+	}
+	for _, l := range d.all() { // what recovery did not look at may be known to be damaged
+		if saved := l.trusted(); saved != nil && saved.damaged {
+			d.event(LogRecovered{Log: l.ID(), Recovered: Recovered{Point: saved.point, End: saved.point}})
 		}
 	}
 	d.event(Opened{Path: d.path, Logs: len(d.logs), Clean: clean, SameBoot: d.sameBoot, ScannedBytes: scanned.Load()})

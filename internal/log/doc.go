@@ -27,6 +27,7 @@
 //	Dir.admin  one creation or deletion of a log at a time
 //	Log.w      one writer: append, roll, truncate, retain, swap, load
 //	Dir.round  one sync round at a time; truncation keeps rounds away
+//	Log.sweep  removal of the files of segments that left the log
 //	Dir.ckptMu one checkpoint at a time
 //	segment.mending  one look at a segment's indexes, or building of them, at a time
 //	Log.mu     producers, epochs, what is unsynced: held for moments

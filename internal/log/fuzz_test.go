@@ -38,25 +38,29 @@ func FuzzState(f *testing.F) {
 	b := appendHeaderFrame(nil)
 	b = appendLogFrame(b, &savedLog{id: testID("a"), start: 1, point: 9, unstable: 5, segs: []savedSegment{{0, 10, 3, 2, entryCounts{2, 1, 3}}, {4, 7, -1, 4, entryCounts{}}}})
 	b = appendGoneFrame(b, testID("b"))
+	b = appendMissingFrame(b, testID("d"), 8)
 	f.Add(b)
 	f.Add(b[:len(b)-5])
 	f.Add(goldenState(f, 1))
 	f.Add(appendHeaderFrame(nil))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		logs, used, _, err := parseState(p)
+		c, err := parseState(p)
 		if err != nil {
 			return
 		}
-		if used > len(p) {
-			t.Fatalf("used %d of %d bytes", used, len(p))
+		if c.used > len(p) {
+			t.Fatalf("used %d of %d bytes", c.used, len(p))
 		}
 		b := appendHeaderFrame(nil)
-		for _, s := range logs {
+		for _, s := range c.logs {
 			b = appendLogFrame(b, s)
 		}
-		again, used, old, err := parseState(b)
-		if err != nil || old || used != len(b) || len(again) != len(logs) {
-			t.Fatalf("%d logs, then %d: %v", len(logs), len(again), err)
+		for id, point := range c.missing {
+			b = appendMissingFrame(b, id, point)
+		}
+		again, err := parseState(b)
+		if err != nil || again.old || again.used != len(b) || len(again.logs) != len(c.logs) || !maps.Equal(again.missing, c.missing) {
+			t.Fatalf("%d logs, then %d: %v", len(c.logs), len(again.logs), err)
 		}
 	})
 }

@@ -42,7 +42,11 @@ type Log struct {
 	broken    error   // why nothing can be appended: a half-written tail could not be cut off
 	failed    error   // a write failed for another reason than space; sticky
 	snapshots []int64 // offsets of producer snapshots on disk, ascending
+	cutting   bool    // a truncation has begun to cut
 	gap       bool    // the active segment begins behind a gap that is not recorded
+
+	sweep  sync.Mutex // one removal of old files at a time
+	thrown []*trash   // waits for its removal, also in Dir.trash
 
 	mu         sync.Mutex
 	hooks      Hooks

@@ -195,6 +195,11 @@ func (l *Log) MaxTimestampOffset(upTo int64) (at TimeOffset, ok bool, err error)
 // largestBelow is the largest timestamp of the batches below upTo, and the last
 // offset of the first batch that has it.
 func (s *segment) largestBelow(upTo int64) (ts, at int64, err error) {
+	return s.largestBefore(upTo, s.size.Load())
+}
+
+// largestBefore is largestBelow for who knows that nothing behind the position limit counts.
+func (s *segment) largestBefore(upTo, limit int64) (ts, at int64, err error) {
 	f, err := s.file.acquire()
 	if err != nil {
 		return 0, 0, err
@@ -203,7 +208,6 @@ func (s *segment) largestBelow(upTo int64) (ts, at int64, err error) {
 	if ts, at, err = s.stamped(f, upTo-1-s.base, (*index).value); err != nil {
 		return 0, 0, err
 	}
-	limit := s.size.Load()
 	pos, err := s.position(f, at, limit)
 	if err != nil {
 		return 0, 0, err

@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/leat-stream/leat/internal/record"
 )
@@ -12,7 +13,7 @@ type Recovered struct {
 	// nothing was recorded.
 	Point int64
 	End   int64 // of the log after recovery
-	// Kept: everything that was recorded as synced is there. A durable replica keeps its
+	// Kept: everything that was recorded as synced is there and can be read. A durable replica keeps its
 	// eligibility for leadership then (decision D6).
 	Kept         bool
 	ScannedBytes int64
@@ -253,7 +254,8 @@ func (r *recovery) publish(start int64) {
 		s.created = now
 	}
 	r.res.End = r.end
-	if r.point > r.end {
+	r.damage = slices.DeleteFunc(r.damage, func(d damagedRange) bool { return d.to <= start })
+	if r.point > r.end || len(r.damage) > 0 {
 		r.res.Kept = false
 	}
 	r.prod.end = r.end
@@ -262,8 +264,8 @@ func (r *recovery) publish(start int64) {
 		r.prod.done = nil
 	}
 	l.mu.Lock()
-	l.producers, l.epochs, l.damage, l.recovered = r.prod, r.epochs, r.damage, r.res
-	l.hasDamage.Store(len(r.damage) > 0)
+	l.producers, l.epochs, l.recovered = r.prod, r.epochs, r.res
+	l.setDamage(r.damage)
 	l.snapshots = r.snapshots
 	l.dirty.snapshotBytes = r.replayed + r.res.ScannedBytes
 	l.start.Store(start)
@@ -290,13 +292,11 @@ func (r *recovery) publish(start int64) {
 	}
 	l.mu.Unlock()
 	if len(r.given) > 0 { // the start is recorded before they go
-		t := trash{log: l}
+		t := &trash{log: l}
 		for _, base := range r.given {
 			t.files = append(t.files, segmentName(base, logSuffix+deletedSuffix))
 		}
-		l.d.mu.Lock()
-		l.d.trash = append(l.d.trash, t)
-		l.d.mu.Unlock()
+		l.d.throwAway(t)
 	}
 	if r.res.ScannedBytes > 0 || r.res.CutBytes > 0 || !r.res.Kept {
 		l.d.event(LogRecovered{Log: l.ID(), Recovered: r.res})

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -104,7 +105,7 @@ func (l *Log) dropFront(list []*segment, n int, now time.Time, cfg *Config) {
 	for _, s := range gone {
 		s.retire()
 	}
-	l.d.throwAway(l, gone, now.Add(msDuration(cfg.FileDeleteDelayMs)))
+	l.d.throwAway(&trash{log: l, segs: gone, due: now.Add(msDuration(cfg.FileDeleteDelayMs))})
 }
 
 func without(list, gone []*segment) []*segment {
@@ -129,9 +130,7 @@ func (l *Log) advanceStart(start int64) {
 		return
 	}
 	l.start.Store(start)
-	for len(l.damage) > 0 && l.damage[0].to <= start {
-		l.damage = l.damage[1:]
-	}
+	l.setDamage(slices.DeleteFunc(slices.Clone(l.damage), func(d damagedRange) bool { return d.to <= start }))
 	l.touch()
 }
 
@@ -144,18 +143,22 @@ type trash struct {
 	files []string // of segments that an earlier process gave up
 	dir   string   // of a deleted partition
 	due   time.Time
+	done  bool // its files are removed; Log.sweep guards it
 }
 
-func (d *Dir) throwAway(l *Log, segs []*segment, due time.Time) {
+func (d *Dir) throwAway(t *trash) {
+	t.log.sweep.Lock()
+	t.log.thrown = append(t.log.thrown, t)
+	t.log.sweep.Unlock()
 	d.mu.Lock()
-	d.trash = append(d.trash, trash{log: l, segs: segs, due: due})
+	d.trash = append(d.trash, t)
 	d.mu.Unlock()
 }
 
 // emptyTrash removes what is due. What could not be removed is tried again.
 func (d *Dir) emptyTrash(now time.Time) error {
 	d.mu.Lock()
-	var due, later []trash
+	var due, later []*trash
 	for _, t := range d.trash {
 		if t.due.After(now) {
 			later = append(later, t)
@@ -167,7 +170,7 @@ func (d *Dir) emptyTrash(now time.Time) error {
 	d.mu.Unlock()
 	var errs []error
 	for _, t := range due {
-		if err := d.fatal(d.remove(&t)); err != nil {
+		if err := d.fatal(d.dispose(t)); err != nil {
 			errs = append(errs, err)
 			t.due = now.Add(time.Second)
 			d.mu.Lock()
@@ -176,6 +179,39 @@ func (d *Dir) emptyTrash(now time.Time) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// dispose removes what was thrown away, unless that was done since.
+func (d *Dir) dispose(t *trash) error {
+	if t.log == nil {
+		return d.fs.RemoveAll(t.dir)
+	}
+	t.log.sweep.Lock()
+	defer t.log.sweep.Unlock()
+	if t.done {
+		return nil
+	}
+	if err := d.remove(t); err != nil {
+		return err
+	}
+	t.done = true
+	t.log.thrown = slices.DeleteFunc(t.log.thrown, func(o *trash) bool { return o == t })
+	return nil
+}
+
+// sweepOut removes what the log has thrown away at once: its names are about to be used
+// again. The caller syncs the directory.
+func (l *Log) sweepOut() error {
+	l.sweep.Lock()
+	defer l.sweep.Unlock()
+	for _, t := range l.thrown {
+		if err := l.d.remove(t); err != nil {
+			return err
+		}
+		t.done = true
+	}
+	l.thrown = nil
+	return nil
 }
 
 // recordStart makes it durable that the log starts at offset or later.
@@ -211,12 +247,9 @@ func (t *trash) giveUp() error {
 	return nil
 }
 
-// remove deletes files for good. No sync is needed: recovery removes again what comes
+// remove deletes the files of segments for good; Log.sweep is held. No sync is needed: recovery removes again what comes
 // back of a deleted partition, and what comes back below the recorded start.
 func (d *Dir) remove(t *trash) error {
-	if t.dir != "" {
-		return d.fs.RemoveAll(t.dir)
-	}
 	if t.log.deleted() {
 		return nil // the whole partition goes
 	}

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/leat-stream/leat/internal/env"
 )
@@ -24,9 +25,13 @@ const (
 	maxStateBytes  = 1 << 30
 	maxStateFrame  = 64 << 20
 
-	frameHeader = 1
-	frameLog    = 2
-	frameGone   = 3 // the log was deleted
+	frameHeader  = 1
+	frameLog     = 2
+	frameGone    = 3 // the log was deleted
+	frameMissing = 4 // the log's directory vanished, which nobody has taken note of yet
+
+	flagNoProducers = 1
+	flagDamaged     = 2
 )
 
 // savedLog is one log in the state file.
@@ -37,6 +42,7 @@ type savedLog struct {
 	unstable int64 // first unstable offset, math.MaxInt64: none
 	// noProducers: no producer is known at point, so no snapshot is needed.
 	noProducers bool
+	damaged     bool // some of its offsets are refused
 	// segs are the segments up to point; the last one's size is the position of point.
 	segs []savedSegment
 }
@@ -90,7 +96,10 @@ func appendLogFrame(dst []byte, s *savedLog) []byte {
 		b = appendName(append(b, frameLog), s.id)
 		flags := byte(0)
 		if s.noProducers {
-			flags = 1
+			flags |= flagNoProducers
+		}
+		if s.damaged {
+			flags |= flagDamaged
 		}
 		b = append(b, flags)
 		for _, v := range [...]int64{s.start, s.point, s.unstable} {
@@ -106,6 +115,12 @@ func appendLogFrame(dst []byte, s *savedLog) []byte {
 			}
 		}
 		return b
+	})
+}
+
+func appendMissingFrame(dst []byte, id LogID, point int64) []byte {
+	return appendFrame(dst, func(b []byte) []byte {
+		return binary.BigEndian.AppendUint64(appendName(append(b, frameMissing), id), uint64(point))
 	})
 }
 
@@ -125,47 +140,57 @@ func nextFrame(b []byte) (payload, rest []byte, err error) {
 	return payload, b[stateFrameHead+n:], nil
 }
 
+// stateContent is what a state file says.
+type stateContent struct {
+	logs    map[key]*savedLog
+	missing map[LogID]int64 // vanished logs and their recovery points
+	used    int             // bytes of it that are good
+	old     bool            // it is of an earlier version
+}
+
 // parseState reads a state file up to the first frame that is not good: a checkpoint
-// that was cut short. used is the length of what is good; old says that it is of an
-// earlier version.
-func parseState(b []byte) (logs map[key]*savedLog, used int, old bool, err error) {
+// that was cut short.
+func parseState(b []byte) (c stateContent, err error) {
 	payload, rest, err := nextFrame(b)
 	if err != nil {
-		return nil, 0, false, err
+		return c, err
 	}
 	width := savedSegmentSize
 	switch {
 	case payload[0] == frameHeader && string(payload[1:]) == stateHeader:
 	case payload[0] == frameHeader && string(payload[1:]) == stateHeader1:
-		width, old = savedSegmentSize1, true
+		width, c.old = savedSegmentSize1, true
 	default:
-		return nil, 0, false, damagedFile("state file of another version")
+		return c, damagedFile("state file of another version")
 	}
-	logs = map[key]*savedLog{}
-	for used = len(b) - len(rest); len(rest) > 0; used = len(b) - len(rest) {
+	c.logs, c.missing = map[key]*savedLog{}, map[LogID]int64{}
+	for c.used = len(b) - len(rest); len(rest) > 0; c.used = len(b) - len(rest) {
 		payload, tail, err := nextFrame(rest)
 		if err != nil {
-			return logs, used, old, nil
+			return c, nil
 		}
 		s, err := parseLogFrame(payload, width)
 		if err != nil {
-			return nil, 0, false, err
+			return stateContent{}, err
 		}
-		if payload[0] == frameGone {
-			delete(logs, s.id.key())
-		} else {
-			logs[s.id.key()] = s
+		switch payload[0] {
+		case frameGone:
+			delete(c.logs, s.id.key())
+		case frameMissing:
+			c.missing[s.id] = s.point
+		default:
+			c.logs[s.id.key()] = s
 		}
 		rest = tail
 	}
-	return logs, used, old, nil
+	return c, nil
 }
 
 // parseLogFrame reads the frame of a log, in which a segment has width bytes.
 func parseLogFrame(p []byte, width int) (*savedLog, error) {
 	be := binary.BigEndian
 	kind := p[0]
-	if (kind != frameLog && kind != frameGone) || len(p) < 3 {
+	if kind < frameLog || kind > frameMissing || len(p) < 3 {
 		return nil, damagedFile("state frame of kind %d", kind)
 	}
 	n := int(be.Uint16(p[1:]))
@@ -176,13 +201,19 @@ func parseLogFrame(p []byte, width int) (*savedLog, error) {
 	s := &savedLog{id: LogID{Topic: string(p[:n]), Partition: int32(be.Uint32(p[n:]))}}
 	copy(s.id.TopicID[:], p[n+4:])
 	p = p[n+20:]
-	if kind == frameGone {
+	switch {
+	case kind == frameGone:
 		return s, nil
+	case kind == frameMissing && len(p) == 8 && int64(be.Uint64(p)) >= 0:
+		s.point = int64(be.Uint64(p))
+		return s, nil
+	case kind == frameMissing:
+		return nil, damagedFile("state frame of missing log %v", s.id)
 	}
 	if len(p) < 1+3*8+4 {
 		return nil, damagedFile("state frame of log %v", s.id)
 	}
-	s.noProducers = p[0]&1 != 0
+	s.noProducers, s.damaged = p[0]&flagNoProducers != 0, p[0]&flagDamaged != 0
 	s.start, s.point, s.unstable = int64(be.Uint64(p[1:])), int64(be.Uint64(p[9:])), int64(be.Uint64(p[17:]))
 	count := int(be.Uint32(p[25:]))
 	p = p[29:]
@@ -218,9 +249,9 @@ func (d *Dir) readState(c *checkpoints) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	used := 0
+	var content stateContent
 	if err == nil {
-		c.state, used, c.stateOld, err = parseState(p)
+		content, err = parseState(p)
 	}
 	if errors.Is(err, ErrCorrupt) {
 		d.event(IndexRebuilt{File: stateFile, Err: err})
@@ -229,7 +260,8 @@ func (d *Dir) readState(c *checkpoints) error {
 	if err == nil && d.again {
 		err = d.fatal(d.secureState(p))
 	}
-	c.stateSize, c.stateWhole = int64(used), used == len(p)
+	c.state, c.missing, c.stateOld = content.logs, content.missing, content.old
+	c.stateSize, c.stateWhole = int64(content.used), content.used == len(p)
 	return err
 }
 
@@ -260,8 +292,22 @@ func (d *Dir) openState(size int64) error {
 	return nil
 }
 
-// writeState makes frames of the given logs (nil: of all) durable; ckptMu is held.
-func (d *Dir) writeState(changed []*Log, gone []LogID) error {
+// writeState makes frames of the given logs durable, and of those that were deleted; ckptMu
+// is held. A deleted log counts as gone until then: its name is not given to another.
+func (d *Dir) writeState(changed []*Log) error {
+	d.mu.Lock()
+	gone := slices.Clone(d.gone)
+	d.mu.Unlock()
+	if err := d.writeFrames(changed, gone); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.gone = slices.Delete(d.gone, 0, len(gone)) // others were added behind
+	d.mu.Unlock()
+	return nil
+}
+
+func (d *Dir) writeFrames(changed []*Log, gone []LogID) error {
 	if d.state.file == nil || d.state.size > 2*d.state.live+1<<20 {
 		return d.rewriteState()
 	}
@@ -303,6 +349,9 @@ func (d *Dir) dropState() {
 func (d *Dir) rewriteState() error {
 	list := d.all()
 	b := appendHeaderFrame(d.stateBuf[:0])
+	for _, m := range d.missing {
+		b = appendMissingFrame(b, m.Log, m.Point)
+	}
 	for _, l := range list {
 		b = appendLogFrame(b, l.snapshotState())
 	}
@@ -327,7 +376,7 @@ func (l *Log) snapshotState() *savedLog {
 	}
 	s := &savedLog{
 		id: l.ID(), start: l.start.Load(), point: l.dirty.ready.offset, unstable: l.unstable.Load(),
-		noProducers: len(l.producers.m) == 0,
+		noProducers: len(l.producers.m) == 0, damaged: len(l.damage) > 0,
 	}
 	at := l.dirty.ready
 	s.start = max(s.start, l.dirty.wantStart)

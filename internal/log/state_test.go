@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,9 +38,10 @@ func TestStateGolden(t *testing.T) {
 	}
 	read := func(b []byte, isOld bool, want []*savedLog) {
 		t.Helper()
-		got, used, old, err := parseState(b)
-		if err != nil || used != len(b) || old != isOld || len(got) != len(want) {
-			t.Fatalf("%d logs, %d of %d bytes, old %v: %v", len(got), used, len(b), old, err)
+		c, err := parseState(b)
+		got := c.logs
+		if err != nil || c.used != len(b) || c.old != isOld || len(got) != len(want) {
+			t.Fatalf("%d logs, %d of %d bytes, old %v: %v", len(got), c.used, len(b), c.old, err)
 		}
 		for _, s := range want {
 			if !reflect.DeepEqual(got[s.id.key()], s) {
@@ -63,6 +65,16 @@ func TestStateGolden(t *testing.T) {
 		t.Fatalf("the bytes changed: this needs a new version\n%x", b)
 	}
 	read(b, false, now)
+	now[1].damaged = true
+	with := appendMissingFrame(appendLogFrame(slices.Clone(b), now[1]), testID("d"), 8)
+	const golden = "000000353375ffbb02000163000000006320202020202020202020202020202002000000000000000000000000000000004000000000000000000000000000002068f665d50400016400000000642020202020202020202020202020200000000000000008"
+	if got := hex.EncodeToString(with[len(b):]); got != golden {
+		t.Fatalf("the bytes changed: this needs a new version\n%s", got)
+	}
+	read(with, false, now)
+	if c, err := parseState(with); err != nil || len(c.missing) != 1 || c.missing[testID("d")] != 8 {
+		t.Fatalf("missing %v, %v", c.missing, err)
+	}
 }
 
 // TestStateOfTheEarlierVersion: a clean start with it is clean, and leaves the new version.
@@ -74,12 +86,12 @@ func TestStateOfTheEarlierVersion(t *testing.T) {
 	}
 	w.close()
 	w.change("data/"+stateFile, func(p []byte) []byte {
-		logs, _, _, err := parseState(p)
-		if err != nil || len(logs) != 1 {
-			t.Fatal(len(logs), err)
+		c, err := parseState(p)
+		if err != nil || len(c.logs) != 1 {
+			t.Fatal(len(c.logs), err)
 		}
 		b := appendFrame(nil, func(b []byte) []byte { return append(append(b, frameHeader), stateHeader1...) })
-		return append(b, earlierFrame(logs[l.ID().key()])...)
+		return append(b, earlierFrame(c.logs[l.ID().key()])...)
 	})
 	w.open()
 	if o, ok := saw[Opened](w); !ok || !o.Clean || o.ScannedBytes > 0 {
@@ -88,8 +100,8 @@ func TestStateOfTheEarlierVersion(t *testing.T) {
 	if e, ok := saw[IndexRebuilt](w); ok {
 		t.Fatal(e)
 	}
-	if _, _, old, err := parseState(w.content("data/" + stateFile)); err != nil || old {
-		t.Fatalf("it was left as it was: %v, %v", old, err)
+	if c, err := parseState(w.content("data/" + stateFile)); err != nil || c.old {
+		t.Fatalf("it was left as it was: %v, %v", c.old, err)
 	}
 	if got := readAll(t, w.log("a", smallSegments), 0); len(got) != 40 {
 		t.Fatalf("read %d", len(got))

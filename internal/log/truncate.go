@@ -1,10 +1,13 @@
 package log
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/leat-stream/leat/internal/env"
 )
 
 // TruncateTo drops everything from offset on, down to the batch boundary at or below
@@ -98,17 +101,24 @@ type Retained struct {
 	Expired  int // producers
 }
 
-// cutBack runs a truncation while no sync round is under way; w is held. If it fails
-// half-way, the log is read again from disk by its next use.
+// cutBack runs a truncation while no sync round is under way; w is held. One that fails
+// before it has begun to cut leaves the log as it was; half-way, the log takes nothing more
+// until the next start, which reads it again.
 func (l *Log) cutBack(fn func() error) error {
 	l.d.round.Lock()
 	defer l.d.round.Unlock()
 	if err := l.d.forgetInJournal(l); err != nil {
 		return storageError("truncate", err)
 	}
+	l.cutting = false
 	if err := fn(); err != nil {
-		l.failed = storageError("truncate", l.d.fatal(err))
-		return l.failed
+		err = storageError("truncate", l.d.fatal(err))
+		if l.cutting {
+			l.failed = err
+		} else {
+			l.markDirty()
+		}
+		return err
 	}
 	return nil
 }
@@ -117,7 +127,11 @@ func (l *Log) cutBack(fn func() error) error {
 // is lowered first: nothing behind it counts as synced any more.
 func (l *Log) truncate(offset int64) error {
 	list := *l.segs.Load()
-	i := max(find(list, offset), 0)
+	offset = l.undamaged(offset)
+	i := find(list, offset)
+	if i < 0 { // nothing is there below it
+		return l.restart(offset)
+	}
 	pos, end, err := l.cutPosition(list[i], offset)
 	if pos == 0 && i > 0 && err == nil { // nothing of the segment remains: the log ends with the one before
 		i--
@@ -127,7 +141,7 @@ func (l *Log) truncate(offset int64) error {
 		return err
 	}
 	s := list[i]
-	ts, at, err := s.largestBelow(end)
+	ts, at, err := s.largestBefore(end, pos)
 	if err != nil {
 		return err
 	}
@@ -138,6 +152,7 @@ func (l *Log) truncate(offset int64) error {
 	if err := l.lowerPoint(end, p); err != nil {
 		return err
 	}
+	l.cutting = true
 	l.forget()
 	l.setSegments(slices.Clone(list[:i+1]))
 	for _, later := range slices.Backward(list[i+1:]) {
@@ -149,6 +164,9 @@ func (l *Log) truncate(offset int64) error {
 		return err
 	}
 	if err := l.dropSnapshots(end); err != nil {
+		return err
+	}
+	if err := l.absolve(end); err != nil {
 		return err
 	}
 	// What goes must not come back behind what is written next: a snapshot or a segment
@@ -177,7 +195,7 @@ func (l *Log) settle(prod producers, end int64) {
 	if l.synced.Load() > end {
 		l.synced.Store(end)
 	}
-	l.damage = slices.DeleteFunc(l.damage, func(d damagedRange) bool { return d.from >= end })
+	l.setDamage(slices.DeleteFunc(slices.Clone(l.damage), func(d damagedRange) bool { return d.to > end }))
 	l.dirty.snapshotAt = 0
 	if l.cleaned.Load() > end {
 		l.cleaned.Store(end)
@@ -194,8 +212,14 @@ func (l *Log) cutPosition(s *segment, offset int64) (pos, end int64, err error) 
 		return 0, 0, err
 	}
 	defer s.file.release()
-	limit := s.size.Load()
-	if pos, err = s.position(f, offset, limit); err != nil {
+	if pos, end, err = s.cutAt(f, offset); errors.Is(err, ErrCorrupt) {
+		pos, end, err = s.cutBeforeDamage(f, offset)
+	}
+	return pos, max(end, l.start.Load()), err
+}
+
+func (s *segment) cutAt(f env.File, offset int64) (pos, end int64, err error) {
+	if pos, err = s.position(f, offset, s.size.Load()); err != nil {
 		return 0, 0, err
 	}
 	end = s.base
@@ -204,14 +228,29 @@ func (l *Log) cutPosition(s *segment, offset int64) (pos, end int64, err error) 
 		if err != nil {
 			return 0, 0, err
 		}
-		if err = s.headers(f, from, pos, func(h header) bool {
+		err = s.headers(f, from, pos, func(h header) bool {
 			end = h.last + 1
 			return true
-		}); err != nil {
-			return 0, 0, err
-		}
+		})
+		return pos, end, err
 	}
-	return pos, max(end, l.start.Load()), nil
+	return pos, end, nil
+}
+
+// cutBeforeDamage is where the first damage below offset starts: nothing behind it is kept.
+func (s *segment) cutBeforeDamage(f env.File, offset int64) (pos, end int64, err error) {
+	end = s.base
+	err = s.headers(f, 0, s.size.Load(), func(h header) bool {
+		if h.last >= offset {
+			return false
+		}
+		pos, end = h.pos+h.size, h.last+1
+		return true
+	})
+	if errors.Is(err, ErrCorrupt) {
+		err = nil
+	}
+	return pos, end, err
 }
 
 // lowerPoint makes everything from end on, which is at p, count as not synced, durably
@@ -276,30 +315,73 @@ func (l *Log) unlink(s *segment) error {
 	return nil
 }
 
+// undamaged is the offset, or where the damage begins in which it lies or behind which it is.
+func (l *Log) undamaged(offset int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range slices.Backward(l.damage) {
+		if offset > d.from && offset <= d.to {
+			offset = max(d.from, l.start.Load())
+		}
+	}
+	return offset
+}
+
+// absolve renames the files that make offsets from end on refused, so that they only keep
+// the bytes; w is held. The caller syncs the directory.
+func (l *Log) absolve(end int64) error {
+	entries, err := l.d.fs.ReadDir(*l.path.Load())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		d, ok := parseCorruptName(e.Name())
+		if !ok || d.to <= max(d.from, end) {
+			continue
+		}
+		dir := *l.path.Load() + "/"
+		if err := l.d.fs.Rename(dir+e.Name(), dir+corruptName(damagedRange{d.from, d.from})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setDamage replaces what is refused; mu is held.
+func (l *Log) setDamage(list []damagedRange) {
+	slices.SortFunc(list, func(a, b damagedRange) int { return cmp.Compare(a.from, b.from) })
+	l.damage = list
+	l.hasDamage.Store(len(list) > 0)
+}
+
 // restart empties the log; w and round are held.
 func (l *Log) restart(start int64) error {
 	list := *l.segs.Load()
 	if err := l.lowerPoint(0, place{}); err != nil {
 		return err
 	}
+	// A segment that waits for its removal may have the name that the new one gets.
+	if err := l.sweepOut(); err != nil {
+		return err
+	}
+	l.cutting = true
 	l.forget()
+	l.mu.Lock()
 	l.setSegments(nil)
+	l.epochs = epochs{dirty: true}
+	l.dirty.sealed = nil
+	l.start.Store(start)
+	l.hw.Store(min(l.hw.Load(), start))
+	l.settle(producers{end: start, max: l.producers.max}, start)
+	l.mu.Unlock()
 	for _, s := range slices.Backward(list) {
 		if err := l.unlink(s); err != nil {
 			return err
 		}
 	}
-	if err := l.dropSnapshots(-1); err != nil {
+	if err := errors.Join(l.dropSnapshots(-1), l.absolve(0)); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	l.epochs = epochs{dirty: true}
-	l.dirty.sealed = nil
-	l.start.Store(start)
-	l.synced.Store(start)
-	l.hw.Store(min(l.hw.Load(), start))
-	l.settle(producers{end: start, max: l.producers.max}, start)
-	l.mu.Unlock()
 	if _, err := l.addSegment(start, l.d.opt.Clock.Now()); err != nil {
 		return err
 	}

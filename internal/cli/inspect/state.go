@@ -12,10 +12,11 @@ import (
 // The frames of leat.state: length, checksum, payload; the payload's first byte is
 // its kind.
 const (
-	stateHead   = 8
-	stateHeader = 1
-	stateLog    = 2
-	stateGone   = 3
+	stateHead    = 8
+	stateHeader  = 1
+	stateLog     = 2
+	stateGone    = 3
+	stateMissing = 4
 
 	stateVersion1 = "LEAT state 1" // without the numbers of entries
 )
@@ -25,6 +26,8 @@ type savedLog struct {
 	Partition int32          `json:"partition"`
 	TopicID   string         `json:"topic_id"`
 	Gone      bool           `json:"gone,omitempty"`
+	Missing   bool           `json:"missing,omitempty"`
+	Damaged   bool           `json:"damaged,omitempty"`
 	Start     int64          `json:"log_start_offset"`
 	Point     int64          `json:"recovery_point"`
 	Unstable  int64          `json:"first_unstable_offset"`
@@ -80,24 +83,35 @@ func (d *dumper) stateFrame(pos int64, p []byte, width int) error {
 		return d.emit(item{Position: pos, Kind: "header", Data: string(p[1:])}, fmt.Sprintf("%d %s", pos, out.Printable(string(p[1:]))))
 	}
 	bad := func(why string) error { return d.damage(pos, int64(len(p)+stateHead), why) }
-	if p[0] != stateLog && p[0] != stateGone || len(p) < 3 {
+	if p[0] < stateLog || p[0] > stateMissing || len(p) < 3 {
 		return bad(fmt.Sprintf("a frame of kind %d", p[0]))
 	}
 	n := int(be.Uint16(p[1:]))
 	if len(p) < 3+n+20 {
 		return bad("a frame without the name of its log")
 	}
-	s := savedLog{Topic: string(p[3 : 3+n]), Partition: int32(be.Uint32(p[3+n:])), TopicID: fmt.Sprintf("%x", p[7+n:23+n]), Gone: p[0] == stateGone}
+	s := savedLog{Topic: string(p[3 : 3+n]), Partition: int32(be.Uint32(p[3+n:])), TopicID: fmt.Sprintf("%x", p[7+n:23+n]), Gone: p[0] == stateGone, Missing: p[0] == stateMissing}
 	name := out.Printable(fmt.Sprintf("%s-%d", s.Topic, s.Partition))
 	if s.Gone {
 		return d.emit(item{Position: pos, Kind: "log", Data: s}, fmt.Sprintf("%d log %s: gone", pos, name))
 	}
 	p = p[23+n:]
+	if s.Missing {
+		if len(p) != 8 {
+			return bad("a frame of missing log " + name + " that is cut short")
+		}
+		s.Point = int64(be.Uint64(p))
+		return d.emit(item{Position: pos, Kind: "log", Data: s}, fmt.Sprintf("%d log %s: missing, its recovery point was %d", pos, name, s.Point))
+	}
 	if len(p) < 29 || uint64(be.Uint32(p[25:]))*uint64(width) != uint64(len(p)-29) {
 		return bad("a frame of log " + name + " that is cut short")
 	}
 	s.Start, s.Point, s.Unstable = int64(be.Uint64(p[1:])), int64(be.Uint64(p[9:])), int64(be.Uint64(p[17:]))
+	s.Damaged = p[0]&2 != 0
 	text := fmt.Sprintf("%d log %s: from %d, recovery point %d", pos, name, s.Start, s.Point)
+	if s.Damaged {
+		text += ", damaged"
+	}
 	for p = p[29:]; len(p) > 0; p = p[width:] {
 		g := savedSegment{Base: int64(be.Uint64(p)), Bytes: int64(be.Uint64(p[8:])), MaxTime: int64(be.Uint64(p[16:])), MaxAt: int64(be.Uint64(p[24:]))}
 		text += fmt.Sprintf("\n  segment %d, %d bytes, up to %s", g.Base, g.Bytes, stamp(g.MaxTime))

@@ -43,6 +43,7 @@ var stories = []story{
 	{"a refused batch comes back behind what followed", refusedComesBack, nil},
 	{"a start acts on a state that a killed process did not sync", unsyncedState, nil},
 	{"a process is killed in a truncation to a start inside a batch", truncatedToStart, nil},
+	{"a checkpoint makes a transaction index", newTxnIndex, keepsTxnIndex},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
@@ -262,6 +263,26 @@ func staleAborted(w *world) error {
 		w.round,
 		w.checkpoint,
 	)
+}
+
+// A checkpoint makes the transaction index of the active segment, below the recovery point
+// that it records.
+func newTxnIndex(w *world) error {
+	return steps(
+		func() error { return w.begin(nil) },
+		w.writeAs(1, 0, 40, true),
+		w.round,
+		w.abort(1),
+		w.round,
+		w.checkpoint,
+	)
+}
+
+func keepsTxnIndex(w *world) error {
+	if traced(".txnindex is built again")(w) {
+		return errors.New("the transaction index is lost")
+	}
+	return w.verify()
 }
 
 // The power fails while a compacted segment takes the place of two, and again while

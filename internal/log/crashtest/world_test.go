@@ -96,8 +96,9 @@ type partition struct {
 	// found are the segments that the latest start found and that were not firm: what the
 	// crash left of their indexes may look right until it is used.
 	found    map[int64]bool
-	harmed   int    // batches that a story damages
-	evidence []byte // of the damage
+	dropped  []int64 // bases of segments that retention took
+	harmed   int     // batches that a story damages
+	evidence []byte  // of the damage
 	// kept are the files in which recovery put bytes aside.
 	kept map[string][]byte
 	// wrote are the producers that may be known: those that wrote since the log was emptied.
@@ -249,7 +250,7 @@ func (w *world) randomConfig() log.Config {
 func (w *world) create(id log.LogID) error {
 	p := &partition{id: id, cfg: w.randomConfig(), emptied: -1, cutting: -1, producers: map[int64]*client{}, wrote: map[int64]bool{}}
 	p.follower = w.rng.Float64() < w.follow
-	p.txns = !p.follower && !p.cfg.Compact && w.rng.Float64() < w.txn
+	p.txns = !p.cfg.Compact && w.rng.Float64() < w.txn
 	if p.cfg.Compact {
 		p.records, p.must = map[int64]keyValue{}, map[int64]bool{}
 	}
@@ -418,11 +419,31 @@ func (w *world) truncate(p *partition) error {
 		}
 		p.forgetClients()
 	}
+	if p.follower && p.durable { // what is known of producers is what the log implies
+		if err := p.verifyDerived(p.readable()); err != nil {
+			return fmt.Errorf("truncated: %w", err)
+		}
+	}
 	return w.agree(p)
+}
+
+// readable are the batches at or behind the start.
+func (p *partition) readable() []batch {
+	i := 0
+	for i < len(p.batches) && p.batches[i].next <= p.start {
+		i++
+	}
+	return p.batches[i:]
 }
 
 func (w *world) truncateFully(p *partition) error {
 	to := p.end() + w.rng.Int64N(100)
+	switch n := len(p.dropped); {
+	case n > 0 && w.rng.IntN(2) == 0: // a segment of that base may wait for its removal
+		to = p.dropped[w.rng.IntN(n)]
+	case w.rng.IntN(4) == 0:
+		to = w.rng.Int64N(p.end() + 1)
+	}
 	w.note("%v truncate fully to %d", p.id, to)
 	p.emptied, p.acked, p.firm = to, 0, nil
 	p.dropRecords(0, false)
@@ -456,6 +477,10 @@ func (w *world) retain(p *partition) error {
 	p.log.SetHighWatermark(p.log.SyncedOffset())
 	hw := p.log.SyncedOffset()
 	w.note("%v retain below %d", p.id, hw)
+	before, err := p.log.Segments()
+	if err != nil {
+		return err
+	}
 	if _, err := p.log.Retain(w.clock.Now(), hw); err != nil {
 		return err
 	}
@@ -464,6 +489,11 @@ func (w *world) retain(p *partition) error {
 		return fmt.Errorf("%v: retention moved the start from %d to %d of %d", p.id, p.start, start, p.end())
 	}
 	p.start = start
+	for _, s := range before {
+		if s.End <= start {
+			p.dropped = append(p.dropped, s.Base)
+		}
+	}
 	return nil
 }
 
@@ -524,7 +554,15 @@ func (w *world) append(p *partition) error {
 			if w.rng.IntN(10) == 0 {
 				at += int64(w.rng.IntN(5)) // the leader's log is compacted
 			}
-			add(w.build(record.NewHeader(0)))
+			if p.cfg.Compact || w.rng.IntN(2) == 0 { // a truncation would meet what compaction made of their last batches
+				add(w.build(record.NewHeader(0)))
+				continue
+			}
+			b, _, _, err := w.produce(p)
+			if err != nil {
+				return err
+			}
+			add(b)
 		}
 	case w.rng.IntN(3) == 0:
 		add(w.build(record.NewHeader(0)))
