@@ -24,7 +24,7 @@ func (n *Node) Append(term uint64, data []byte) (index uint64, err error) {
 	if len(data) == 0 {
 		return 0, errors.New("quorum: an entry needs data")
 	}
-	if aerr := n.ask(func(c *core) { index, err = c.propose(term, data) }); aerr != nil {
+	if aerr := n.do(func(c *core) { index, err = c.propose(term, data) }); aerr != nil {
 		return 0, aerr
 	}
 	return index, err
@@ -33,10 +33,10 @@ func (n *Node) Append(term uint64, data []byte) (index uint64, err error) {
 // Step takes a message from another member. When too much is waiting it is lost,
 // as the network might have lost it.
 func (n *Node) Step(m *raftpb.Message) {
-	select {
-	case n.events <- func(c *core) { c.step(m) }:
-	default:
+	if m.GetType() == raftpb.MsgSnap && checkSnapshot(m.GetSnapshot()) != nil {
+		return // damaged on the way; the leader sends it again
 	}
+	_ = n.do(func(c *core) { c.step(m) }) // an error says that the node is ending
 }
 
 // Status is what a member knows of the group at one moment.
@@ -68,7 +68,7 @@ func (n *Node) Status() Status { return *n.status.Load() }
 // maxBytes of them and at least one if there is one. ErrCompacted says that the
 // caller needs a snapshot first. The data must not be changed.
 func (n *Node) ReadCommitted(from uint64, maxBytes int) (es []Entry, err error) {
-	aerr := n.ask(func(c *core) {
+	aerr := n.do(func(c *core) {
 		commit := min(c.rn.BasicStatus().GetCommit(), c.log.last())
 		if from > commit {
 			return
@@ -99,7 +99,7 @@ func (n *Node) OpenSnapshot() (*SnapshotFile, error) {
 func (n *Node) view(term uint64) (f *SnapshotFile, es []*raftpb.Entry, err error) {
 	for {
 		var index uint64
-		aerr := n.ask(func(c *core) {
+		aerr := n.do(func(c *core) {
 			index = c.log.snapshot.Index
 			if term != 0 {
 				es, err = c.tail(term)
@@ -128,7 +128,7 @@ func (n *Node) TakeSnapshot(index uint64, write func(io.Writer) error) error {
 	var m SnapshotMeta
 	var ok bool
 	var err error
-	if aerr := n.ask(func(c *core) { m, ok, err = c.snapshotMeta(index) }); aerr != nil {
+	if aerr := n.do(func(c *core) { m, ok, err = c.snapshotMeta(index) }); aerr != nil {
 		return aerr
 	}
 	if err != nil || !ok {
@@ -143,7 +143,7 @@ func (n *Node) TakeSnapshot(index uint64, write func(io.Writer) error) error {
 	}
 	return n.do(func(c *core) {
 		if compact, ok := c.snapshotted(m); ok {
-			n.writes.put(diskJob{compact: compact, newest: m.Index})
+			n.writes = append(n.writes, diskJob{compact: compact, newest: m.Index})
 		}
 	})
 }

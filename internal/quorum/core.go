@@ -144,9 +144,6 @@ func (c *core) retrySnapshots() {
 // step takes a message from another member. One from an unknown or removed member
 // is dropped.
 func (c *core) step(m *raftpb.Message) {
-	if m.GetType() == raftpb.MsgSnap && checkSnapshot(m.GetSnapshot()) != nil {
-		return // damaged on the way; the leader sends it again
-	}
 	// The library's errors say only that it ignored the message.
 	_ = c.rn.Step(m)
 }

@@ -5,11 +5,11 @@
 // What happens on Append:
 //
 //	Log.Append      packs one decision's records into one entry (batch.go)
-//	Node.Append     hands it to the node's goroutine (node.go), which alone
+//	Node.Append     steps the core under the node's lock (node.go)
 //	core.propose    steps the library (core.go); the entry has its index now
-//	store.write     the disk's goroutine writes and syncs what has piled up (store.go)
+//	store.write     the disk's loop writes and syncs what has piled up (disk.go, store.go)
 //	core.persisted  counts our own copy; the transport brings the others'
-//	Hooks.Commit    the apply goroutine hands out what is committed, in order
+//	Hooks.Commit    the hooks' loop hands out what is committed, in order (hooks.go)
 //
 // Invariants:
 //
@@ -18,6 +18,8 @@
 //   - Ticks and heartbeats never wait for the disk nor for hooks.
 //   - A disk that has lost what it once synced does not start (ErrLogBehind,
 //     ErrCorrupt): such a voter could vote twice.
-//   - core, memLog, segment and store are synchronous and own no goroutine, so a
-//     simulator drives them from one seed; node.go is the shell.
+//   - Nothing here owns a goroutine: the loops are turns of an env.Exec and the ticks
+//     come from an env.Clock, so a simulator drives a Node from one seed. The library
+//     draws its election timeouts from crypto/rand, which testing/cryptotest's
+//     SetGlobalRandom makes repeatable, once for each run of a seed.
 package quorum

@@ -190,7 +190,7 @@ func (l *Log) TakeSnapshot(last int64, recs iter.Seq[machine.Record]) error {
 
 // find is the entry whose batch ends with the record at an offset, and its timestamp.
 func (n *Node) find(last int64) (index uint64, ts int64, err error) {
-	aerr := n.ask(func(c *core) {
+	aerr := n.do(func(c *core) {
 		err = fmt.Errorf("quorum: no batch behind the snapshot ends at offset %d", last)
 		for _, e := range c.log.entries[c.log.snapshot.Index-c.log.base.index:] {
 			if e.GetType() != raftpb.EntryNormal || len(e.GetData()) == 0 {

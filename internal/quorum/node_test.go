@@ -408,10 +408,11 @@ type group struct {
 }
 
 func (g *group) send(ms []*raftpb.Message) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	for _, m := range ms {
-		if n := g.alive[m.GetTo()]; n != nil && g.alive[m.GetFrom()] != nil {
+		g.mu.Lock()
+		n, from := g.alive[m.GetTo()], g.alive[m.GetFrom()]
+		g.mu.Unlock()
+		if n != nil && from != nil {
 			n.Step(m)
 		}
 	}

@@ -19,13 +19,18 @@ type Options struct {
 	FS    env.FS
 	Dir   string // of this log alone; the owner holds the lock of the data folder
 	Clock env.Clock
-	Self  Member
+	// Exec runs the disk and the hooks; without it the node has goroutines of its own.
+	Exec env.Exec
+	Self Member
 	// Voters begin a new log when Dir holds none; they must be the same at every one
 	// of them. Without it an empty Dir is ErrEmpty.
 	Voters []Member
 	// Hooks are told what happens.
 	Hooks Hooks
-	// Send passes messages to other members; it must not block and may lose them.
+	// Failed is called once when the node has stopped for good.
+	Failed func(error)
+	// Send passes messages to other members; it must not block and may lose them. It is
+	// called by whoever steps the node, one call at a time, and may step other nodes.
 	Send func([]*raftpb.Message)
 
 	TickInterval   time.Duration // 100 ms
@@ -37,8 +42,8 @@ type Options struct {
 	Logger         *slog.Logger
 }
 
-// Hooks are called in the order of the log, one at a time, on a goroutine of their
-// own (Restore of what lies on disk: within Open). They may block: elections and
+// Hooks are called in the order of the log, one at a time, by a loop of their own
+// (Restore of what lies on disk: within Open). They may block: elections and
 // heartbeats go on meanwhile. An error stops the node for good.
 type Hooks struct {
 	// Restore replaces the state by a snapshot's. Data must be read to its io.EOF.

@@ -386,6 +386,9 @@ func (n *simNode) send(m *raftpb.Message) {
 			if s := m.GetSnapshot(); s != nil && !w.calm && w.chance(0.2) {
 				s.Data[w.rng.IntN(len(s.Data))] ^= 1
 			}
+			if s := m.GetSnapshot(); s != nil && checkSnapshot(s) != nil {
+				return // as Node.Step
+			}
 			w.note("message %v %x %x", m.GetType(), m.GetFrom(), m.GetTo())
 			to.core.step(&m)
 			to.turn()

@@ -37,10 +37,22 @@ type store struct {
 	hard     hardState
 	written  hardState // the last one framed; a commit index alone lags behind
 	last     struct{ index, term uint64 }
-	buf      []byte
-	failed   error // after it nothing is written any more
-	// full is asked when the disk is full: true to try again. nil never tries again.
-	full func(error) bool
+	todo     []write // taken, and neither framed nor installed yet
+	buf      []byte  // framed, and not durable yet
+	due      bool    // buf has to be synced with this write, not with the next
+	failed   error   // after it nothing is written any more
+}
+
+// errNoSpace says that the disk is full and that nothing went wrong otherwise: what
+// was not promised yet can be written later, the same bytes in the same place.
+var errNoSpace = errors.New("no space")
+
+// noSpace marks ENOSPC of a write. That of a sync is final.
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) && !failedSync(err) {
+		return fmt.Errorf("%w: %w", errNoSpace, err)
+	}
+	return err
 }
 
 // bootstrap makes the log of a new group: a snapshot of nothing at entry 1, which
@@ -139,18 +151,23 @@ func (s *store) reopen() error {
 }
 
 // write makes all the writes durable in their order, with one sync when no snapshot
-// or full segment lies between them.
+// or full segment lies between them. After errNoSpace the next call goes on with what
+// is left before it takes more.
 func (s *store) write(ws []write) error {
-	if s.failed == nil {
-		s.failed = s.writeAll(ws)
+	if s.failed != nil {
+		return s.failed
 	}
-	return s.failed
+	s.todo = append(s.todo, ws...)
+	err := noSpace(s.advance())
+	if !errors.Is(err, errNoSpace) {
+		s.failed = err
+	}
+	return err
 }
 
-func (s *store) writeAll(ws []write) error {
-	s.buf = s.buf[:0]
-	sync := false
-	for _, w := range ws {
+func (s *store) advance() error {
+	for ; len(s.todo) > 0; s.todo = s.todo[1:] {
+		w := s.todo[0]
 		if w.snapshot != nil {
 			if err := s.flush(); err != nil {
 				return err
@@ -158,6 +175,7 @@ func (s *store) writeAll(ws []write) error {
 			if err := s.install(w); err != nil {
 				return err
 			}
+			s.due = len(w.entries) > 0
 			continue
 		}
 		if w.hard != nil {
@@ -166,16 +184,21 @@ func (s *store) writeAll(ws []write) error {
 				// Before the entries of that term. The commit index comes behind the
 				// entries that it covers, or a torn write would look like lost entries.
 				s.frameHard(hardState{s.hard.term, s.hard.vote, s.written.commit})
-				sync = true
+				s.due = true
 			}
 		}
 		s.frameEntries(w.entries)
-		sync = sync || w.sync || len(w.entries) > 0
+		s.due = s.due || w.sync || len(w.entries) > 0
 	}
-	if !sync {
+	s.todo = nil
+	if !s.due {
 		return nil // a commit index alone goes with the next write
 	}
-	return s.flush()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.due = false
+	return nil
 }
 
 func (s *store) frameHard(h hardState) {
@@ -199,11 +222,11 @@ func (s *store) flush() error {
 		return nil
 	}
 	seg := &s.segments[len(s.segments)-1]
-	if err := s.writeAt(seg.size); err != nil {
+	if _, err := s.file.WriteAt(s.buf, seg.size); err != nil {
 		return err
 	}
 	if err := s.file.Sync(); err != nil {
-		return err
+		return syncError{err}
 	}
 	seg.size += int64(len(s.buf))
 	if err := s.marker.set(seg.header.number, uint64(seg.size)); err != nil {
@@ -220,17 +243,6 @@ func (s *store) flush() error {
 		return err
 	}
 	return nil // the open segment grows beyond its size, as far as it gets
-}
-
-// writeAt writes the buffer. A full disk may get room again: nothing was promised
-// yet, and the same bytes go to the same place.
-func (s *store) writeAt(off int64) error {
-	for {
-		_, err := s.file.WriteAt(s.buf, off)
-		if err == nil || !errors.Is(err, syscall.ENOSPC) || s.full == nil || !s.full(err) {
-			return err
-		}
-	}
 }
 
 // roll begins a new segment where the log stands now. On a full disk it leaves

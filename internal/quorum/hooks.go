@@ -1,0 +1,59 @@
+package quorum
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// hookTurn is a turn of the hooks' loop: one duty.
+func (n *Node) hookTurn() {
+	n.mu.Lock()
+	if n.ended() != nil || len(n.applies) == 0 {
+		n.mu.Unlock()
+		return
+	}
+	a := n.applies[0]
+	n.applies = n.applies[1:]
+	if len(n.applies) > 0 {
+		n.hooks.Wake()
+	}
+	n.mu.Unlock()
+	if err := n.hook(a); err != nil {
+		n.fail(err)
+	}
+}
+
+func (n *Node) hook(a apply) error {
+	h := n.opts.Hooks
+	switch {
+	case a.entries != nil:
+		for _, e := range a.entries.GetEntries() {
+			if e.GetType() != raftpb.EntryNormal || len(e.GetData()) == 0 {
+				continue
+			}
+			if err := h.Commit(Entry{e.GetIndex(), e.GetTerm(), e.GetType(), e.GetData()}); err != nil {
+				return fmt.Errorf("metadata entry %d: %w", e.GetIndex(), err)
+			}
+		}
+		// An error says that the node is ending.
+		_ = n.do(func(c *core) {
+			if err := c.appliedTo(a.entries); err != nil {
+				n.fail(err)
+			}
+		})
+	case a.snapshot != nil:
+		r, err := newSnapshotReader(bytesReader(a.snapshot))
+		if err != nil {
+			return err
+		}
+		return h.Restore(r.meta, r)
+	case a.lead != 0:
+		h.Lead(a.lead)
+	case a.resign != 0:
+		h.Resign(a.resign)
+	case a.due != 0:
+		h.SnapshotDue(a.due)
+	}
+	return nil
+}
