@@ -62,6 +62,13 @@ func (b *Builder) apply(index int64, rec schema.Record) error {
 		b.setBroker(r.BrokerID, nil)
 	case *schema.BrokerChange:
 		return b.brokerChange(r)
+	case *schema.RegisterController:
+		b.registerController(r)
+	case *schema.UnregisterController:
+		if b.cur.ControllerNode(r.NodeID) == nil {
+			return fmt.Errorf("node %d is not registered as a controller", r.NodeID)
+		}
+		b.setController(r.NodeID, nil)
 	case *schema.Topic:
 		return b.topic(r)
 	case *schema.RemoveTopic:

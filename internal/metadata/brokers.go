@@ -139,16 +139,26 @@ func (c *Controller) checkDirectories(req *kmsg.BrokerRegistrationRequest) error
 	return nil
 }
 
-// unregister answers UnregisterBroker (version 0): the broker's replicas stay
-// assigned, and count as lost.
+// unregister answers UnregisterBroker (version 0), which takes a live broker too, as
+// Kafka's does: whether it holds replicas that others lack is for who asks to see.
+// The broker's replicas stay assigned, and count as lost; if the process runs on, its
+// requests are answered by STALE_BROKER_EPOCH until it has registered anew. With it
+// goes the registration of a controller of that id, also where there is no broker.
 func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest) outcome {
 	resp := req.ResponseKind().(*kmsg.UnregisterBrokerResponse)
+	var recs []schema.Record
+	if c.View().ControllerNode(req.BrokerID) != nil {
+		recs = append(recs, &schema.UnregisterController{NodeID: req.BrokerID})
+	}
 	b := c.View().Broker(req.BrokerID)
+	if b == nil && len(recs) > 0 {
+		return outcome{body: resp, recs: recs}
+	}
 	if b == nil {
 		resp.ErrorCode, resp.ErrorMessage = code(refuse(kerr.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID))
 		return outcome{body: resp}
 	}
-	recs := c.leave(leaving{broker: b.ID, lost: true})
+	recs = append(recs, c.leave(leaving{broker: b.ID, lost: true})...)
 	delete(c.sessions, b.ID)
 	return outcome{body: resp, recs: append(recs, &schema.UnregisterBroker{BrokerID: b.ID, Epoch: b.Epoch}),
 		timers: []machine.Timer{{Key: sessionKey(b.ID)}}}

@@ -61,8 +61,8 @@ type Request struct {
 }
 
 // Controller is the machine (package machine) of the metadata log: its state is
-// an image, its requests are *Request, *Bootstrap, *AutoCreateTopics and
-// *RegisterBroker. Which brokers are alive is volatile: it is learnt anew by
+// an image, its requests are *Request, *Bootstrap, *AutoCreateTopics,
+// *RegisterBroker and *RegisterController. Which brokers are alive is volatile: it is learnt anew by
 // heartbeats after a change of controller.
 type Controller struct {
 	opts     Options
@@ -147,6 +147,8 @@ func (c *Controller) decide(in machine.Input) outcome {
 		return c.autoCreate(r, in.Rand)
 	case *RegisterBroker:
 		return c.register(r, in.Now)
+	case *RegisterController:
+		return c.registerController(r)
 	case *Request:
 		return c.request(r, in)
 	}
@@ -188,7 +190,8 @@ func (c *Controller) request(r *Request, in machine.Input) outcome {
 	return outcome{body: fmt.Errorf("%w: %T", ErrUnsupported, r.Req)}
 }
 
-// encode frames records in the versions that the finalised feature level allows.
+// encode frames records in the versions that the finalised feature level allows,
+// which a record among them may raise for those after it.
 func (c *Controller) encode(recs []schema.Record) ([]machine.Record, error) {
 	if len(recs) == 0 {
 		return nil, nil
@@ -206,6 +209,9 @@ func (c *Controller) encode(recs []schema.Record) ([]machine.Record, error) {
 			return nil, err
 		}
 		out[i].Value = buf[start:len(buf):len(buf)]
+		if f, ok := r.(*schema.FeatureLevel); ok && f.Name == schema.FeatureName {
+			level = max(level, f.Level)
+		}
 	}
 	return out, nil
 }

@@ -18,6 +18,8 @@ type Delta struct {
 	Configs []Resource
 	// Features tells whether a finalised feature level changed.
 	Features bool
+	// Controllers tells whether any registered controller changed.
+	Controllers bool
 }
 
 // TopicChange is one topic's; Old is nil when it was created, New when deleted.
@@ -33,7 +35,7 @@ type BrokerChange struct{ Old, New *Broker }
 
 // Empty tells whether nothing differs.
 func (d *Delta) Empty() bool {
-	return len(d.Topics) == 0 && len(d.Brokers) == 0 && len(d.Configs) == 0 && !d.Features
+	return len(d.Topics) == 0 && len(d.Brokers) == 0 && len(d.Configs) == 0 && !d.Features && !d.Controllers
 }
 
 // Diff compares two images as a whole, in time linear in their size; a Builder
@@ -54,10 +56,12 @@ type touched struct {
 	brokers  map[int32]struct{}
 	configs  map[string]struct{}
 	features bool
+	// controllers is set when any may have changed.
+	controllers bool
 }
 
 func newTouched() *touched {
-	return &touched{map[[16]byte]struct{}{}, map[int32]struct{}{}, map[string]struct{}{}, false}
+	return &touched{map[[16]byte]struct{}{}, map[int32]struct{}{}, map[string]struct{}{}, false, false}
 }
 
 // all touches everything in an image.
@@ -72,12 +76,15 @@ func (t *touched) all(img *Image) {
 		t.configs[key] = struct{}{}
 		return true
 	})
-	t.features = true
+	t.features, t.controllers = true, true
 }
 
 // delta compares what was touched.
 func (t *touched) delta(from, to *Image) *Delta {
-	d := &Delta{Features: t.features && !maps.Equal(from.features, to.features)}
+	d := &Delta{
+		Features:    t.features && !maps.Equal(from.features, to.features),
+		Controllers: t.controllers && !slices.Equal(from.controllers, to.controllers),
+	}
 	for id := range t.topics {
 		if c, ok := diffTopic(from.TopicByID(id), to.TopicByID(id)); ok {
 			d.Topics = append(d.Topics, c)

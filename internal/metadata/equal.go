@@ -13,6 +13,7 @@ func (img *Image) Equal(o *Image) bool {
 		img.nextProducerID == o.nextProducerID && img.partitions == o.partitions &&
 		maps.Equal(img.features, o.features) &&
 		slices.EqualFunc(img.brokers, o.brokers, func(a, b *Broker) bool { return reflect.DeepEqual(a, b) }) &&
+		slices.EqualFunc(img.controllers, o.controllers, func(a, b *ControllerNode) bool { return reflect.DeepEqual(a, b) }) &&
 		slices.EqualFunc(slices.Collect(img.Topics()), slices.Collect(o.Topics()), (*Topic).equal) &&
 		equalConfigs(img, o)
 }

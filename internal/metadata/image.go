@@ -44,8 +44,10 @@ type Image struct {
 	// collisions maps a name with each '.' replaced by '_' to the topic that has it.
 	collisions btree.Map[string, string]
 	brokers    []*Broker // by id
-	configs    btree.Map[string, map[string]string]
-	features   map[string]int16
+	// controllers are by node id.
+	controllers []*ControllerNode
+	configs     btree.Map[string, map[string]string]
+	features    map[string]int16
 }
 
 // Topic returns the topic of a name, or nil.

@@ -41,6 +41,11 @@ func (img *Image) clusterRecords(emit func(schema.Record) bool) bool {
 			return false
 		}
 	}
+	for _, n := range img.controllers {
+		if !emit(n.record()) {
+			return false
+		}
+	}
 	return img.nextProducerID == 0 || emit(&schema.ProducerIDs{BrokerID: -1, BrokerEpoch: -1, Next: img.nextProducerID})
 }
 

@@ -6,19 +6,21 @@ import "github.com/twmb/franz-go/pkg/kbin"
 
 // The record types, as they stand in a record's frame.
 const (
-	TypeClusterCreated   int16 = 1
-	TypeFeatureLevel     int16 = 2
-	TypeRegisterBroker   int16 = 3
-	TypeUnregisterBroker int16 = 4
-	TypeBrokerChange     int16 = 5
-	TypeTopic            int16 = 6
-	TypeRemoveTopic      int16 = 7
-	TypePartition        int16 = 8
-	TypePartitionChange  int16 = 9
-	TypeConfig           int16 = 10
-	TypeProducerIDs      int16 = 11
-	TypeSnapshotHeader   int16 = 12
-	TypeSnapshotFooter   int16 = 13
+	TypeClusterCreated       int16 = 1
+	TypeFeatureLevel         int16 = 2
+	TypeRegisterBroker       int16 = 3
+	TypeUnregisterBroker     int16 = 4
+	TypeBrokerChange         int16 = 5
+	TypeTopic                int16 = 6
+	TypeRemoveTopic          int16 = 7
+	TypePartition            int16 = 8
+	TypePartitionChange      int16 = 9
+	TypeConfig               int16 = 10
+	TypeProducerIDs          int16 = 11
+	TypeSnapshotHeader       int16 = 12
+	TypeSnapshotFooter       int16 = 13
+	TypeRegisterController   int16 = 14
+	TypeUnregisterController int16 = 15
 )
 
 // newRecord returns an empty record of a type, or nil.
@@ -50,6 +52,10 @@ func newRecord(t int16) Record {
 		return NewSnapshotHeader()
 	case TypeSnapshotFooter:
 		return NewSnapshotFooter()
+	case TypeRegisterController:
+		return NewRegisterController()
+	case TypeUnregisterController:
+		return NewUnregisterController()
 	}
 	return nil
 }
@@ -1041,3 +1047,156 @@ func NewSnapshotFooter() *SnapshotFooter {
 func (*SnapshotFooter) Type() int16 { return TypeSnapshotFooter }
 
 func (*SnapshotFooter) levels() []int16 { return []int16{1} }
+
+// RegisterController adds a node that can be reached as a controller, or replaces
+// what is known of it.
+type RegisterController struct {
+	NodeID int32
+	// IncarnationID is drawn by the node each time it starts.
+	IncarnationID [16]byte
+	// DirectoryID is the id of the directory that holds its metadata log.
+	DirectoryID [16]byte
+	// MayVote tells whether it has the controller role; nodes without it only read.
+	MayVote bool
+	// Listeners are those of the CONTROLLER kind, as other nodes reach them.
+	Listeners []RegisterControllerListener
+	// Features are the ranges of feature levels that the node can run.
+	Features []RegisterControllerFeature
+}
+
+func (v *RegisterController) setDefaults() {
+}
+
+func (v *RegisterController) appendBody(dst []byte, version int16) []byte {
+	dst = kbin.AppendInt32(dst, v.NodeID)
+	dst = kbin.AppendUuid(dst, v.IncarnationID)
+	dst = kbin.AppendUuid(dst, v.DirectoryID)
+	dst = kbin.AppendBool(dst, v.MayVote)
+	dst = kbin.AppendCompactArrayLen(dst, len(v.Listeners))
+	for i := range v.Listeners {
+		dst = v.Listeners[i].appendBody(dst, version)
+	}
+	dst = kbin.AppendCompactArrayLen(dst, len(v.Features))
+	for i := range v.Features {
+		dst = v.Features[i].appendBody(dst, version)
+	}
+	return append(dst, 0)
+}
+
+func (v *RegisterController) readBody(r *reader, version int16) {
+	v.setDefaults()
+	v.NodeID = r.Int32()
+	v.IncarnationID = r.Uuid()
+	v.DirectoryID = r.Uuid()
+	v.MayVote = r.Bool()
+	if n := r.arrayLen(7, false); n >= 1 {
+		v.Listeners = make([]RegisterControllerListener, n)
+		for i := range v.Listeners {
+			v.Listeners[i].readBody(r, version)
+		}
+	}
+	if n := r.arrayLen(6, false); n >= 1 {
+		v.Features = make([]RegisterControllerFeature, n)
+		for i := range v.Features {
+			v.Features[i].readBody(r, version)
+		}
+	}
+	r.noTags()
+}
+
+// RegisterControllerListener is an element of RegisterController.Listeners.
+type RegisterControllerListener struct {
+	Name string
+	Host string
+	Port uint16
+	// SecurityProtocol is Kafka's: 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL.
+	SecurityProtocol int16
+}
+
+func (v *RegisterControllerListener) setDefaults() {
+}
+
+func (v *RegisterControllerListener) appendBody(dst []byte, version int16) []byte {
+	dst = kbin.AppendCompactString(dst, v.Name)
+	dst = kbin.AppendCompactString(dst, v.Host)
+	dst = kbin.AppendUint16(dst, v.Port)
+	dst = kbin.AppendInt16(dst, v.SecurityProtocol)
+	return append(dst, 0)
+}
+
+func (v *RegisterControllerListener) readBody(r *reader, version int16) {
+	v.setDefaults()
+	v.Name = r.CompactString()
+	v.Host = r.CompactString()
+	v.Port = r.Uint16()
+	v.SecurityProtocol = r.Int16()
+	r.noTags()
+}
+
+// RegisterControllerFeature is an element of RegisterController.Features.
+type RegisterControllerFeature struct {
+	Name         string
+	MinSupported int16
+	MaxSupported int16
+}
+
+func (v *RegisterControllerFeature) setDefaults() {
+}
+
+func (v *RegisterControllerFeature) appendBody(dst []byte, version int16) []byte {
+	dst = kbin.AppendCompactString(dst, v.Name)
+	dst = kbin.AppendInt16(dst, v.MinSupported)
+	dst = kbin.AppendInt16(dst, v.MaxSupported)
+	return append(dst, 0)
+}
+
+func (v *RegisterControllerFeature) readBody(r *reader, version int16) {
+	v.setDefaults()
+	v.Name = r.CompactString()
+	v.MinSupported = r.Int16()
+	v.MaxSupported = r.Int16()
+	r.noTags()
+}
+
+// NewRegisterController returns a RegisterController with default values.
+func NewRegisterController() *RegisterController {
+	v := new(RegisterController)
+	v.setDefaults()
+	return v
+}
+
+// Type is 14.
+func (*RegisterController) Type() int16 { return TypeRegisterController }
+
+func (*RegisterController) levels() []int16 { return []int16{2} }
+
+// UnregisterController removes such a node.
+type UnregisterController struct {
+	NodeID int32
+}
+
+func (v *UnregisterController) setDefaults() {
+}
+
+func (v *UnregisterController) appendBody(dst []byte, version int16) []byte {
+	dst = kbin.AppendInt32(dst, v.NodeID)
+	return append(dst, 0)
+}
+
+func (v *UnregisterController) readBody(r *reader, version int16) {
+	v.setDefaults()
+	v.NodeID = r.Int32()
+	r.noTags()
+}
+
+// NewUnregisterController returns a UnregisterController with default values.
+func NewUnregisterController() *UnregisterController {
+	v := new(UnregisterController)
+	v.setDefaults()
+	return v
+}
+
+// Type is 15.
+func (*UnregisterController) Type() int16 { return TypeUnregisterController }
+
+func (*UnregisterController) levels() []int16 { return []int16{2} }

@@ -27,8 +27,9 @@ import (
 // versions are written. It is our own and is not shown to clients.
 const FeatureName = "leat.metadata.version"
 
-// Level is the newest metadata feature level that this build writes and reads.
-const Level int16 = 1
+// Level is the newest metadata feature level that this build writes and reads: 2
+// brought the records of controllers.
+const Level int16 = 2
 
 // Errors of Decode, for errors.Is.
 var (

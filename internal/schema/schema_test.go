@@ -66,6 +66,12 @@ func samples() []Record {
 		&ProducerIDs{BrokerID: 7, BrokerEpoch: 12, Next: 2000},
 		&SnapshotHeader{Index: 1234, Term: 5, LastBrokerEpoch: 77},
 		&SnapshotFooter{Records: 17},
+		&RegisterController{
+			NodeID: 7, IncarnationID: uuid(1), DirectoryID: uuid(2), MayVote: true,
+			Listeners: []RegisterControllerListener{{Name: "CONTROLLER", Host: "127.0.0.1", Port: 9093, SecurityProtocol: 1}},
+			Features:  []RegisterControllerFeature{{Name: "leat.metadata.version", MinSupported: 1, MaxSupported: 2}},
+		},
+		&UnregisterController{NodeID: 7},
 	}
 }
 
@@ -197,6 +203,9 @@ func TestHugeCount(t *testing.T) {
 func TestLevels(t *testing.T) {
 	if _, err := Append(nil, NewTopic(), 0); err == nil {
 		t.Fatal("a record was written below its feature level")
+	}
+	if _, err := Append(nil, NewRegisterController(), 1); err == nil {
+		t.Fatal("a record of level 2 was written at level 1")
 	}
 	v2 := leveled{&Topic{Name: "t"}}
 	for level, want := range map[int16]int16{1: 0, 2: 0, 3: 1, 9: 1} {

@@ -1,0 +1,119 @@
+package metadata
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/schema"
+)
+
+func controllerNode(k *cluster, node int32, incarnation byte) *RegisterController {
+	return &RegisterController{
+		ClusterID: k.img().ClusterID(), NodeID: node, IncarnationID: id(incarnation), DirectoryID: id(200 + byte(node)), MayVote: true,
+		Listeners: []Listener{{Name: "CONTROLLER", Host: "127.0.0.1", Port: 9093}}, Features: testFeatures,
+	}
+}
+
+func (k *cluster) unregister(node int32) int16 {
+	k.t.Helper()
+	req := kmsg.NewPtrUnregisterBrokerRequest()
+	req.BrokerID = node
+	return k.ask(req).(*kmsg.UnregisterBrokerResponse).ErrorCode
+}
+
+func TestRegisterController(t *testing.T) {
+	k := newCluster(t, 1)
+	before, _ := k.c.b.Image()
+	if got := k.do(controllerNode(k, 7, 1)); got != nil {
+		t.Fatal(got)
+	}
+	k.do(controllerNode(k, 3, 1))
+	img, delta := k.c.b.Image()
+	if !delta.Controllers || !Diff(before, img).Controllers || delta.Empty() || len(before.Controllers()) != 0 {
+		t.Errorf("delta %+v", delta)
+	}
+	n := img.ControllerNode(7)
+	if len(img.Controllers()) != 2 || img.Controllers()[0].NodeID != 3 || n.DirectoryID != id(207) || !n.MayVote || n.Listeners[0].Port != 9093 ||
+		img.ControllerNode(1) != nil {
+		t.Errorf("%+v", img.Controllers())
+	}
+	k.do(controllerNode(k, 7, 1))
+	if len(k.records) != 0 {
+		t.Error("the same again is written")
+	}
+	k.do(controllerNode(k, 7, 2))
+	if len(k.records) != 1 || k.img().ControllerNode(7).IncarnationID != id(2) || img.ControllerNode(7).IncarnationID != id(1) {
+		t.Errorf("the next incarnation: %+v", k.img().ControllerNode(7))
+	}
+	loaded, err := LoadSnapshot(k.img().Snapshot())
+	if err != nil || !loaded.View().Equal(k.img()) || len(loaded.View().Controllers()) != 2 {
+		t.Errorf("snapshot: %v", err)
+	}
+	k.checkInvariants()
+	for name, change := range map[string]func(*RegisterController){
+		"cluster":   func(r *RegisterController) { r.ClusterID = "x" },
+		"id":        func(r *RegisterController) { r.NodeID = -1 },
+		"reserved":  func(r *RegisterController) { r.DirectoryID = [16]byte{} },
+		"directory": func(r *RegisterController) { r.DirectoryID = id(203) },
+		"listeners": func(r *RegisterController) { r.Listeners = make([]Listener, maxListeners+1) },
+	} {
+		r := controllerNode(k, 9, 1)
+		change(r)
+		if err, ok := k.do(r).(error); !ok || len(k.records) != 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if k.unregister(7) != 0 || k.unregister(7) != kerr.BrokerIDNotRegistered.Code || k.img().ControllerNode(7) != nil {
+		t.Error("unregistered")
+	}
+	k.do(controllerNode(k, 1, 1))
+	if k.unregister(1) != 0 || k.img().ControllerNode(1) != nil || k.img().Broker(1) != nil {
+		t.Error("a combined node unregistered")
+	}
+	k.checkInvariants()
+}
+
+// TestFeatureLevelOfControllers: a cluster of an earlier build gets the records of
+// controllers once all of its brokers can read them.
+func TestFeatureLevelOfControllers(t *testing.T) {
+	k := newCluster(t, 1)
+	k.offset++
+	for _, b := range []*Builder{k.c.b, k.replay} {
+		apply(t, b, &schema.FeatureLevel{Name: schema.FeatureName, Level: 1})
+	}
+	req := registrationRequest(k.img(), 2, 2)
+	req.Features[len(req.Features)-1].MaxSupportedVersion = 1
+	k.ask(req)
+	if err, ok := k.do(controllerNode(k, 5, 1)).(error); !ok || !errors.Is(err, kerr.UnsupportedVersion) || len(k.records) != 0 {
+		t.Errorf("beside an old broker: %v", err)
+	}
+	k.restart(2)
+	if got := k.do(controllerNode(k, 5, 1)); got != nil || len(k.records) != 2 || k.img().Feature(schema.FeatureName) != 2 || k.img().ControllerNode(5) == nil {
+		t.Errorf("%v, %v", got, k.records)
+	}
+	k.checkInvariants()
+}
+
+func TestFreeNodeID(t *testing.T) {
+	if got := new(Image).FreeNodeID(); got != 1 {
+		t.Errorf("empty: %d", got)
+	}
+	k := newCluster(t, 3)
+	if got := k.img().FreeNodeID(); got != 4 {
+		t.Errorf("brokers: %d", got)
+	}
+	k.mustCreate(assigned("t", []int32{1, 3}))
+	k.do(controllerNode(k, 6, 1))
+	if got := k.img().FreeNodeID(); got != 7 {
+		t.Errorf("controllers: %d", got)
+	}
+	// A replica keeps the id of a broker that is gone.
+	k.unregister(6)
+	k.unregister(3)
+	if got := k.img().FreeNodeID(); got != 4 {
+		t.Errorf("replicas: %d", got)
+	}
+}
