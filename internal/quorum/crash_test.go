@@ -14,7 +14,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/leat-stream/leat/internal/env"
-	"github.com/leat-stream/leat/internal/sim"
+	"github.com/leat-stream/leat/internal/sim/syncs"
 )
 
 // promise is what a store has acknowledged, or is about to.
@@ -325,7 +325,7 @@ func kindOf(path string) string {
 // without them some case fails. The places are found by running cases, and held against
 // the source.
 func TestEveryMissingSyncIsNoticed(t *testing.T) {
-	places := sim.NewPlaces("internal/quorum", kindOf)
+	places := syncs.NewPlaces("internal/quorum", kindOf)
 	for seed := range uint64(8) {
 		life(t, seed, 40, 0, places.Note)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/leat-stream/leat/internal/env"
-	"github.com/leat-stream/leat/internal/sim"
+	"github.com/leat-stream/leat/internal/sim/syncs"
 )
 
 // kind is what sort of file or directory a path of the directory names.
@@ -27,7 +27,7 @@ func kind(name string) string {
 	return base
 }
 
-var places = sim.NewPlaces("internal/log", kind)
+var places = syncs.NewPlaces("internal/log", kind)
 
 // mutation takes the syncs of one place out, and likes to cut the power soon after.
 type mutation struct {

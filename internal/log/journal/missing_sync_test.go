@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/leat-stream/leat/internal/env"
-	"github.com/leat-stream/leat/internal/sim"
+	"github.com/leat-stream/leat/internal/sim/syncs"
 )
 
 // missing takes some syncs out, and likes to cut the power soon after one.
@@ -61,7 +61,7 @@ var needless = map[string]string{
 // Every sync that a journal makes is needed: without it some case fails. The places are
 // found by running cases, and held against the source; each is taken out alone.
 func TestEveryMissingSyncIsNoticed(t *testing.T) {
-	places := sim.NewPlaces("internal/log/journal", func(name string) string {
+	places := syncs.NewPlaces("internal/log/journal", func(name string) string {
 		if strings.Contains(name, "journal-") {
 			return "file"
 		}

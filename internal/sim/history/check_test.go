@@ -164,22 +164,21 @@ func generate(rng *rand.Rand) *History {
 	generation := int32(1)
 	now := Time(0)
 	tick := func() Time { now += Time(1 + rng.IntN(3)); return now }
-	position := int64(0)                // of the group's member
-	free := map[string]Time{}           // since when a client has nothing under way
-	begin := func(client string) Time { // somewhere since its last operation
-		from := free[client]
-		return from + 1 + Time(rng.Int64N(int64(now-from)+1))
-	}
+	position := int64(0)      // of the group's member
+	free := map[string]Time{} // when a producer had its last answer
 	for i := range 50 + rng.IntN(300) {
-		at := tick() + 1000 // the moment of effect
-		now = at - 1000
+		at := tick() // the moment of effect
 		switch rng.IntN(5) {
 		case 0, 1:
 			p := Produce{
 				Producer: fmt.Sprint("p", rng.IntN(3)), Number: int64(i), Partition: p0, Value: fmt.Sprint("v", i),
 				Promised: true, Idempotent: true, Offset: -1, End: Never,
 			}
-			p.Begin = min(begin(p.Producer)+1000, at)
+			since := free[p.Producer]
+			if since >= at {
+				continue
+			}
+			p.Begin = since + 1 + Time(rng.Int64N(int64(at-since)))
 			fate := rng.IntN(8)
 			if fate < 7 {
 				log = append(log, Record{end, p.Value})
@@ -188,11 +187,10 @@ func generate(rng *rand.Rand) *History {
 			}
 			switch fate {
 			case 6, 7: // done and not told, or never done and not told
-				p.Offset, free[p.Producer] = -1, now
+				p.Offset, free[p.Producer] = -1, at
 			default:
 				p.Outcome, p.End = OK, at+Time(rng.IntN(5))
-				free[p.Producer] = p.End - 1000
-				now = max(now, p.End-1000)
+				free[p.Producer] = p.End
 			}
 			h.Produces = append(h.Produces, p)
 		case 2:

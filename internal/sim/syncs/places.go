@@ -1,5 +1,5 @@
-// Package sim helps tests on the simulated disk.
-package sim
+// Package syncs helps tests to take out the syncs of a package one by one.
+package syncs
 
 import (
 	"cmp"

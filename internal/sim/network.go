@@ -1,0 +1,241 @@
+package sim
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/env"
+)
+
+// Path is how one direction between two hosts behaves.
+type Path struct {
+	Min, Max time.Duration // of a message
+	Blocked  bool          // holds everything back
+	Resets   float64       // chance of a message to break its connection instead
+}
+
+// fast is a path without faults.
+var fast = Path{Min: 100 * time.Microsecond, Max: 2 * time.Millisecond}
+
+// What a call may end with.
+var (
+	errUnreachable = errors.New("sim: connection broken")
+	errTimeout     = errors.New("sim: no answer in time")
+	errClosed      = errors.New("sim: closed by the caller")
+)
+
+func (w *World) path(from, to *Host) Path {
+	if p, ok := w.paths[[2]string{from.Name, to.Name}]; ok {
+		return p
+	}
+	return fast
+}
+
+// SetPath changes one direction; what was held back goes on if it may.
+func (w *World) SetPath(from, to *Host, p Path) {
+	w.paths[[2]string{from.Name, to.Name}] = p
+	for _, l := range slices.Clone(w.links) {
+		for _, s := range []*stream{&l.up, &l.down} {
+			if s.from == from && s.to == to && !p.Blocked {
+				held := s.held
+				s.held = nil
+				for _, f := range held {
+					s.send(f)
+				}
+			}
+		}
+	}
+}
+
+// Heal makes every path fast again.
+func (w *World) Heal() {
+	for _, a := range w.hosts {
+		for _, b := range w.hosts {
+			if _, ok := w.paths[[2]string{a.Name, b.Name}]; ok {
+				w.SetPath(a, b, fast)
+			}
+		}
+	}
+	clear(w.paths)
+}
+
+// stream is one direction of a connection: what is sent arrives in order or not at all.
+type stream struct {
+	l        *Link
+	from, to *Host
+	last     time.Time // arrival of the newest
+	held     []func()
+}
+
+func (s *stream) send(arrive func()) {
+	w := s.l.w
+	p := w.path(s.from, s.to)
+	switch {
+	case s.l.closed:
+	case p.Blocked || len(s.held) > 0:
+		s.held = append(s.held, arrive)
+	case p.Resets > 0 && w.network.Float64() < p.Resets:
+		w.Count["connection reset"]++
+		s.l.Reset()
+	default:
+		at := w.Clock.Now().Add(p.Min + time.Duration(w.network.Int64N(int64(p.Max-p.Min)+1)))
+		if at.Before(s.last) {
+			at = s.last
+		}
+		s.last = at
+		w.Clock.AfterFunc(at.Sub(w.Clock.Now()), func() {
+			if !s.l.closed {
+				arrive()
+			}
+		})
+	}
+}
+
+// Link is one connection: requests from one host to a door of another, answers back in
+// the order of the requests.
+type Link struct {
+	w        *World
+	id       uint64
+	from, to *Host
+	life     int // of from
+	up, down stream
+	server   *serverConn // nil until the first request has arrived
+	door     string
+	client   string
+
+	closed bool
+	next   int32
+	calls  []*call // in order
+	// Broken, if not nil, is told that the connection ended otherwise than by Close.
+	Broken func()
+}
+
+type call struct {
+	id    int32
+	req   kmsg.Request
+	timer env.Timer
+	done  func(kmsg.Response, error)
+}
+
+// Dial opens a connection; whether anybody listens shows with the first request.
+func (w *World) Dial(from, to *Host, door, client string) *Link {
+	w.linkIDs++
+	l := &Link{w: w, id: w.linkIDs, from: from, to: to, life: from.life, door: door, client: client}
+	l.up, l.down = stream{l: l, from: from, to: to}, stream{l: l, from: to, to: from}
+	w.links = append(w.links, l)
+	return l
+}
+
+// Closed tells whether the connection is of no use any more.
+func (l *Link) Closed() bool { return l.closed || l.from.life != l.life }
+
+// Call sends a request. done is called once, in an event of the caller's host, unless
+// that dies before. After a timeout the connection is closed.
+func (l *Link) Call(req kmsg.Request, timeout time.Duration, done func(kmsg.Response, error)) {
+	if l.Closed() {
+		l.w.Clock.AfterFunc(0, func() { l.from.do(l.life, "call", func() { done(nil, errUnreachable) }) })
+		return
+	}
+	c := &call{id: l.next, req: req, done: done}
+	l.calls = append(l.calls, c)
+	c.timer = l.from.Clock.AfterFunc(timeout, func() {
+		if slices.Contains(l.calls, c) {
+			l.finish(c, nil, errTimeout)
+			l.Close()
+		}
+	})
+	l.Send(req)
+}
+
+// Send sends a request that has no answer, or whose answer nobody waits for.
+func (l *Link) Send(req kmsg.Request) {
+	if l.Closed() {
+		return
+	}
+	frame := encode(req, l.next, l.client)
+	l.next++
+	name := kmsg.NameForKey(req.Key())
+	l.up.send(func() {
+		l.w.Tracef("deliver %d %s>%s %s %d", l.id, l.from.Name, l.to.Name, name, len(frame))
+		l.arrived(frame)
+	})
+}
+
+// arrived is the arrival of a request.
+func (l *Link) arrived(frame []byte) {
+	switch {
+	case l.to.dark:
+	case l.server != nil && l.server.life != l.to.life || !l.to.Up():
+		l.down.send(l.Reset) // nobody listens, or not to this connection
+	default:
+		if l.server == nil {
+			l.server = newServerConn(l)
+		}
+		l.server.receive(frame)
+	}
+}
+
+// answered is the arrival of an answer.
+func (l *Link) answered(frame []byte) {
+	l.from.do(l.life, "answer", func() {
+		id := correlation(frame)
+		i := slices.IndexFunc(l.calls, func(c *call) bool { return c.id == id })
+		if i < 0 {
+			return
+		}
+		resp, err := decode(l.calls[i].req, frame)
+		if err != nil {
+			l.w.Failf("%s from %s: %w", kmsg.NameForKey(l.calls[i].req.Key()), l.to.Name, err)
+			return
+		}
+		l.finish(l.calls[i], resp, nil)
+	})
+}
+
+func (l *Link) finish(c *call, resp kmsg.Response, err error) {
+	l.calls = slices.DeleteFunc(l.calls, func(o *call) bool { return o == c })
+	c.timer.Stop()
+	c.done(resp, err)
+}
+
+// Close ends the connection from the caller's side. The server sees it if it can.
+func (l *Link) Close() {
+	if l.closed {
+		return
+	}
+	l.up.send(func() {})
+	if s := l.server; s != nil && !l.w.path(l.from, l.to).Blocked {
+		s.end()
+	}
+	l.drop(errClosed)
+}
+
+// Reset breaks the connection; both sides see it.
+func (l *Link) Reset() {
+	if l.closed {
+		return
+	}
+	if l.server != nil {
+		l.server.end()
+	}
+	l.drop(errUnreachable)
+}
+
+// drop ends the caller's side.
+func (l *Link) drop(err error) {
+	l.closed = true
+	l.w.links = slices.DeleteFunc(l.w.links, func(o *Link) bool { return o == l })
+	l.up.held, l.down.held = nil, nil
+	l.w.Tracef("closed %d %s>%s %v", l.id, l.from.Name, l.to.Name, err)
+	l.from.do(l.life, "broken", func() {
+		for _, c := range slices.Clone(l.calls) {
+			l.finish(c, nil, err)
+		}
+		if l.Broken != nil {
+			l.Broken()
+		}
+	})
+}

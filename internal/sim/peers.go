@@ -1,0 +1,87 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/peer"
+)
+
+// peers is a process's Caller over the simulated network.
+type peers struct {
+	h     *Host
+	life  int
+	links map[lane]*Link
+}
+
+// lane is a connection to another host.
+type lane struct {
+	to   string
+	lane peer.Lane
+}
+
+var _ peer.Caller = (*peers)(nil)
+
+// Caller makes the means by which the process of a host calls other nodes.
+func (h *Host) Caller() peer.Caller {
+	return &peers{h: h, life: h.life, links: map[lane]*Link{}}
+}
+
+// find is the host that is meant; nil when there is none.
+func (w *World) find(to peer.Target, door string) *Host {
+	for _, h := range w.hosts {
+		if to.Node >= 0 && h.Node == to.Node || to.Node < 0 && to.Address == h.Address(door) {
+			return h
+		}
+	}
+	return nil
+}
+
+func (p *peers) link(to peer.Target, l peer.Lane) *Link {
+	door := ControllerDoor
+	if l.Door() == peer.ToBroker {
+		door = ClientDoor
+	}
+	h := p.h.w.find(to, door)
+	if h == nil {
+		return nil
+	}
+	key := lane{h.Name, l}
+	link := p.links[key]
+	if link == nil || link.Closed() {
+		link = p.h.w.Dial(p.h, h, door, "node")
+		p.links[key] = link
+	}
+	return link
+}
+
+func (p *peers) Call(to peer.Target, l peer.Lane, req kmsg.Request, timeout time.Duration, done func(kmsg.Response, error)) {
+	if p.h.life != p.life {
+		return // the dead ask nothing
+	}
+	link := p.link(to, l)
+	if link == nil {
+		p.h.Clock.AfterFunc(time.Millisecond, func() { done(nil, peer.ErrUnreachable) })
+		return
+	}
+	link.Call(req, timeout, func(resp kmsg.Response, err error) {
+		switch err {
+		case nil:
+		case errTimeout:
+			err = peer.ErrTimeout
+		default:
+			err = peer.ErrUnreachable
+		}
+		done(resp, err)
+	})
+}
+
+func (p *peers) Send(to peer.Target, l peer.Lane, req kmsg.Request) {
+	if p.h.life != p.life {
+		return
+	}
+	if link := p.link(to, l); link != nil {
+		link.Send(req)
+	}
+}
