@@ -122,6 +122,9 @@ func (c TopicChange) topic() *Topic {
 	return c.New
 }
 
+// ID is the broker's.
+func (c BrokerChange) ID() int32 { return c.broker().ID }
+
 func (c BrokerChange) broker() *Broker {
 	if c.New == nil {
 		return c.Old

@@ -1,8 +1,10 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -17,9 +19,17 @@ import (
 // nothing. A log that cannot be opened is reported and leaves its partition out; the
 // others go on.
 func (m *Manager) Apply(img *metadata.Image, delta *metadata.Delta) error {
+	defer m.pump()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.take(img)
 	errs := []error{m.retryDeletions()}
+	for _, c := range delta.Brokers {
+		if f := m.fetchers[c.ID()]; f != nil {
+			f.retry()
+			m.wake(f)
+		}
+	}
 	for _, c := range delta.Topics {
 		if c.New == nil {
 			errs = append(errs, m.remove(c.Old))
@@ -36,6 +46,19 @@ func (m *Manager) Apply(img *metadata.Image, delta *metadata.Delta) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// pump lets the fetchers go on whose partitions Apply changed, and what it did to
+// in-sync sets out.
+func (m *Manager) pump() {
+	m.mu.Lock()
+	list := m.woken
+	m.woken = nil
+	m.mu.Unlock()
+	for _, f := range list {
+		f.pump()
+	}
+	m.changes.send()
 }
 
 // update follows one created or changed topic.
@@ -56,11 +79,11 @@ func (m *Manager) update(img *metadata.Image, c metadata.TopicChange) error {
 			continue
 		}
 		if p == nil {
-			errs = append(errs, m.enter(t, c.New, part, settings))
+			errs = append(errs, m.enter(img, t, c.New, part, settings))
 			continue
 		}
 		old := p.st.Load()
-		p.assume(newRole(m.opt.NodeID, part, settings))
+		p.assume(m.newRole(img, part, settings))
 		p.announce(old)
 	}
 	return errors.Join(errs...)
@@ -79,7 +102,7 @@ func (m *Manager) topic(of *metadata.Topic) *topic {
 
 // enter opens a partition that is assigned to this broker and takes it in; one that
 // cannot be opened is tried again by Retry.
-func (m *Manager) enter(t *topic, of *metadata.Topic, part *metadata.Partition, s Settings) error {
+func (m *Manager) enter(img *metadata.Image, t *topic, of *metadata.Topic, part *metadata.Partition, s Settings) error {
 	id := log.LogID{Topic: of.Name, TopicID: of.ID, Partition: part.Index}
 	m.unopened = slices.DeleteFunc(m.unopened, func(u log.LogID) bool { return u == id })
 	p := &Partition{m: m, id: id}
@@ -89,7 +112,7 @@ func (m *Manager) enter(t *topic, of *metadata.Topic, part *metadata.Partition, 
 		return fmt.Errorf("opening %s: %w", id, err)
 	}
 	p.log = l
-	p.assume(newRole(m.opt.NodeID, part, s))
+	p.assume(m.newRole(img, part, s))
 	t.mu.Lock()
 	t.parts[part.Index] = p
 	t.mu.Unlock()
@@ -97,14 +120,21 @@ func (m *Manager) enter(t *topic, of *metadata.Topic, part *metadata.Partition, 
 	return nil
 }
 
-func newRole(self int32, part *metadata.Partition, s Settings) *role {
-	return &role{
+// newRole is what an image says of a partition. This broker leads only as the
+// incarnation that the image knows: what an earlier one led is led no more.
+func (m *Manager) newRole(img *metadata.Image, part *metadata.Partition, s Settings) *role {
+	self := m.opt.NodeID
+	r := &role{
 		leader: part.Leader, leaderEpoch: part.LeaderEpoch, partitionEpoch: part.PartitionEpoch,
-		replicas: part.Replicas, isr: part.ISR,
-		leading:  part.Leader == self,
+		replicas: part.Replicas, isr: part.ISR, recovering: part.Recovering(),
+		leading: part.Leader == self, epochStart: -1,
 		minISR:   max(1, min(s.MinISR, len(part.Replicas))),
 		Settings: s,
 	}
+	if b := img.Broker(self); r.leading && m.opt.BrokerEpoch != nil && (b == nil || b.Epoch != m.opt.BrokerEpoch()) {
+		r.leading = false
+	}
+	return r
 }
 
 // assume takes a role that the metadata log gave. Whoever waited under an older one is
@@ -113,24 +143,69 @@ func newRole(self int32, part *metadata.Partition, s Settings) *role {
 func (p *Partition) assume(r *role) {
 	p.mu.Lock()
 	old := p.st.Load()
-	p.st.Store(r)
+	leadsOn := old != nil && old.leading && r.leading
+	sameEpoch := leadsOn && old.leaderEpoch == r.leaderEpoch
 	if old == nil {
 		p.hw.Store(max(p.log.StartOffset(), min(p.log.HighWatermark(), p.log.EndOffset())))
 	}
+	switch {
+	case sameEpoch:
+		r.epochStart = old.epochStart
+		if c := p.tenure.change; c != nil && r.partitionEpoch > c.partitionEpoch {
+			p.tenure.change = nil
+		}
+	case r.leading:
+		r.epochStart = p.log.EndOffset()
+		p.tenure = newTenure(r, p.m.opt.NodeID, p.m.now())
+	default:
+		p.tenure = nil
+	}
+	p.st.Store(r)
 	var wake wakeups
 	if r.leading {
 		wake = p.advance(r)
-		wake.watched = wake.watched && old != nil && old.leading && old.leaderEpoch == r.leaderEpoch // else announce tells
+		wake.watched = wake.watched && sameEpoch // else announce tells
+		p.recovered(r, &wake)
 	}
-	lost := old != nil && old.leading && !r.leading
 	p.mu.Unlock()
 	wake.run()
-	if lost {
+	switch {
+	case old != nil && old.leading && !r.leading:
 		p.failWaiting(kerr.NotLeaderForPartition)
+	case old != nil && (old.leader != r.leader || old.leaderEpoch != r.leaderEpoch):
+		p.wakeFetches() // so that they learn of it
+	case leadsOn && len(r.isr) < r.minISR && len(old.isr) >= old.minISR:
+		p.failPending(kerr.NotEnoughReplicasAfterAppend)
 	}
 	if old == nil || old.Log != r.Log {
 		p.log.SetConfig(r.Log)
 	}
+	p.m.count(p, old, r)
+	p.m.steer(p, r)
+}
+
+// count notes what a role means for the cluster.
+func (m *Manager) count(p *Partition, old, r *role) {
+	if !r.leading {
+		return
+	}
+	if old == nil || !old.leading || old.leaderEpoch != r.leaderEpoch {
+		m.counters.elections.Add(1)
+		if len(r.replicas) > 1 {
+			m.gained.Store(m.now().UnixNano())
+			m.startTicks()
+		}
+		return
+	}
+	if slices.Equal(old.isr, r.isr) {
+		return
+	}
+	if len(r.isr) < len(old.isr) {
+		m.counters.isrShrinks.Add(1)
+	} else {
+		m.counters.isrExpands.Add(1)
+	}
+	m.event(slog.LevelInfo, ISRChanged{p.id, old.isr, r.isr})
 }
 
 // announce tells the coordinators' runtime of leadership gained and lost.
@@ -171,10 +246,12 @@ func (m *Manager) drop(t *topic, p *Partition) error {
 	t.mu.Unlock()
 	old := p.st.Load()
 	gone := *old
-	gone.leading = false
+	gone.leading, gone.leader = false, metadata.NoLeader
 	p.mu.Lock()
 	p.st.Store(&gone)
+	p.tenure = nil
 	p.mu.Unlock()
+	m.steer(p, &gone)
 	p.failWaiting(kerr.UnknownTopicOrPartition)
 	if old.Watched && old.leading {
 		m.opt.Resigned(p, old.leaderEpoch)
@@ -184,22 +261,26 @@ func (m *Manager) drop(t *topic, p *Partition) error {
 
 // refresh takes over changed settings: of one topic, or of all when name is empty.
 func (m *Manager) refresh(img *metadata.Image, name string) {
-	each := func(v any) {
-		t := v.(*topic)
+	each := func(t *topic) {
 		settings := m.opt.Config(img, t.name)
 		for _, p := range t.all() {
 			if part := img.Topic(t.name).Partition(p.id.Partition); part != nil {
-				p.assume(newRole(m.opt.NodeID, part, settings))
+				p.assume(m.newRole(img, part, settings))
 			}
 		}
 	}
 	if name != "" {
 		if v, ok := m.byName.Load(name); ok {
-			each(v)
+			each(v.(*topic))
 		}
 		return
 	}
-	m.byName.Range(func(_, v any) bool { each(v); return true })
+	var all []*topic
+	m.byName.Range(func(_, v any) bool { all = append(all, v.(*topic)); return true })
+	slices.SortFunc(all, func(a, b *topic) int { return cmp.Compare(a.name, b.name) })
+	for _, t := range all {
+		each(t)
+	}
 }
 
 // Stop ends every long poll, now and from here on; consumers get what there is.

@@ -29,10 +29,7 @@ func (p *Partition) AppendIn(epoch int32, batch []byte) (last int64, err error) 
 		return 0, fmt.Errorf("%w: %w", res.Err, res.Cause)
 	}
 	p.park(pending{end: res.Info.LastOffset + 1, bytes: len(batch)})
-	var wake wakeups
-	if !r.Durable {
-		wake = p.advance(r)
-	}
+	wake := p.grown(r)
 	p.mu.Unlock()
 	wake.run()
 	return res.Info.LastOffset, nil

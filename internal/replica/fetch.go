@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,8 @@ type Fetched struct {
 	DivergingEnd   int64
 	// PreferredReplica is where a consumer had better fetch (KIP-392), -1 for here.
 	PreferredReplica int32
+
+	news bool // the follower that asks was not told of the high watermark yet
 }
 
 // RefusedFetch is the answer for a partition that is not read.
@@ -65,8 +68,8 @@ type FetchOp struct {
 	parts  []FetchPart
 	limits FetchLimits
 	ready  func(*FetchOp)
-	on     []*Partition // where it waits
-	got    []Fetched    // read already, when the first look was enough
+	on     []waiter  // where it waits
+	got    []Fetched // read already, when the first look was enough
 
 	missing atomic.Int64 // bytes still wanted before it fires
 
@@ -84,24 +87,28 @@ type FetchOp struct {
 func (m *Manager) Fetch(parts []FetchPart, limits FetchLimits, ready func(*FetchOp)) *FetchOp {
 	op := &FetchOp{m: m, parts: parts, limits: limits, ready: ready}
 	if limits.MaxWait <= 0 || limits.MinBytes <= 0 || len(parts) == 0 || m.stopping.Load() {
+		if limits.Replica >= 0 {
+			op.got = op.read(true) // states where the follower is
+		}
 		op.arm(true, 0)
 		return op
 	}
 	// Join the partitions' waiters before looking, so that no growth falls between.
 	op.missing.Store(int64(limits.MinBytes))
+	op.on = make([]waiter, 0, len(parts)) // never grows: waiters are pointed at
 	for i := range parts {
 		if p, err := m.Find(parts[i].Ref); err == nil {
-			p.join(op)
-			op.on = append(op.on, p)
+			op.on = append(op.on, waiter{p: p, op: op})
+			p.join(&op.on[len(op.on)-1])
 		}
 	}
-	got := op.read()
+	got := op.read(true)
 	available, decided := int64(0), false
 	for i := range got {
 		if got[i].Run != nil {
 			available += int64(got[i].Run.Len())
 		}
-		decided = decided || got[i].Err != nil || got[i].Diverging
+		decided = decided || got[i].Err != nil || got[i].Diverging || got[i].news || got[i].PreferredReplica >= 0
 	}
 	if decided || available >= int64(limits.MinBytes) {
 		op.got = got
@@ -111,8 +118,23 @@ func (m *Manager) Fetch(parts []FetchPart, limits FetchLimits, ready func(*Fetch
 	for i := range got {
 		got[i].Release()
 	}
-	op.arm(op.missing.Add(-available) <= 0, limits.MaxWait)
+	op.arm(op.missing.Add(-available) <= 0, m.patience(limits))
 	return op
+}
+
+// What has just changed hands changes further: followers hear of it at other moments, and
+// one of them must not wait out a long poll before it can ask for what it now follows.
+const (
+	unrest     = time.Second
+	unrestPoll = 20 * time.Millisecond
+)
+
+// patience is how long a fetch waits.
+func (m *Manager) patience(l FetchLimits) time.Duration {
+	if l.Replica >= 0 && m.now().UnixNano()-m.gained.Load() < int64(unrest) {
+		return min(l.MaxWait, unrestPoll)
+	}
+	return l.MaxWait
 }
 
 // arm ends the set-up: from here on firing calls ready.
@@ -158,16 +180,27 @@ func (op *FetchOp) Cancel() { op.fire() }
 // Collect gives what there is now, within the limits; the first partition that has
 // records gives at least one whole batch. Results are in the order of the parts.
 func (op *FetchOp) Collect() []Fetched {
-	for _, p := range op.on {
-		p.leave(op)
+	for i := range op.on {
+		op.on[i].p.leave(&op.on[i])
 	}
-	if op.got != nil {
-		return op.got
+	if op.got == nil {
+		op.got = op.read(false)
 	}
-	return op.read()
+	if op.limits.Replica >= 0 {
+		for i := range op.got {
+			if op.got[i].news {
+				if p, err := op.m.Find(op.parts[i].Ref); err == nil {
+					p.told(op.limits.Replica, op.got[i].HighWatermark)
+				}
+			}
+		}
+	}
+	return op.got
 }
 
-func (op *FetchOp) read() []Fetched {
+// read looks at every partition. The first look takes what a follower states with its
+// fetch.
+func (op *FetchOp) read(first bool) []Fetched {
 	all := make([]Fetched, len(op.parts))
 	left := int64(op.limits.MaxBytes)
 	minOne := true
@@ -177,8 +210,12 @@ func (op *FetchOp) read() []Fetched {
 			all[i] = RefusedFetch(err)
 			continue
 		}
-		limit := min(left, int64(op.parts[i].MaxBytes))
-		all[i] = p.read(&op.parts[i], op.limits.ReadCommitted, int32(max(limit, 0)), minOne)
+		limit := int32(max(min(left, int64(op.parts[i].MaxBytes)), 0))
+		if op.limits.Replica >= 0 {
+			all[i] = p.readFollower(&op.parts[i], &op.limits, limit, minOne, first)
+		} else {
+			all[i] = p.read(&op.parts[i], &op.limits, limit, minOne)
+		}
 		if run := all[i].Run; run != nil {
 			minOne = false
 			left -= int64(run.Len())
@@ -195,29 +232,115 @@ func (f *Fetched) Release() {
 	}
 }
 
-// read takes one run of records below the high watermark, or below the last stable
-// offset for read_committed.
-func (p *Partition) read(part *FetchPart, committed bool, maxBytes int32, minOne bool) Fetched {
-	r, lerr := p.lead(part.LeaderEpoch)
+// refuse is the answer of a replica that does not lead as the reader thinks.
+func (r *role) refuse(err *kerr.Error) Fetched {
+	f := RefusedFetch(err)
+	f.Leadership = Leadership{r.leader, r.leaderEpoch}
+	return f
+}
+
+// standing is an answer without records.
+func (p *Partition) standing() Fetched {
+	return Fetched{HighWatermark: p.HighWatermark(), LastStable: p.LastStableOffset(), LogStart: p.log.StartOffset(), PreferredReplica: -1}
+}
+
+// look begins an answer: where the log stands, and whether the reader's idea of it is
+// another; then decided is true and there is nothing more to read.
+func (p *Partition) look(r *role, part *FetchPart) (f Fetched, decided bool) {
+	f = p.standing()
+	if part.LastFetchedEpoch < 0 {
+		return f, false
+	}
+	epoch, end := p.epochEnd(r, part.LastFetchedEpoch)
+	if epoch < 0 || end < 0 {
+		// The log knows nothing of that epoch: the reader has to start anew.
+		return RefusedFetch(kerr.OffsetOutOfRange), true
+	}
+	if epoch < part.LastFetchedEpoch || end < part.Offset {
+		f.Diverging, f.DivergingEpoch, f.DivergingEnd = true, epoch, end
+		return f, true
+	}
+	return f, false
+}
+
+// readFollower takes a run of records up to the log's end, for a follower. The first
+// look at a fetch takes where the follower is.
+func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32, minOne, first bool) Fetched {
+	r, lerr := p.leads(part.LeaderEpoch)
 	if lerr != nil {
-		f := RefusedFetch(lerr)
-		f.Leadership = Leadership{r.leader, r.leaderEpoch}
+		return r.refuse(lerr)
+	}
+	f, decided := p.look(r, part)
+	if decided {
+		if f.Err != nil { // what is not known here must not cost the follower its log
+			f.Err = kerr.KafkaStorageError
+		}
 		return f
 	}
-	f := Fetched{HighWatermark: p.HighWatermark(), LastStable: p.LastStableOffset(), LogStart: p.log.StartOffset(), PreferredReplica: -1}
-	if part.LastFetchedEpoch >= 0 {
-		epoch, end := p.epochEnd(r, part.LastFetchedEpoch)
-		if epoch < 0 || end < 0 {
-			// The log knows nothing of that epoch: the reader has to start anew.
-			return RefusedFetch(kerr.OffsetOutOfRange)
+	end := p.log.EndOffset()
+	if part.Offset < f.LogStart || part.Offset > end {
+		out := RefusedFetch(kerr.OffsetOutOfRange)
+		out.HighWatermark, out.LogStart = f.HighWatermark, f.LogStart
+		return out
+	}
+	if first {
+		if err := p.fetchedBy(r.leaderEpoch, l, part.Offset); err != nil {
+			return r.refuse(err)
 		}
-		if epoch < part.LastFetchedEpoch || end < part.Offset {
-			f.Diverging, f.DivergingEpoch, f.DivergingEnd = true, epoch, end
-			return f
+		f.HighWatermark = p.HighWatermark() // it may have moved
+	}
+	f.news = p.news(l.Replica)
+	if part.Offset >= end || (maxBytes <= 0 && !minOne) || p.throttled(r, l.Replica) {
+		return f
+	}
+	run, err := p.log.Read(part.Offset, int(maxBytes), end, minOne)
+	if err != nil {
+		return RefusedFetch(readError(err))
+	}
+	if run.Len() == 0 {
+		run.Release()
+		return f
+	}
+	if r.LeaderThrottled.Has(p.id.Partition, p.m.opt.NodeID) {
+		p.m.leaderLimit.take(p.m.now(), run.Len(), p.m.tuning().LeaderRate)
+	}
+	f.Run = run
+	return f
+}
+
+// throttled tells whether a follower has to wait, which one that is in sync never does.
+func (p *Partition) throttled(r *role, id int32) bool {
+	return r.LeaderThrottled.Has(p.id.Partition, p.m.opt.NodeID) && !slices.Contains(r.isr, id) &&
+		p.m.leaderLimit.wait(p.m.now(), p.m.tuning().LeaderRate) > 0
+}
+
+// read takes one run of records below the high watermark, or below the last stable
+// offset for read_committed.
+func (p *Partition) read(part *FetchPart, l *FetchLimits, maxBytes int32, minOne bool) Fetched {
+	committed := l.ReadCommitted
+	r, lerr := p.leads(part.LeaderEpoch)
+	if lerr == kerr.NotLeaderForPartition && p.serves(r, l) {
+		lerr = nil
+	}
+	if lerr != nil {
+		return r.refuse(lerr)
+	}
+	if !r.leading && part.Offset > p.HighWatermark() {
+		// What a follower lacks, or may yet drop, says nothing of the reader.
+		if part.Offset > p.log.EndOffset() {
+			return RefusedFetch(kerr.OffsetNotAvailable)
 		}
+		return p.standing()
+	}
+	f, decided := p.look(r, part)
+	if decided {
+		return f
 	}
 	if part.Offset < f.LogStart || part.Offset > p.log.EndOffset() {
 		return RefusedFetch(kerr.OffsetOutOfRange)
+	}
+	if f.PreferredReplica = p.nearest(r, l, part.Offset); f.PreferredReplica >= 0 {
+		return f
 	}
 	upTo := f.HighWatermark
 	if committed {
@@ -249,24 +372,25 @@ func (p *Partition) read(part *FetchPart, committed bool, maxBytes int32, minOne
 	return f
 }
 
-func (p *Partition) join(op *FetchOp) {
+func (p *Partition) join(w *waiter) {
 	p.mu.Lock()
-	if p.waiters == nil {
-		p.waiters = map[*FetchOp]struct{}{}
+	defer p.mu.Unlock()
+	if w.op.limits.Replica >= 0 {
+		p.pollers.add(w)
+	} else {
+		p.waiters.add(w)
 	}
-	p.waiters[op] = struct{}{}
-	p.mu.Unlock()
+}
+
+func (p *Partition) leave(w *waiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.remove()
 }
 
 // Waiting is the number of long polls on the partition.
 func (p *Partition) Waiting() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.waiters)
-}
-
-func (p *Partition) leave(op *FetchOp) {
-	p.mu.Lock()
-	delete(p.waiters, op)
-	p.mu.Unlock()
+	return len(p.waiters) + len(p.pollers)
 }

@@ -73,7 +73,7 @@ func TestRetentionBesideAReadOfCommittedRecords(t *testing.T) {
 			}
 		}
 	}
-	f := p.read(&part, true, part.MaxBytes, true)
+	f := p.read(&part, &FetchLimits{Replica: Consumer, ReadCommitted: true}, part.MaxBytes, true)
 	if hooks.read != nil {
 		t.Fatal("the segment was not read")
 	}

@@ -18,9 +18,15 @@ type Partition struct {
 	hw  atomic.Int64         // written under mu
 	st  atomic.Pointer[role] // replaced under mu
 
-	mu      sync.Mutex
-	pending []pending             // appends above the high watermark, by end offset
-	waiters map[*FetchOp]struct{} // long polls
+	mu       sync.Mutex
+	pending  []pending // appends above the high watermark, by end offset
+	waiters  waiters   // long polls of consumers: they wait for the high watermark
+	pollers  waiters   // long polls of followers: they wait for the log's end as well
+	tenure   *tenure   // while this broker leads
+	leaderHW int64     // of the leader that is followed, as it last told; -1 before
+	fetching *fetching // where this replica fetches; nil when it does not
+
+	lag atomic.Int64 // records that the leader has more, as it last told
 }
 
 // role is what the metadata log says of the partition, as one immutable value.
@@ -30,7 +36,11 @@ type role struct {
 	partitionEpoch int32
 	replicas, isr  []int32
 	leading        bool // this broker is the leader
+	recovering     bool // the leader was elected uncleanly, and has not said that it has recovered
 	minISR         int  // effective: min.insync.replicas, at most the number of replicas
+	// epochStart is where the log ended when this broker began to lead in leaderEpoch;
+	// -1 while it does not.
+	epochStart int64
 	Settings
 }
 
@@ -71,9 +81,9 @@ func (p *Partition) Durable() bool { return p.st.Load().Durable }
 // Settings gives the topic's settings in force.
 func (p *Partition) Settings() Settings { return p.st.Load().Settings }
 
-// lead checks that this broker leads in an epoch that the caller does not contradict;
+// leads checks that this broker leads in an epoch that the caller does not contradict;
 // currentEpoch -1 states nothing (KIP-320).
-func (p *Partition) lead(currentEpoch int32) (*role, *kerr.Error) {
+func (p *Partition) leads(currentEpoch int32) (*role, *kerr.Error) {
 	r := p.st.Load()
 	switch {
 	case currentEpoch >= 0 && currentEpoch < r.leaderEpoch:
@@ -120,38 +130,33 @@ func (p *Partition) LastStableOffset() int64 {
 func (p *Partition) synced() {
 	p.mu.Lock()
 	r := p.st.Load()
-	if r == nil || !r.leading {
+	if r == nil {
 		p.mu.Unlock()
 		return
 	}
-	wake := p.advance(r)
+	var wake wakeups
+	if r.leading {
+		wake = p.advance(r)
+	} else {
+		wake = p.follow(r)
+	}
+	e := p.fetching
 	p.mu.Unlock()
 	wake.run()
+	if e != nil {
+		e.f.synced(e)
+	}
 }
 
-// advance moves the high watermark as far as the in-sync set allows. It is called
-// with mu held; the caller runs the returned wake-ups after unlocking.
-//
-// The high watermark stands still while the in-sync set is smaller than
-// min.insync.replicas (KIP-966): what readers saw then survives any election that
-// the eligible leader replicas allow.
-func (p *Partition) advance(r *role) wakeups {
-	if len(r.isr) < r.minISR {
-		return wakeups{}
-	}
-	end := p.localEnd(r)
-	for _, id := range r.isr {
-		if id != p.m.opt.NodeID {
-			end = min(end, p.followerEnd(id))
-		}
-	}
-	hw := p.hw.Load()
-	if end <= hw {
+// raise moves the high watermark up to end; mu is held. The caller runs the returned
+// wake-ups after unlocking.
+func (p *Partition) raise(r *role, end int64) wakeups {
+	if end <= p.hw.Load() {
 		return wakeups{}
 	}
 	p.hw.Store(end)
 	p.log.SetHighWatermark(end)
-	w := wakeups{p: p, hw: end, watched: r.Watched}
+	w := wakeups{p: p, hw: end, watched: r.Watched && r.leading}
 	n := 0
 	for n < len(p.pending) && p.pending[n].end <= end {
 		w.bytes += int64(p.pending[n].bytes)
@@ -165,18 +170,10 @@ func (p *Partition) advance(r *role) wakeups {
 		clear(p.pending[rest:])
 		p.pending = p.pending[:rest]
 	}
-	if len(p.waiters) > 0 {
-		w.fetches = make([]*FetchOp, 0, len(p.waiters))
-		for f := range p.waiters {
-			w.fetches = append(w.fetches, f)
-		}
-	}
+	w.fetches = p.waiters.all()
+	w.fire = p.pollers.all()
 	return w
 }
-
-// followerEnd is the end offset up to which a follower has synced. Followers come
-// with the cluster; a single node's in-sync set names only itself.
-func (p *Partition) followerEnd(int32) int64 { return p.hw.Load() }
 
 // wakeups is what a move of the high watermark sets off, to be run without locks.
 type wakeups struct {
@@ -185,10 +182,18 @@ type wakeups struct {
 	bytes   int64
 	watched bool
 	acked   []pending
-	fetches []*FetchOp
+	fetches []*FetchOp // that count the bytes
+	fire    []*FetchOp // that end
+	propose *Manager   // has changes of in-sync sets to send
 }
 
 func (w wakeups) run() {
+	if w.propose != nil {
+		defer w.propose.changes.send()
+	}
+	for _, f := range w.fire {
+		f.fire()
+	}
 	if w.p == nil {
 		return
 	}
@@ -205,25 +210,31 @@ func (w wakeups) run() {
 
 // failWaiting fails every parked acks=all request and wakes every long poll.
 func (p *Partition) failWaiting(err *kerr.Error) {
+	p.failPending(err)
+	p.wakeFetches()
+}
+
+// failPending fails every parked acks=all request. What was appended stays parked: it
+// may yet be committed, and counts for the long polls then.
+func (p *Partition) failPending(err *kerr.Error) {
 	p.mu.Lock()
-	failed := p.pending
-	p.pending = nil
-	p.mu.Unlock()
-	for _, a := range failed {
-		if a.op != nil {
-			a.op.settle(a.index, err)
+	var failed []pending
+	for i := range p.pending {
+		if a := &p.pending[i]; a.op != nil {
+			failed = append(failed, *a)
+			a.op = nil
 		}
 	}
-	p.wakeFetches()
+	p.mu.Unlock()
+	for _, a := range failed {
+		a.op.settle(a.index, err)
+	}
 }
 
 // wakeFetches ends every long poll.
 func (p *Partition) wakeFetches() {
 	p.mu.Lock()
-	fetches := make([]*FetchOp, 0, len(p.waiters))
-	for f := range p.waiters {
-		fetches = append(fetches, f)
-	}
+	fetches := append(p.waiters.all(), p.pollers.all()...)
 	p.mu.Unlock()
 	for _, f := range fetches {
 		f.fire()

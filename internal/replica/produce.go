@@ -74,7 +74,7 @@ func (m *Manager) Produce(parts []ProducePart, acks int16, timeout time.Duration
 // produce appends one part and stores its result before anybody can settle it.
 func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int) {
 	p.mu.Lock()
-	r, err := p.lead(-1)
+	r, err := p.leads(-1)
 	if err != nil {
 		p.mu.Unlock()
 		op.Results[index] = Refused(err, nil)
@@ -99,10 +99,7 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 	} else if !res.Info.Duplicate {
 		p.park(pending{end: end, bytes: len(batches)})
 	}
-	var wake wakeups
-	if !r.Durable {
-		wake = p.advance(r)
-	}
+	wake := p.grown(r)
 	p.mu.Unlock()
 	wake.run()
 }

@@ -336,7 +336,7 @@ func (w *world) values(topic string, index int32) []string {
 	var all []string
 	for next := p.Log().StartOffset(); next < p.HighWatermark(); {
 		part := from(topic, index, next)
-		r := p.read(&part, false, 1<<20, true)
+		r := p.read(&part, &FetchLimits{Replica: Consumer}, 1<<20, true)
 		if r.Err != nil || r.Run == nil {
 			w.t.Fatalf("reading %s-%d at %d: %v", topic, index, next, r.Err)
 		}

@@ -33,7 +33,7 @@ type Listed struct {
 // ListOffset looks an offset up by time or by one of the special timestamps. Only
 // offsets that readers may see are found.
 func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, committed bool) Listed {
-	r, lerr := p.lead(currentEpoch)
+	r, lerr := p.leads(currentEpoch)
 	if lerr != nil {
 		return Listed{lerr, -1, -1, -1}
 	}
@@ -41,8 +41,18 @@ func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, committed bo
 	if committed {
 		upTo = p.LastStableOffset()
 	}
+	// A leader may know less of what is committed than the one before it; until it knows
+	// that for sure, "latest" would go backwards (KIP-207).
+	behind := r.epochStart > p.HighWatermark()
+	none := Listed{nil, -1, -1, -1}
+	if behind {
+		none.Err = kerr.OffsetNotAvailable
+	}
 	switch timestamp {
 	case Latest:
+		if behind {
+			return none
+		}
 		return Listed{nil, -1, upTo, r.leaderEpoch}
 	case Earliest, EarliestLocal:
 		start := p.log.StartOffset()
@@ -54,12 +64,19 @@ func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, committed bo
 	case LatestTiered, EarliestUpload: // nothing is tiered here
 		return Listed{nil, -1, -1, -1}
 	case MaxTimestamp:
+		if behind {
+			return none
+		}
 		return p.found(p.log.MaxTimestampOffset(upTo))
 	}
 	if timestamp < 0 {
 		return Listed{kerr.UnsupportedVersion, -1, -1, -1}
 	}
-	return p.found(p.log.OffsetForTime(timestamp, upTo))
+	at := p.found(p.log.OffsetForTime(timestamp, upTo))
+	if at.Err == nil && at.Offset < 0 {
+		return none
+	}
+	return at
 }
 
 func (p *Partition) found(at log.TimeOffset, ok bool, err error) Listed {
@@ -78,7 +95,7 @@ func (p *Partition) epochAt(offset int64) int32 { return p.log.EpochForOffset(of
 // EpochEnd answers OffsetForLeaderEpoch: the largest epoch not above the asked one
 // and where it ended (KIP-101, KIP-279); -1, -1 when unknown.
 func (p *Partition) EpochEnd(epoch, currentEpoch int32) (int32, int64, *kerr.Error) {
-	r, lerr := p.lead(currentEpoch)
+	r, lerr := p.leads(currentEpoch)
 	if lerr != nil {
 		return -1, -1, lerr
 	}
@@ -92,7 +109,7 @@ func (p *Partition) EpochEnd(epoch, currentEpoch int32) (int32, int64, *kerr.Err
 // DeleteRecords moves the log start offset up to before; -1 means the high
 // watermark. The new start is durable when it returns.
 func (p *Partition) DeleteRecords(before int64) (start int64, err *kerr.Error) {
-	r, lerr := p.lead(-1)
+	r, lerr := p.leads(-1)
 	if lerr != nil {
 		return -1, lerr
 	}
@@ -126,7 +143,7 @@ func (p *Partition) DeleteRecords(before int64) (start int64, err *kerr.Error) {
 // Producers lists the producers that the partition remembers, by id
 // (DescribeProducers).
 func (p *Partition) Producers() ([]log.ProducerInfo, *kerr.Error) {
-	if _, err := p.lead(-1); err != nil {
+	if _, err := p.leads(-1); err != nil {
 		return nil, err
 	}
 	all := p.log.Producers()

@@ -72,6 +72,7 @@ func (m *Manager) Settled() bool {
 // Retry tries again what Apply could not do, a full disk being the likely reason. img
 // is the image applied last.
 func (m *Manager) Retry(img *metadata.Image) error {
+	defer m.pump()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.undeleted)+len(m.unopened) == 0 || m.opt.Dir.Failed() != nil {
@@ -86,7 +87,7 @@ func (m *Manager) Retry(img *metadata.Image) error {
 		if part == nil || !slices.Contains(part.Replicas, m.opt.NodeID) {
 			continue // deleted meanwhile
 		}
-		errs = append(errs, m.enter(m.topic(t), t, part, m.opt.Config(img, t.Name)))
+		errs = append(errs, m.enter(img, m.topic(t), t, part, m.opt.Config(img, t.Name)))
 	}
 	return errors.Join(errs...)
 }

@@ -16,7 +16,9 @@
 package replica
 
 import (
+	"cmp"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +57,8 @@ type Options struct {
 	// AlterISR sends a leader's wish for other in-sync replicas to the controller; done
 	// is as with Fetch.
 	AlterISR func(req *kmsg.AlterPartitionRequest, done func(*kmsg.AlterPartitionResponse, error))
+	// Tuning gives the settings of replication under an image; DefaultTuning without it.
+	Tuning func(img *metadata.Image) Tuning
 }
 
 // Settings of a topic as this package needs them.
@@ -64,6 +68,8 @@ type Settings struct {
 	Durable bool // the high watermark counts synced bytes only
 	Watched bool // a coordinator lives on this topic
 	Deletes bool // cleanup.policy has delete, or is empty: DeleteRecords is allowed
+
+	LeaderThrottled, FollowerThrottled Throttled
 }
 
 // Manager is the set of partitions on this broker.
@@ -75,9 +81,22 @@ type Manager struct {
 
 	stopping atomic.Bool // no fetch waits any more
 
-	mu        sync.Mutex  // one Apply, Reconcile or Retry at a time; guards what follows
-	unopened  []log.LogID // assigned here, and could not be opened
-	undeleted []log.LogID // deleted by the metadata, and still on disk
+	img     atomic.Pointer[metadata.Image] // applied last
+	tuned   atomic.Pointer[Tuning]
+	rack    atomic.Pointer[string] // of this broker; empty when it has none
+	changes changes                // of in-sync sets
+	ticking atomic.Bool
+	ticked  atomic.Int64 // ns: the last look for lagging followers
+	gained  atomic.Int64 // ns: when leadership with followers was last taken
+
+	leaderLimit, followerLimit limiter
+	counters                   counters
+
+	mu        sync.Mutex         // one Apply, Reconcile or Retry at a time; guards what follows
+	fetchers  map[int32]*fetcher // by leader
+	woken     []*fetcher         // to be pumped at the end
+	unopened  []log.LogID        // assigned here, and could not be opened
+	undeleted []log.LogID        // deleted by the metadata, and still on disk
 }
 
 // topic is one topic's partitions on this broker, by partition index.
@@ -95,7 +114,7 @@ func (t *topic) partition(i int32) *Partition {
 	return t.parts[i]
 }
 
-// all lists the partitions of a topic.
+// all lists the partitions of a topic, by index.
 func (t *topic) all() []*Partition {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -103,11 +122,20 @@ func (t *topic) all() []*Partition {
 	for _, p := range t.parts {
 		parts = append(parts, p)
 	}
+	slices.SortFunc(parts, func(a, b *Partition) int { return cmp.Compare(a.id.Partition, b.id.Partition) })
 	return parts
 }
 
 // New returns an empty manager; Apply fills it.
-func New(opt Options) *Manager { return &Manager{opt: opt} }
+func New(opt Options) *Manager {
+	m := &Manager{opt: opt, fetchers: map[int32]*fetcher{}}
+	m.changes.m = m
+	t, rack := DefaultTuning(), ""
+	m.tuned.Store(&t)
+	m.rack.Store(&rack)
+	m.img.Store(new(metadata.Image))
+	return m
+}
 
 // Ref names a partition: by topic name, or by topic id when Topic is empty.
 type Ref struct {
@@ -138,10 +166,25 @@ func (m *Manager) Find(ref Ref) (*Partition, *kerr.Error) {
 	return nil, kerr.UnknownTopicOrPartition
 }
 
-// Each calls fn for every partition on this broker.
+// Each calls fn for every partition on this broker, by topic name and index.
 func (m *Manager) Each(fn func(p *Partition)) {
+	var topics []*topic
+	m.byName.Range(func(_, v any) bool { topics = append(topics, v.(*topic)); return true })
+	slices.SortFunc(topics, func(a, b *topic) int { return cmp.Compare(a.name, b.name) })
+	for _, t := range topics {
+		for _, p := range t.all() {
+			fn(p)
+		}
+	}
+}
+
+// each is Each in no order.
+func (m *Manager) each(fn func(p *Partition)) {
 	m.byName.Range(func(_, v any) bool {
-		for _, p := range v.(*topic).all() {
+		t := v.(*topic)
+		t.mu.RLock()
+		defer t.mu.RUnlock()
+		for _, p := range t.parts {
 			fn(p)
 		}
 		return true

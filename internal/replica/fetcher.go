@@ -1,0 +1,452 @@
+package replica
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/env"
+)
+
+// fetcher fetches from one broker everything that this one follows it in: one request at
+// a time, in an incremental session, so that a request names only what changed since the
+// one before. After an answer everything is appended, what must be durable is synced,
+// and then the next request goes out: a fetch offset states what is safe here.
+//
+// Lock order: Partition.mu is never taken while mu is held.
+type fetcher struct {
+	m      *Manager
+	leader int32
+
+	mu       sync.Mutex
+	parts    map[Ref]*fetching
+	session  int32       // 0 none
+	joined   bool        // the leader has the session as it is known here
+	epoch    int32       // of the next request in the session
+	changed  []*fetching // what the next request may have to name
+	resting  []*fetching // what waits for its time
+	timer    env.Timer   // for the first of them, and for the fetcher's own pause
+	timerAt  time.Time
+	asked    bool // a request is under way
+	unsynced int  // partitions whose sync is awaited
+	failures int
+	until    time.Time // no request before
+
+	pumping, again bool
+}
+
+// fetching is one partition at its fetcher, in one leader epoch; fetcher.mu guards it.
+type fetching struct {
+	f     *fetcher
+	p     *Partition
+	ref   Ref
+	epoch int32 // leader epoch
+
+	removed   bool
+	listed    bool  // is in changed
+	inSession bool  // the leader's session has it, at the position asked
+	need      int64 // the end whose sync is awaited; 0 none
+	until     time.Time
+	pause     time.Duration // the last one
+	offset    int64
+	lastEpoch int32
+}
+
+const (
+	// soon is the first pause of a partition whose leader knows other metadata.
+	soon = 20 * time.Millisecond
+	// firstPause is the first pause after a broker did not answer twice in a row; at the
+	// first time its connection may just have ended.
+	firstPause = 50 * time.Millisecond
+)
+
+// steer makes a partition's fetching follow its role; Manager.mu is held. The fetchers
+// are woken at the end of Apply.
+func (m *Manager) steer(p *Partition, r *role) {
+	leader := int32(-1)
+	if !r.leading && r.leader >= 0 && r.leader != m.opt.NodeID && m.opt.Fetch != nil {
+		leader = r.leader
+	}
+	p.mu.Lock()
+	old := p.fetching
+	if old != nil && leader == old.f.leader && old.epoch == r.leaderEpoch || old == nil && leader < 0 {
+		p.mu.Unlock()
+		return
+	}
+	p.fetching = nil
+	var e *fetching
+	if leader >= 0 {
+		e = &fetching{f: m.fetcher(leader), p: p, ref: Ref{TopicID: p.id.TopicID, Index: p.id.Partition}, epoch: r.leaderEpoch}
+		p.fetching, p.leaderHW = e, -1
+	}
+	p.mu.Unlock()
+	if old != nil {
+		old.f.remove(old)
+		m.wake(old.f)
+	}
+	if e != nil {
+		e.f.add(e)
+		m.wake(e.f)
+	}
+}
+
+// fetcher is the one for a leader; Manager.mu is held.
+func (m *Manager) fetcher(leader int32) *fetcher {
+	f := m.fetchers[leader]
+	if f == nil {
+		f = &fetcher{m: m, leader: leader, parts: map[Ref]*fetching{}}
+		m.fetchers[leader] = f
+	}
+	return f
+}
+
+// wake notes a fetcher to be pumped; Manager.mu is held.
+func (m *Manager) wake(f *fetcher) {
+	if !slices.Contains(m.woken, f) {
+		m.woken = append(m.woken, f)
+	}
+}
+
+func (f *fetcher) add(e *fetching) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.parts[e.ref] = e
+	f.list(e)
+	f.await(e)
+}
+
+func (f *fetcher) remove(e *fetching) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e.removed = true
+	if e.need > 0 {
+		e.need = 0
+		f.unsynced--
+	}
+	if f.parts[e.ref] == e {
+		delete(f.parts, e.ref)
+	}
+	f.list(e)
+}
+
+// list puts a partition among those that the next request looks at; mu is held.
+func (f *fetcher) list(e *fetching) {
+	if !e.listed {
+		e.listed = true
+		f.changed = append(f.changed, e)
+	}
+}
+
+// await holds the next request back until a durable partition is synced; mu is held.
+func (f *fetcher) await(e *fetching) {
+	if e.removed || e.need > 0 || !e.p.Durable() {
+		return
+	}
+	if end := e.p.log.EndOffset(); e.p.log.SyncedOffset() < end {
+		e.need = end
+		f.unsynced++
+	}
+}
+
+// synced is told that a partition's synced end moved.
+func (f *fetcher) synced(e *fetching) {
+	f.mu.Lock()
+	if e.need == 0 || e.p.log.SyncedOffset() < e.need {
+		f.mu.Unlock()
+		return
+	}
+	e.need = 0
+	f.unsynced--
+	ready := f.unsynced == 0
+	f.mu.Unlock()
+	if ready {
+		f.pump()
+	}
+}
+
+// pump sends the next request if it is time for one.
+func (f *fetcher) pump() {
+	f.mu.Lock()
+	if f.pumping {
+		f.again = true
+		f.mu.Unlock()
+		return
+	}
+	f.pumping = true
+	for {
+		f.again = false
+		req := f.next()
+		f.mu.Unlock()
+		if req != nil {
+			f.m.opt.Fetch(f.leader, req, func(resp *kmsg.FetchResponse, err error) { f.answered(req, resp, err) })
+		}
+		f.mu.Lock()
+		if !f.again {
+			f.pumping = false
+			f.mu.Unlock()
+			return
+		}
+	}
+}
+
+// next is the request to send, nil when none is to be sent now; mu is held.
+func (f *fetcher) next() *kmsg.FetchRequest {
+	now := f.m.now()
+	if f.asked || f.unsynced > 0 || f.m.stopping.Load() || f.m.opt.Dir.Failed() != nil {
+		return nil
+	}
+	if f.until.After(now) {
+		f.wakeAt(f.until)
+		return nil
+	}
+	f.rested(now)
+	if len(f.parts) == 0 || len(f.parts) == len(f.resting) && f.unlistedResting() {
+		return nil
+	}
+	if !f.joined {
+		f.relist()
+	}
+	t := f.m.tuning()
+	req := kmsg.NewPtrFetchRequest()
+	req.Version = req.MaxVersion()
+	req.ReplicaState.ID, req.ReplicaState.Epoch = f.m.opt.NodeID, f.m.opt.BrokerEpoch()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(t.MaxWait/time.Millisecond), t.MinBytes, t.ResponseMaxBytes
+	req.SessionID, req.SessionEpoch = f.session, f.epoch
+	f.fill(req, t.PartitionMaxBytes)
+	if !f.joined && len(req.Topics) == 0 {
+		return nil
+	}
+	f.asked = true
+	return req
+}
+
+// unlistedResting tells whether nothing but rest goes on; mu is held.
+func (f *fetcher) unlistedResting() bool {
+	return !slices.ContainsFunc(f.changed, func(e *fetching) bool { return e.inSession })
+}
+
+// relist makes the next request name everything, in a new session; mu is held.
+func (f *fetcher) relist() {
+	f.epoch = 0
+	for _, e := range f.changed {
+		e.listed, e.inSession = false, false
+	}
+	f.changed = f.changed[:0]
+	for _, e := range f.parts {
+		e.inSession = false
+		f.list(e)
+	}
+	slices.SortFunc(f.changed, func(a, b *fetching) int {
+		return cmp.Or(bytes.Compare(a.ref.TopicID[:], b.ref.TopicID[:]), cmp.Compare(a.ref.Index, b.ref.Index))
+	})
+}
+
+// fill names in the request what is not as the session has it; mu is held.
+func (f *fetcher) fill(req *kmsg.FetchRequest, maxBytes int32) {
+	for _, e := range f.changed {
+		e.listed = false
+		switch {
+		case e.removed || !e.until.IsZero():
+			if cur := f.parts[e.ref]; e.inSession && (cur == e || cur == nil) {
+				forget(req, e.ref)
+			}
+			e.inSession = false
+			continue
+		}
+		offset, last := e.p.position()
+		if e.inSession && offset == e.offset && last == e.lastEpoch {
+			continue
+		}
+		e.inSession, e.offset, e.lastEpoch = true, offset, last
+		ask := kmsg.NewFetchRequestTopicPartition()
+		ask.Partition, ask.CurrentLeaderEpoch, ask.FetchOffset, ask.LastFetchedEpoch = e.ref.Index, e.epoch, offset, last
+		ask.LogStartOffset, ask.PartitionMaxBytes = e.p.log.StartOffset(), maxBytes
+		if n := len(req.Topics); n == 0 || req.Topics[n-1].TopicID != e.ref.TopicID {
+			t := kmsg.NewFetchRequestTopic()
+			t.TopicID = e.ref.TopicID
+			req.Topics = append(req.Topics, t)
+		}
+		t := &req.Topics[len(req.Topics)-1]
+		t.Partitions = append(t.Partitions, ask)
+	}
+	f.changed = f.changed[:0]
+}
+
+func forget(req *kmsg.FetchRequest, ref Ref) {
+	if n := len(req.ForgottenTopics); n == 0 || req.ForgottenTopics[n-1].TopicID != ref.TopicID {
+		t := kmsg.NewFetchRequestForgottenTopic()
+		t.TopicID = ref.TopicID
+		req.ForgottenTopics = append(req.ForgottenTopics, t)
+	}
+	t := &req.ForgottenTopics[len(req.ForgottenTopics)-1]
+	t.Partitions = append(t.Partitions, ref.Index)
+}
+
+// answered takes the answer to a request.
+func (f *fetcher) answered(req *kmsg.FetchRequest, resp *kmsg.FetchResponse, err error) {
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		f.failed(err)
+		f.pump()
+		return
+	}
+	f.mu.Lock()
+	f.failures = 0
+	switch {
+	case resp.SessionID == 0: // the leader has no room for a session
+		f.session, f.joined = 0, false
+	case req.SessionEpoch == 0:
+		f.session, f.epoch, f.joined = resp.SessionID, 1, true
+	case f.epoch == 1<<31-1:
+		f.epoch = 1
+	default:
+		f.epoch++
+	}
+	f.mu.Unlock()
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			f.part(Ref{TopicID: resp.Topics[i].TopicID, Index: resp.Topics[i].Partitions[j].Partition}, &resp.Topics[i].Partitions[j])
+		}
+	}
+	f.mu.Lock()
+	f.asked = false
+	f.mu.Unlock()
+	f.pump()
+}
+
+// part takes one partition's answer.
+func (f *fetcher) part(ref Ref, in *kmsg.FetchResponseTopicPartition) {
+	f.mu.Lock()
+	e := f.parts[ref]
+	if e == nil || !e.inSession {
+		f.mu.Unlock()
+		return // no longer asked for, or not yet in this role
+	}
+	f.mu.Unlock()
+	v := e.p.take(f.leader, e.epoch, in)
+	t, now := f.m.tuning(), f.m.now()
+	limited := time.Duration(0)
+	if r := e.p.st.Load(); len(in.RecordBatches) > 0 && r.FollowerThrottled.Has(ref.Index, f.m.opt.NodeID) {
+		f.m.followerLimit.take(now, len(in.RecordBatches), t.FollowerRate)
+		if e.p.lag.Load() > 0 { // who is in sync is not held back
+			limited = f.m.followerLimit.wait(now, t.FollowerRate)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e.removed {
+		return
+	}
+	switch v {
+	case wentOn:
+		e.pause = 0
+		f.await(e)
+		if limited > 0 {
+			f.rest(e, now.Add(min(limited, t.Backoff)))
+		}
+	case wait:
+		e.pause = min(max(2*e.pause, soon), max(t.Backoff, soon))
+		f.rest(e, now.Add(e.pause))
+	case trouble:
+		e.pause = min(max(2*e.pause, 4*soon), max(t.Backoff, soon))
+		f.rest(e, now.Add(e.pause))
+	}
+	f.list(e)
+}
+
+// rest leaves a partition out of the requests until its time; mu is held.
+func (f *fetcher) rest(e *fetching, until time.Time) {
+	if e.until.IsZero() {
+		f.resting = append(f.resting, e)
+	}
+	e.until = until
+	f.wakeAt(until)
+}
+
+// rested takes back in whose time has come; mu is held.
+func (f *fetcher) rested(now time.Time) {
+	var next time.Time
+	f.resting = slices.DeleteFunc(f.resting, func(e *fetching) bool {
+		switch {
+		case e.removed:
+			return true
+		case e.until.After(now):
+			if next.IsZero() || e.until.Before(next) {
+				next = e.until
+			}
+			return false
+		}
+		e.until = time.Time{}
+		f.list(e)
+		return true
+	})
+	if !next.IsZero() {
+		f.wakeAt(next)
+	}
+}
+
+// wakeAt pumps the fetcher at a time, or before; mu is held.
+func (f *fetcher) wakeAt(at time.Time) {
+	if f.timer != nil && !at.Before(f.timerAt) {
+		return
+	}
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	f.timerAt = at
+	var own env.Timer
+	own = f.m.opt.Clock.AfterFunc(at.Sub(f.m.now()), func() {
+		f.mu.Lock()
+		if f.timer == own {
+			f.timer = nil
+		}
+		f.mu.Unlock()
+		f.pump()
+	})
+	f.timer = own
+}
+
+// failed takes note that a request got no answer, or an error for all of it. What the
+// session knows is not certain then: the next request begins a new one, which takes the
+// place of the old. A session that the leader does not know is no failure.
+func (f *fetcher) failed(err error) {
+	f.mu.Lock()
+	f.asked, f.joined = false, false
+	switch {
+	case errors.Is(err, kerr.FetchSessionIDNotFound), errors.Is(err, kerr.InvalidFetchSessionEpoch), errors.Is(err, kerr.FetchSessionTopicIDError):
+		f.session = 0
+		f.m.counters.sessionsLost.Add(1)
+		if f.failures == 0 {
+			f.failures = 1
+			f.mu.Unlock()
+			return
+		}
+	default:
+		f.m.counters.failedFetches.Add(1)
+	}
+	f.failures++
+	n, parts := f.failures, len(f.parts)
+	if n > 1 {
+		f.until = f.m.now().Add(min(firstPause<<min(n-2, 10), f.m.tuning().Backoff))
+	}
+	f.mu.Unlock()
+	if n == 2 && parts > 0 {
+		f.m.event(slog.LevelWarn, LeaderUnreachable{f.leader, parts, err})
+	}
+}
+
+// retry ends a fetcher's pause: the leader registered anew, or changed its address.
+func (f *fetcher) retry() {
+	f.mu.Lock()
+	f.until = time.Time{}
+	f.mu.Unlock()
+}

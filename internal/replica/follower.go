@@ -1,0 +1,225 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/record"
+)
+
+// verdict is what a follower makes of one partition's answer.
+type verdict int8
+
+const (
+	wentOn  verdict = iota // the next fetch goes on
+	stale                  // the answer is of a role that is over
+	wait                   // leader and follower know different metadata: soon again
+	trouble                // something is wrong here or there: again after a pause
+)
+
+// follow moves the high watermark of a follower: as far as the leader's, and what is
+// safe here. mu is held; the caller runs the returned wake-ups.
+func (p *Partition) follow(r *role) wakeups { return p.raise(r, min(p.leaderHW, p.localEnd(r))) }
+
+// position is where a follower fetches on, and the leader epoch of its last record; -1
+// when it has none. What a durable replica has not synced it does not claim to have.
+func (p *Partition) position() (offset int64, lastEpoch int32) {
+	offset = p.localEnd(p.st.Load())
+	if offset > p.log.StartOffset() {
+		return offset, p.log.EpochForOffset(offset - 1)
+	}
+	return offset, -1
+}
+
+// take takes a leader's answer for the partition, which was asked for in a leader epoch.
+func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartition) verdict {
+	switch err := kerr.TypedErrorForCode(in.ErrorCode); err {
+	case nil:
+	case kerr.OffsetOutOfRange:
+		return p.outOfRange(leader, epoch, in)
+	case kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch, kerr.NotLeaderForPartition, kerr.UnknownTopicID, kerr.UnknownTopicOrPartition, kerr.ReplicaNotAvailable:
+		return wait
+	default:
+		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+		return trouble
+	}
+	if in.DivergingEpoch.EndOffset >= 0 {
+		return p.diverge(leader, epoch, in.DivergingEpoch.Epoch, in.DivergingEpoch.EndOffset)
+	}
+	r, wake, err := p.appendFetched(leader, epoch, in)
+	wake.run()
+	switch {
+	case r == nil:
+		return stale
+	case errors.Is(err, record.ErrCorrupt):
+		p.m.counters.corrupt.Add(1)
+		p.m.event(slog.LevelError, CorruptFetched{p.id, p.log.EndOffset(), leader, err})
+		return trouble
+	case err != nil:
+		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+		return trouble
+	}
+	// The start offset follows the leader's, as far as this replica knows to be
+	// committed. No lock is held: moving it may call for a sync round.
+	if start := min(in.LogStartOffset, p.HighWatermark()); start > p.log.StartOffset() {
+		if err := p.log.SetStartOffset(start); err != nil {
+			p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+			return trouble
+		}
+	}
+	return wentOn
+}
+
+// followed is the role if it still is that of a follower of leader in epoch, else nil;
+// mu is held.
+func (p *Partition) followed(leader, epoch int32) *role {
+	if r := p.st.Load(); !r.leading && r.leader == leader && r.leaderEpoch == epoch {
+		return r
+	}
+	return nil
+}
+
+// appendFetched appends what the leader sent and takes over its high watermark.
+func (p *Partition) appendFetched(leader, epoch int32, in *kmsg.FetchResponseTopicPartition) (r *role, wake wakeups, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r = p.followed(leader, epoch); r == nil {
+		return nil, wake, nil
+	}
+	run, err := p.ahead(in.RecordBatches)
+	if err == nil && len(run) > 0 {
+		if _, err = p.log.Append(run, log.AppendOptions{Origin: log.OriginReplication, Now: p.m.now()}); err == nil {
+			p.park(pending{end: p.log.EndOffset(), bytes: len(run)})
+		}
+	}
+	if err != nil {
+		return r, wake, err
+	}
+	if in.HighWatermark >= 0 {
+		p.leaderHW = in.HighWatermark
+	}
+	p.lag.Store(max(in.HighWatermark-p.log.EndOffset(), 0))
+	return r, p.follow(r), nil
+}
+
+// ahead is what of a run lies behind the log's end. An empty log may have been given a
+// start inside a batch, which the leader has as a whole: then it begins with the batch.
+// mu is held.
+func (p *Partition) ahead(run []byte) ([]byte, error) {
+	end := p.log.EndOffset()
+	for len(run) > 0 {
+		b, err := record.First(run)
+		if err != nil {
+			if errors.Is(err, record.ErrTruncated) {
+				return nil, fmt.Errorf("%w: a batch is cut short", record.ErrCorrupt)
+			}
+			return nil, err
+		}
+		if b.NextOffset() > end {
+			if b.BaseOffset() >= end {
+				return run, nil
+			}
+			if !b.CheckCRC() {
+				return nil, fmt.Errorf("%w: its checksum is another", record.ErrCorrupt)
+			}
+			if p.log.StartOffset() != end {
+				return nil, fmt.Errorf("%w: batch %d to %d, the log ends at %d", log.ErrNotInOrder, b.BaseOffset(), b.LastOffset(), end)
+			}
+			if err := p.log.TruncateFullyTo(b.BaseOffset()); err != nil {
+				return nil, err
+			}
+			return run, nil
+		}
+		run = run[len(b):]
+	}
+	return nil, nil
+}
+
+// diverge cuts the log back to where it and the leader's went apart, as far as the
+// answer tells: the leader's last epoch that is not above ours ended at end there
+// (KIP-101, KIP-279). The next fetch finds out whether more has to go.
+func (p *Partition) diverge(leader, epoch, lastEpoch int32, end int64) verdict {
+	p.mu.Lock()
+	r := p.followed(leader, epoch)
+	if r == nil {
+		p.mu.Unlock()
+		return stale
+	}
+	p.m.counters.diverging.Add(1)
+	from, hw := p.log.EndOffset(), p.hw.Load()
+	own, ours := p.log.EndOffsetForEpoch(lastEpoch)
+	to := min(end, ours)
+	err := error(nil)
+	switch {
+	case own < 0:
+		err = fmt.Errorf("where epoch %d ended is not known here", lastEpoch)
+	case to >= from:
+		err = fmt.Errorf("the log ends at %d and should be cut back to %d", from, to)
+	case to < p.log.StartOffset():
+		err = p.log.TruncateFullyTo(to)
+	default:
+		err = p.log.TruncateTo(to)
+	}
+	if err != nil {
+		p.mu.Unlock()
+		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+		return trouble
+	}
+	to = p.log.EndOffset()
+	p.cut(to)
+	p.mu.Unlock()
+	p.m.counters.truncations.Add(1)
+	e, level := Truncated{p.id, from, to, hw, leader, to < hw}, slog.LevelInfo
+	if e.Lost {
+		p.m.counters.belowHW.Add(1)
+		level = slog.LevelError
+	}
+	p.m.event(level, e)
+	p.wakeFetches()
+	return wentOn
+}
+
+// cut takes note that the log now ends at end; mu is held.
+func (p *Partition) cut(end int64) {
+	p.pending = nil
+	p.leaderHW = min(p.leaderHW, end)
+	if p.hw.Load() > end {
+		p.hw.Store(end)
+		p.log.SetHighWatermark(end)
+	}
+}
+
+// outOfRange starts the log anew where the leader's starts, if that has nothing any more
+// of what this replica has.
+func (p *Partition) outOfRange(leader, epoch int32, in *kmsg.FetchResponseTopicPartition) verdict {
+	p.mu.Lock()
+	if p.followed(leader, epoch) == nil {
+		p.mu.Unlock()
+		return stale
+	}
+	p.m.counters.outOfRange.Add(1)
+	start, end := p.log.StartOffset(), p.log.EndOffset()
+	if in.LogStartOffset < 0 || (in.LogStartOffset <= end && start < end) {
+		p.mu.Unlock()
+		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, fmt.Errorf("offset %d is out of range there, where the log starts at %d", end, in.LogStartOffset)})
+		return trouble
+	}
+	if err := p.log.TruncateFullyTo(in.LogStartOffset); err != nil {
+		p.mu.Unlock()
+		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+		return trouble
+	}
+	p.cut(in.LogStartOffset)
+	p.leaderHW = in.HighWatermark
+	wake := p.raise(p.st.Load(), in.LogStartOffset)
+	p.mu.Unlock()
+	wake.run()
+	p.m.event(slog.LevelWarn, StartedAnew{p.id, end, in.LogStartOffset, leader})
+	p.wakeFetches()
+	return wentOn
+}

@@ -1,0 +1,187 @@
+package replica
+
+import (
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// tenure is what the leader of a partition knows in one leader epoch; Partition.mu
+// guards it. A new epoch begins with nothing known of the followers.
+type tenure struct {
+	epoch     int32
+	followers map[int32]*follower // by broker id; never ranged over
+	change    *change             // of the in-sync set, not yet settled; nil when there is none
+	refused   time.Time           // when the controller last refused a change
+}
+
+// follower is one follower as its leader knows it.
+type follower struct {
+	end         int64 // it has everything below, synced where the partition is durable; -1 unknown
+	brokerEpoch int64 // of the broker that fetched last, -1 unknown
+	caughtUp    time.Time
+	fetched     time.Time // its last fetch
+	leaderEnd   int64     // where the leader's log ended at that fetch
+	toldHW      int64     // the high watermark that it was last told
+}
+
+func newTenure(r *role, self int32, now time.Time) *tenure {
+	t := &tenure{epoch: r.leaderEpoch, followers: map[int32]*follower{}}
+	for _, id := range r.isr {
+		if id != self {
+			t.follower(id).caughtUp = now // its time to fetch begins
+		}
+	}
+	return t
+}
+
+func (t *tenure) follower(id int32) *follower {
+	f := t.followers[id]
+	if f == nil {
+		f = &follower{end: -1, brokerEpoch: -1, leaderEnd: -1, toldHW: -1}
+		t.followers[id] = f
+	}
+	return f
+}
+
+// end is how far a follower has come, -1 when it has not fetched in this epoch.
+func (t *tenure) end(id int32) int64 {
+	if f := t.followers[id]; f != nil {
+		return f.end
+	}
+	return -1
+}
+
+// advance moves the high watermark as far as the in-sync set allows: to the least end
+// over its members and, while a change of it is not settled, over the members that it
+// would have. It is called with mu held; the caller runs the returned wake-ups after
+// unlocking.
+//
+// The high watermark stands still while the in-sync set is smaller than
+// min.insync.replicas (KIP-966): what readers saw then survives any election that
+// the eligible leader replicas allow.
+func (p *Partition) advance(r *role) wakeups {
+	if len(r.isr) < r.minISR || p.tenure == nil {
+		return wakeups{}
+	}
+	end := p.localEnd(r)
+	least := func(ids []int32) {
+		for _, id := range ids {
+			if id != p.m.opt.NodeID {
+				end = min(end, p.tenure.end(id))
+			}
+		}
+	}
+	least(r.isr)
+	if c := p.tenure.change; c != nil {
+		least(c.isr)
+	}
+	return p.raise(r, end)
+}
+
+// grown is called with mu held after an append by the leader: a relaxed partition
+// counts it at once, and the followers' long polls end.
+func (p *Partition) grown(r *role) (wake wakeups) {
+	if !r.Durable {
+		wake = p.advance(r)
+	}
+	if wake.fire == nil {
+		wake.fire = p.pollers.all()
+	}
+	return wake
+}
+
+// fetchedBy takes a follower's fetch, which states that it has everything below
+// offset and was found to agree with this log up to there. The error is what the
+// follower is told instead of records.
+func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, offset int64) *kerr.Error {
+	p.mu.Lock()
+	r, t := p.st.Load(), p.tenure
+	if !r.leading || t == nil || r.leaderEpoch != leaderEpoch {
+		p.mu.Unlock()
+		return kerr.NotLeaderForPartition
+	}
+	if err := p.recognise(r, l); err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	f, now, end := t.follower(l.Replica), p.m.now(), p.log.EndOffset()
+	switch {
+	case offset >= end:
+		f.caughtUp = now
+	case offset >= f.leaderEnd && f.leaderEnd >= 0:
+		if f.fetched.After(f.caughtUp) {
+			f.caughtUp = f.fetched // it has all there was at its last fetch
+		}
+	}
+	f.end, f.brokerEpoch, f.fetched, f.leaderEnd = offset, l.ReplicaEpoch, now, end
+	wake := p.advance(r)
+	p.expand(r, l.Replica, &wake)
+	p.mu.Unlock()
+	wake.run()
+	return nil
+}
+
+// recognise refuses a fetch of an earlier incarnation of a broker (KIP-903), and one of
+// a broker that is no replica; mu is held.
+func (p *Partition) recognise(r *role, l *FetchLimits) *kerr.Error {
+	if !slices.Contains(r.replicas, l.Replica) {
+		return kerr.UnknownLeaderEpoch // the metadata here may be behind
+	}
+	known := p.tenure.follower(l.Replica).brokerEpoch
+	if b := p.m.image().Broker(l.Replica); b != nil {
+		known = max(known, b.Epoch)
+	}
+	if l.ReplicaEpoch < known {
+		return kerr.NotLeaderForPartition
+	}
+	return nil
+}
+
+// news tells whether a follower has not been told of the high watermark yet.
+func (p *Partition) news(id int32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tenure != nil && p.tenure.follower(id).toldHW < p.hw.Load()
+}
+
+// told notes which high watermark a follower is about to be told.
+func (p *Partition) told(id int32, hw int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tenure != nil {
+		p.tenure.follower(id).toldHW = hw
+	}
+}
+
+// FollowerInfo tells how far a follower has come, as its leader knows it.
+type FollowerInfo struct {
+	ID       int32
+	End      int64 // -1 unknown
+	CaughtUp time.Time
+	InSync   bool
+}
+
+// Followers lists the followers in the order of the replicas; nil when this broker
+// does not lead.
+func (p *Partition) Followers() []FollowerInfo {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.st.Load()
+	if !r.leading || p.tenure == nil {
+		return nil
+	}
+	var all []FollowerInfo
+	for _, id := range r.replicas {
+		if id == p.m.opt.NodeID {
+			continue
+		}
+		f := FollowerInfo{ID: id, End: -1, InSync: slices.Contains(r.isr, id)}
+		if known := p.tenure.followers[id]; known != nil {
+			f.End, f.CaughtUp = known.end, known.caughtUp
+		}
+		all = append(all, f)
+	}
+	return all
+}

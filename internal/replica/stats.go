@@ -1,0 +1,58 @@
+package replica
+
+import "sync/atomic"
+
+// counters count since the start; those of rare events prove that a test met them.
+type counters struct {
+	isrShrinks, isrExpands, isrRefused            atomic.Int64
+	elections, truncations, belowHW               atomic.Int64
+	diverging, outOfRange, corrupt, failedFetches atomic.Int64
+	sessionsLost, staleFollowers                  atomic.Int64
+}
+
+// Stats tells how replication goes on this broker.
+type Stats struct {
+	Led, Followed   int
+	UnderReplicated int   // led, with fewer in sync than there are replicas
+	UnderMinISR     int   // led, with fewer in sync than min.insync.replicas
+	MaxLag          int64 // records that a follower here lacks, by what its leader last told
+
+	ISRShrinks, ISRExpands, ISRRefused int64 // of partitions led here
+	Elections                          int64 // leadership taken
+	Truncations                        int64 // logs cut back to agree with their leader
+	TruncatedBelowHW                   int64 // of them, below their own high watermark
+	Diverging, OutOfRange              int64 // answers of leaders
+	CorruptBatches                     int64 // that leaders sent
+	FailedFetches                      int64 // without an answer
+	SessionsLost                       int64
+	StaleFollowers                     int64 // fetches of earlier incarnations that were refused
+}
+
+// Stats counts.
+func (m *Manager) Stats() Stats {
+	c := &m.counters
+	s := Stats{
+		ISRShrinks: c.isrShrinks.Load(), ISRExpands: c.isrExpands.Load(), ISRRefused: c.isrRefused.Load(),
+		Elections: c.elections.Load(), Truncations: c.truncations.Load(), TruncatedBelowHW: c.belowHW.Load(),
+		Diverging: c.diverging.Load(), OutOfRange: c.outOfRange.Load(), CorruptBatches: c.corrupt.Load(),
+		FailedFetches: c.failedFetches.Load(), SessionsLost: c.sessionsLost.Load(), StaleFollowers: c.staleFollowers.Load(),
+	}
+	m.each(func(p *Partition) {
+		r := p.st.Load()
+		if !r.leading {
+			if r.leader >= 0 {
+				s.Followed++
+				s.MaxLag = max(s.MaxLag, p.lag.Load())
+			}
+			return
+		}
+		s.Led++
+		if len(r.isr) < len(r.replicas) {
+			s.UnderReplicated++
+		}
+		if len(r.isr) < r.minISR {
+			s.UnderMinISR++
+		}
+	})
+	return s
+}

@@ -1,0 +1,114 @@
+package replica
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// Tuning are this broker's settings of replication.
+type Tuning struct {
+	LagMax            time.Duration // replica.lag.time.max.ms
+	ResponseMaxBytes  int32         // replica.fetch.response.max.bytes
+	PartitionMaxBytes int32         // replica.fetch.max.bytes
+	MinBytes          int32         // replica.fetch.min.bytes
+	MaxWait           time.Duration // replica.fetch.wait.max.ms
+	Backoff           time.Duration // replica.fetch.backoff.ms: the longest pause after failures
+	// RackAware: replica.selector.class names Kafka's RackAwareReplicaSelector.
+	RackAware bool
+	// Bytes per second of what is throttled; 0 is no limit.
+	LeaderRate   int64 // leader.replication.throttled.rate
+	FollowerRate int64 // follower.replication.throttled.rate
+}
+
+// DefaultTuning has Kafka's defaults.
+func DefaultTuning() Tuning {
+	return Tuning{
+		LagMax: 30 * time.Second, ResponseMaxBytes: 10 << 20, PartitionMaxBytes: 1 << 20, MinBytes: 1,
+		MaxWait: 500 * time.Millisecond, Backoff: time.Second,
+	}
+}
+
+// Throttled are the replicas that leader.replication.throttled.replicas or its
+// counterpart names.
+type Throttled struct {
+	all   bool
+	pairs [][2]int32 // partition, broker
+}
+
+// ParseThrottled reads such a list: PARTITION:BROKER, comma separated, or "*".
+// Entries that make no sense name nothing.
+func ParseThrottled(list string) Throttled {
+	var t Throttled
+	for _, e := range strings.Split(list, ",") {
+		e = strings.TrimSpace(e)
+		if e == "*" {
+			return Throttled{all: true}
+		}
+		part, broker, ok := strings.Cut(e, ":")
+		i, err1 := strconv.ParseInt(part, 10, 32)
+		id, err2 := strconv.ParseInt(broker, 10, 32)
+		if ok && err1 == nil && err2 == nil {
+			t.pairs = append(t.pairs, [2]int32{int32(i), int32(id)})
+		}
+	}
+	return t
+}
+
+// Has tells whether a broker's replica of a partition is throttled.
+func (t *Throttled) Has(partition, broker int32) bool {
+	return t.all || slices.Contains(t.pairs, [2]int32{partition, broker})
+}
+
+// limiter holds a stream to a rate: what was taken is a debt that time pays.
+type limiter struct {
+	mu   sync.Mutex
+	paid time.Time // when the debt is paid
+}
+
+// take counts bytes that went.
+func (l *limiter) take(now time.Time, bytes int, rate int64) {
+	if rate <= 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.paid.Before(now) {
+		l.paid = now
+	}
+	l.paid = l.paid.Add(time.Duration(float64(bytes) / float64(rate) * float64(time.Second)))
+}
+
+// wait is how long until something may go again.
+func (l *limiter) wait(now time.Time, rate int64) time.Duration {
+	if rate <= 0 {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.paid.Sub(now), 0)
+}
+
+// tuning is in force since the last image.
+func (m *Manager) tuning() *Tuning { return m.tuned.Load() }
+
+// image is the one that was applied last.
+func (m *Manager) image() *metadata.Image { return m.img.Load() }
+
+// take notes an image: settings and brokers that every partition looks at.
+func (m *Manager) take(img *metadata.Image) {
+	m.img.Store(img)
+	if m.opt.Tuning != nil {
+		t := m.opt.Tuning(img)
+		m.tuned.Store(&t)
+	}
+	rack := ""
+	if b := img.Broker(m.opt.NodeID); b != nil && b.Rack != nil {
+		rack = *b.Rack
+	}
+	m.rack.Store(&rack)
+}
