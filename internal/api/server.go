@@ -34,6 +34,10 @@ type Server struct {
 	// controllers' door go by it, so that none is forwarded twice. Where it is nil,
 	// Controller is taken.
 	ControllerHere func(req any, done func(resp any, err error))
+	// Nodes answers the requests between nodes that Kafka has no message for (package
+	// nodewire), which come in by the controllers' door only; what it gets is valid until
+	// it returns. nil refuses them.
+	Nodes func(r *Request, req kmsg.Request)
 	// Quorum is the membership of the metadata log; nil where there is none to show.
 	Quorum Quorum
 	// Endpoint tells the address at which a client of conn reaches a broker.
@@ -81,6 +85,12 @@ func (s *Server) Serve(c *Conn, frame []byte, r *Request, done func(Answer)) Ver
 	}
 	handler := handlers[h.Key]
 	switch {
+	case s.nodesKey(c, h.Key):
+		*r = Request{
+			Conn: c, Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID,
+			ClientID: string(h.ClientID), Received: s.Clock.Now(), Body: body, handler: betweenNodes, done: done, server: s,
+		}
+		return s.serveNode(r)
 	case handler == nil:
 		return Verdict{Err: refused{h.Key, h.Version, "the API is not built"}}
 	case handler.Doors&c.door() == 0:
