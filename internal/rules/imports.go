@@ -20,6 +20,7 @@ var layers = map[string]layer{
 	"internal/schema":   {pure: true},
 	"internal/wire":     {pure: true},
 	"internal/nodewire": {pure: true},
+	"internal/forming":  {pure: true, imports: []string{"internal/nodewire"}},
 	// disk
 	"internal/log/journal": {imports: []string{"internal/env"}},
 	"internal/log":         {imports: []string{"internal/env", "internal/record", "internal/log/journal"}},

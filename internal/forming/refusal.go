@@ -1,0 +1,112 @@
+package forming
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/nodewire"
+)
+
+// Kind is why a node cannot become a part of a cluster.
+type Kind int8
+
+const (
+	// OtherCluster: the cluster is not the one of this node's directory.
+	OtherCluster Kind = iota + 1
+	// IDTaken: another node that is alive has this node's id.
+	IDTaken
+	// ListsDisagree: nodes that would found a cluster list different ones.
+	ListsDisagree
+	// ListedTwice: two listed addresses lead to one node.
+	ListedTwice
+	// SameID: two listed nodes have one id.
+	SameID
+	// NotListed: this node is to vote in a new cluster, and no listed address leads to it.
+	NotListed
+	// WrongID: a listed address is that of another node than controller.quorum.voters says.
+	WrongID
+	// Promised: a listed node takes part in the founding of other nodes.
+	Promised
+	// LostLog: this directory is a voter's, and its metadata log is gone.
+	LostLog
+)
+
+// Refusal stops the start. Its text is one line.
+type Refusal struct {
+	Kind Kind
+	Text string
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// Is compares kinds, so that errors.Is(err, &Refusal{Kind: IDTaken}) works.
+func (r *Refusal) Is(target error) bool {
+	t, ok := target.(*Refusal)
+	return ok && t.Kind == r.Kind && (t.Text == "" || t.Text == r.Text)
+}
+
+func refusal(k Kind, format string, args ...any) *Refusal {
+	return &Refusal{Kind: k, Text: fmt.Sprintf(format, args...)}
+}
+
+// codes are the error codes of a HelloResponse that the asker has to be refused by.
+var codes = map[Kind]int16{
+	OtherCluster:  kerr.InconsistentClusterID.Code,
+	IDTaken:       kerr.DuplicateBrokerRegistration.Code,
+	ListsDisagree: kerr.InconsistentVoterSet.Code,
+}
+
+// deny is an answer that says in the asker's words why it is refused.
+func deny(resp *nodewire.HelloResponse, r *Refusal) {
+	resp.ErrorCode, resp.ErrorMessage = codes[r.Kind], &r.Text
+}
+
+// denied is the refusal that an answer carries; nil when it carries none.
+func denied(address string, resp *nodewire.HelloResponse) *Refusal {
+	text := "it does not say why"
+	if resp.ErrorMessage != nil {
+		text = *resp.ErrorMessage
+	}
+	switch resp.ErrorCode {
+	case codes[OtherCluster]:
+		return &Refusal{OtherCluster, text}
+	case codes[IDTaken]:
+		return &Refusal{IDTaken, text}
+	case codes[ListsDisagree]:
+		return &Refusal{ListsDisagree, text}
+	}
+	return nil
+}
+
+func otherCluster(node nodewire.Identity, theirs, ours string) *Refusal {
+	return refusal(OtherCluster, "%s belongs to cluster %s, and this node's data directory to cluster %s: "+
+		"give the address of a node of that cluster, or another data directory", name(node), theirs, ours)
+}
+
+// idTaken is what the newcomer is told about the node that has its id.
+func idTaken(holder nodewire.Identity) *Refusal {
+	return refusal(IDTaken, "node.id %d is in use by another node that is alive, %s: give this node another node.id; "+
+		"if it is to take that one's place, stop that one first", holder.NodeID, name(holder))
+}
+
+func listsDisagree(setting string, asker, answerer nodewire.Identity, askers, answerers []string) *Refusal {
+	return refusal(ListsDisagree, "%s differs: %s has %s, and %s has %s; a new cluster needs the same list on every node",
+		setting, name(asker), list(askers), name(answerer), list(answerers))
+}
+
+// name is a node in messages.
+func name(id nodewire.Identity) string {
+	if id.Address == "" {
+		return fmt.Sprintf("node %d", id.NodeID)
+	}
+	return fmt.Sprintf("node %d at %s", id.NodeID, id.Address)
+}
+
+func list(addresses []string) string {
+	if len(addresses) == 0 {
+		return "no list"
+	}
+	return strings.Join(addresses, ",")
+}
