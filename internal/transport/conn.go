@@ -37,6 +37,7 @@ var (
 const (
 	DefaultStall       = 10 * time.Second
 	DefaultUnacked     = 4 * time.Second
+	DefaultSilence     = 500 * time.Millisecond
 	DefaultMaxResponse = 256 << 20
 	DefaultMaxPending  = 4096
 	DefaultMaxSends    = 1024
@@ -51,6 +52,7 @@ type Options struct {
 
 	Stall       time.Duration // ends a connection that takes no bytes for so long
 	Unacked     time.Duration // ends one whose bytes the other kernel does not acknowledge for so long; Linux
+	Silence     time.Duration // shorter silence ends no connection, whatever the calls' time
 	MaxResponse int32         // bytes of a response's frame
 	MaxPending  int           // calls that wait for their response
 	MaxSends    int           // one-way frames that wait to be written; older ones are dropped
@@ -62,6 +64,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.Stall = cmp.Or(o.Stall, DefaultStall)
 	o.Unacked = cmp.Or(o.Unacked, DefaultUnacked)
+	o.Silence = cmp.Or(o.Silence, DefaultSilence)
 	o.MaxResponse = cmp.Or(o.MaxResponse, DefaultMaxResponse)
 	o.MaxPending = cmp.Or(o.MaxPending, DefaultMaxPending)
 	o.MaxSends = cmp.Or(o.MaxSends, DefaultMaxSends)
@@ -96,7 +99,8 @@ type call struct {
 	frame   *Frame
 	timeout time.Duration
 	timer   env.Timer
-	reads   uint64 // the connection's when the call was made
+	made    time.Time
+	reads   uint64 // the connection's, then
 	settled bool   // done was called, or is about to be
 	done    func(kmsg.Response, error)
 }
@@ -149,7 +153,7 @@ func (c *Conn) Call(f *Frame, timeout time.Duration, done func(kmsg.Response, er
 		return ErrBusy
 	}
 	c.seq++
-	x := &call{seq: c.seq, frame: f, timeout: timeout, reads: c.reads.Load(), done: done}
+	x := &call{seq: c.seq, frame: f, timeout: timeout, made: c.o.Clock.Now(), reads: c.reads.Load(), done: done}
 	f.call = x
 	c.pending[int32(x.seq)] = x
 	x.timer = c.o.Clock.AfterFunc(timeout, func() { c.expire(x) })
@@ -198,9 +202,7 @@ func (c *Conn) taken(f *Frame) {
 	}
 }
 
-// expire fails a call whose time is over, and ends the connection if nothing at all
-// has come back in that time and no older call has time left: answers come in order, so
-// that a call may rightly wait behind the long poll before it.
+// expire fails a call whose time is over, and ends the connection if it is silent.
 func (c *Conn) expire(x *call) {
 	c.mu.Lock()
 	if x.settled {
@@ -208,20 +210,37 @@ func (c *Conn) expire(x *call) {
 		return
 	}
 	x.settled = true
+	silent := c.silent(x)
 	if !x.frame.written {
 		c.remove(x.frame)
 		delete(c.pending, int32(x.seq))
 	}
-	silent := c.reads.Load() == x.reads
-	for _, other := range c.pending {
-		silent = silent && (other.settled || other.seq > x.seq)
-	}
 	c.mu.Unlock()
 	c.timedOut.Add(1)
-	if silent {
-		c.end(fmt.Errorf("%w: nothing came back within %v", ErrEnded, x.timeout))
+	if silent > 0 {
+		c.end(fmt.Errorf("%w: nothing came back within %v", ErrEnded, silent))
 	}
 	x.done(nil, fmt.Errorf("%w (%v)", ErrTimeout, x.timeout))
+}
+
+// silent tells for how long nothing at all has come though an answer was due, when a
+// call's time is over; 0 while that proves nothing: an older call has time left (answers
+// come in order, and a call may rightly wait behind the long poll before it), or the
+// silence is shorter than Options.Silence. c.mu is held.
+func (c *Conn) silent(x *call) time.Duration {
+	reads, first := c.reads.Load(), x
+	for _, y := range c.pending {
+		if !y.settled && y.seq < x.seq {
+			return 0
+		}
+		if y.reads == reads && y.seq < first.seq {
+			first = y
+		}
+	}
+	if since := c.o.Clock.Now().Sub(first.made); first.reads == reads && since >= c.o.Silence {
+		return since
+	}
+	return 0
 }
 
 // end ends the connection, once.
@@ -327,7 +346,7 @@ func (c *Conn) response(br *bufio.Reader) error {
 	x.timer.Stop()
 	c.mu.Unlock()
 	if !late {
-		x.done(x.frame.decode(body))
+		x.done(x.frame.Decode(body))
 	}
 	return nil
 }

@@ -245,6 +245,26 @@ func TestHalfOpenIsFoundOut(t *testing.T) {
 	}
 }
 
+// A call with next to no time ends no connection that is just slow, but several such
+// in a row find out that it is silent.
+func TestShortCallsAreNoProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := between(t, nil)
+		defer p.close()
+		wants(t, p.call(&nodewire.HelloRequest{}, 0), 0, ErrTimeout)
+		for range 4 {
+			wants(t, p.call(&nodewire.HelloRequest{}, 100*time.Millisecond), 100*time.Millisecond, ErrTimeout)
+		}
+		if len(p.ended) > 0 {
+			t.Errorf("ended after 400 ms: %v", <-p.ended)
+		}
+		wants(t, p.call(&nodewire.HelloRequest{}, 100*time.Millisecond), 100*time.Millisecond, ErrTimeout)
+		if len(p.ended) == 0 {
+			t.Error("500 ms of silence were not noticed")
+		}
+	})
+}
+
 // A slow answer is no silence: as long as bytes come, the connection lives.
 func TestSlowResponseIsNotSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -354,7 +374,7 @@ func TestTagsOfResponseHeader(t *testing.T) {
 		if c.ok {
 			b = append(b, body...)
 		}
-		resp, err := f.decode(b)
+		resp, err := f.Decode(b)
 		if (err == nil) != c.ok || (c.ok && resp.(*kmsg.FetchResponse).SessionID != 9) {
 			t.Errorf("%x: %+v, %v", c.tags, resp, err)
 		}

@@ -11,7 +11,7 @@
 //     callback runs inside Call, Send or under a lock.
 //   - A connection that is only half there is found out: when a call's time is over, no
 //     older one still waits, and not a byte has come since it was made, the connection
-//     ends. So does one that takes no bytes for Options.Stall. On Linux the kernel ends
+//     ends, unless that is shorter than Options.Silence. So does one that takes no bytes for Options.Stall. On Linux the kernel ends
 //     one whose bytes are not acknowledged for Options.Unacked (TCP_USER_TIMEOUT): without
 //     it one-way messages would wait for retransmissions long after a cut has healed.
 //   - Large fields of nodewire's messages are written from the message's own memory.

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,6 +26,12 @@ type Frame struct {
 
 // OneWay says whether the request has no response.
 func (f *Frame) OneWay() bool { return f.resp == nil }
+
+// Size is the frame's bytes, its size prefix included.
+func (f *Frame) Size() int { return f.size }
+
+// Bytes are the frame in one piece.
+func (f *Frame) Bytes() []byte { return bytes.Join(f.pieces, nil) }
 
 // ErrTooLarge answers a request that no frame can hold.
 var ErrTooLarge = errors.New("request too large for a frame")
@@ -72,8 +79,8 @@ func (f *Frame) number(id int32) {
 // maxTags bounds the tagged fields of a response's header; nobody sends any.
 const maxTags = 100
 
-// decode reads what follows the correlation id of a response.
-func (f *Frame) decode(b []byte) (kmsg.Response, error) {
+// Decode reads what follows the correlation id of a response.
+func (f *Frame) Decode(b []byte) (kmsg.Response, error) {
 	if f.tagged {
 		n, used := binary.Uvarint(b)
 		if used <= 0 || n > maxTags {
