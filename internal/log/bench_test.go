@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/record"
 )
 
 func benchLog(b testing.TB) (*Dir, *Log) {
@@ -91,5 +92,59 @@ func TestAppendAllocations(t *testing.T) {
 	})
 	if n > 1 {
 		t.Fatalf("%v allocations per append", n)
+	}
+}
+
+// BenchmarkAppendAndSync is one small append and the round that makes it durable, by a
+// started directory; the disk is simulated, so that what is measured is ours.
+func BenchmarkAppendAndSync(b *testing.B) {
+	w := newWorld(b)
+	var g env.Goroutines
+	w.dir.Start(&g)
+	defer g.Wait()
+	defer w.dir.Stop()
+	synced := make(chan struct{}, 1)
+	c := DefaultConfig()
+	l, err := w.dir.OpenLog(testID("a"), c, Hooks{Synced: func(int64) { synced <- struct{}{} }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := batch(1, 100)
+	for b.Loop() {
+		clear(p[:8])
+		if _, err := l.Append(p, AppendOptions{Now: epoch0}); err != nil {
+			b.Fatal(err)
+		}
+		<-synced
+	}
+}
+
+// BenchmarkReplicated is what a follower does with fetched batches: the checksum of each is
+// checked.
+func BenchmarkReplicated(b *testing.B) {
+	_, l := benchLog(b)
+	p := batch(60, 1024)
+	const n = 16
+	run := make([]byte, 0, n*len(p))
+	for range n {
+		run = append(run, p...)
+	}
+	b.SetBytes(int64(len(run)))
+	b.ReportAllocs()
+	for b.Loop() {
+		at := l.EndOffset()
+		for i := range n {
+			record.Batch(run[i*len(p):]).SetBaseOffset(at + int64(60*i))
+		}
+		if _, err := l.Append(run, AppendOptions{Now: epoch0, Origin: OriginReplication}); err != nil {
+			b.Fatal(err)
+		}
+		if l.Size() > 1<<30 {
+			b.StopTimer()
+			if err := l.TruncateFullyTo(0); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
 	}
 }

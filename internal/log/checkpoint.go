@@ -1,7 +1,6 @@
 package log
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"slices"
@@ -245,7 +244,7 @@ func (d *Dir) readCheckpoints() (c checkpoints, err error) {
 }
 
 // Tick does what is due by time: a checkpoint, the flush of relaxed logs, removals.
-// Dir.Run calls it every second, and when so much was appended that a checkpoint is due;
+// A started directory calls it every second, and when so much was appended that a checkpoint is due;
 // now is the wall clock.
 func (d *Dir) Tick(now time.Time) error {
 	d.queueOverdue(now)
@@ -277,10 +276,7 @@ func (d *Dir) checkpointDue(now time.Time) bool {
 func (d *Dir) appended(bytes int, records int64) {
 	d.opt.Metrics.AppendedRecords.Add(records)
 	if d.opt.Metrics.AppendedBytes.Add(int64(bytes)) >= d.checkpointAt.Load() {
-		select {
-		case d.grown <- struct{}{}:
-		default:
-		}
+		d.wakeTick()
 	}
 }
 
@@ -296,21 +292,5 @@ func (d *Dir) queueOverdue(now time.Time) {
 			l.queue()
 		}
 		l.mu.Unlock()
-	}
-}
-
-func (d *Dir) runTicks(ctx context.Context) {
-	for ctx.Err() == nil {
-		due := make(chan struct{})
-		t := d.opt.Clock.AfterFunc(time.Second, func() { close(due) })
-		select {
-		case <-due:
-		case <-d.grown:
-		case <-ctx.Done():
-			t.Stop()
-			return
-		}
-		t.Stop()
-		_ = d.Tick(d.opt.Clock.Now()) // what failed was reported as an event and is tried again
 	}
 }

@@ -1,7 +1,6 @@
 package log
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +35,7 @@ type DirOptions struct {
 
 	MaxOpenFiles    int           // segment and index files kept open; 512
 	IndexCacheBytes int64         // of index files' content kept in memory; 16 MiB
-	RecoveryThreads int           // num.recovery.threads.per.data.dir; 2
+	RecoveryThreads int           // num.recovery.threads.per.data.dir; 2. 1 keeps all on the caller's goroutine
 	SyncParallel    int           // syncs at once in a round; 8. 1 keeps all on the caller's goroutine
 	CheckpointBytes int64         // appended, after which Tick writes a checkpoint; 64 MiB
 	CheckpointEvery time.Duration // after which Tick writes one; 5 s
@@ -95,10 +94,9 @@ type Dir struct {
 	files    *fileCache
 	pages    *pageCache
 	failed   atomic.Pointer[error]
-	woken    chan struct{}
+	loops    atomic.Pointer[loops] // while it is started
 
-	checkpointAt atomic.Int64  // appended bytes at which a checkpoint is due
-	grown        chan struct{} // they are reached
+	checkpointAt atomic.Int64 // appended bytes at which a checkpoint is due
 
 	noticeMu sync.Mutex
 	notices  []notice // hooks that are due after the round
@@ -109,7 +107,6 @@ type Dir struct {
 	spare   []*Log
 	entries []journal.Entry
 	bytes   []byte
-	settle  chan struct{}
 
 	admin sync.Mutex // one creation or deletion of a log at a time
 
@@ -137,8 +134,8 @@ type Dir struct {
 func OpenDir(o DirOptions) (*Dir, error) {
 	o.fill()
 	d := &Dir{
-		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{}, woken: make(chan struct{}, 1), grown: make(chan struct{}, 1),
-		texts: map[string]string{}, settle: make(chan struct{}, 1),
+		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{},
+		texts: map[string]string{},
 		files: &fileCache{fs: o.FS, limit: o.MaxOpenFiles},
 		pages: &pageCache{limit: max(int(o.IndexCacheBytes/pageSize), 4), pages: map[pageKey]*page{}},
 	}
@@ -493,16 +490,4 @@ func run(n, threads int, fn func(int)) {
 	}
 	work()
 	wg.Wait()
-}
-
-// pause waits a moment after a failure that may heal, such as a full disk.
-func (d *Dir) pause(ctx context.Context) {
-	const wait = 100 * time.Millisecond
-	done := make(chan struct{})
-	t := d.opt.Clock.AfterFunc(wait, func() { close(done) })
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
 }

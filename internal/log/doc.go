@@ -5,7 +5,9 @@
 //
 // A Dir is one log directory, a Log one partition in it. Everything is synchronous
 // over env.FS and env's clock, so that a simulator can drive it on one goroutine;
-// only Dir.Run, the shell, starts goroutines. There is no goroutine and no buffer
+// Dir.Start runs it on an
+// env.Exec, and with one thread each (SyncParallel, RecoveryThreads) nothing else starts
+// goroutines. There is no goroutine and no buffer
 // per partition, and a log that nobody uses has no file open: files are opened on
 // demand and at most DirOptions.MaxOpenFiles stay open.
 //

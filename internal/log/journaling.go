@@ -1,8 +1,6 @@
 package log
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +8,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log/journal"
@@ -138,7 +135,7 @@ func (d *Dir) settleJobs(jobs []job) {
 }
 
 // Settle syncs in place the segments that only the journal's waiting file holds, so
-// that the file can be used again. Dir.Run calls it when there is something to settle.
+// that the file can be used again. A started directory calls it when there is something to settle.
 func (d *Dir) Settle() error {
 	if err := d.Failed(); err != nil {
 		return err
@@ -270,9 +267,6 @@ func (d *Dir) settleIdle() error {
 		list = d.journal.Unsettled(d.journal.Generation())
 	}
 	d.round.Unlock()
-	slices.SortFunc(list, func(a, b journal.Segment) int {
-		return cmp.Or(strings.Compare(a.Log.Dir, b.Log.Dir), cmp.Compare(a.Base, b.Base))
-	})
 	for part := range slices.Chunk(list[:min(idleTick, len(list))], idleSettle) {
 		if more, err := d.settleSome(part); err != nil || !more {
 			return err
@@ -306,27 +300,6 @@ func (d *Dir) syncSegments(list []journal.Segment) error {
 		}
 	})
 	return d.fatal(errors.Join(errs...))
-}
-
-func (d *Dir) wakeSettle() {
-	select {
-	case d.settle <- struct{}{}:
-	default:
-	}
-}
-
-func (d *Dir) runSettle(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.settle:
-			if err := d.Settle(); err != nil && d.Failed() == nil {
-				d.pause(ctx)
-				d.wakeSettle()
-			}
-		}
-	}
 }
 
 // prepareJournal lets the journal grow while nobody waits for it.

@@ -1,7 +1,9 @@
 package log
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -273,7 +275,7 @@ type ProducerInfo struct {
 	TxnStartOffset   int64 // of the open transaction, -1: none
 }
 
-// Producers lists the producers that the log remembers.
+// Producers lists the producers that the log remembers, by id.
 func (l *Log) Producers() []ProducerInfo {
 	if _, err := l.segments(); err != nil {
 		return nil
@@ -284,6 +286,7 @@ func (l *Log) Producers() []ProducerInfo {
 	for _, p := range l.producers.m {
 		list = append(list, ProducerInfo{p.id, p.epoch, p.lastSeq(), p.timestamp, p.coordinator, p.txnFirst})
 	}
+	slices.SortFunc(list, func(a, b ProducerInfo) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
 	return list
 }
 

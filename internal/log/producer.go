@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -198,7 +199,7 @@ func (s *producers) evict() {
 	var oldest *producer
 	n := 0
 	for _, p := range s.m {
-		if p.txnFirst < 0 && (oldest == nil || p.timestamp < oldest.timestamp) {
+		if p.txnFirst < 0 && (oldest == nil || cmp.Or(cmp.Compare(p.timestamp, oldest.timestamp), cmp.Compare(p.id, oldest.id)) < 0) {
 			oldest = p
 		}
 		if n++; n >= sample && oldest != nil {

@@ -197,9 +197,12 @@ func (s *segment) mend(why faults, limit int64) error {
 	if err != nil {
 		return nil
 	}
-	for ix, why := range map[*index]error{&s.offsets: why.offsets, &s.times: why.times} {
-		if why != nil {
-			l.d.event(IndexRebuilt{Log: l.ID(), File: segmentName(s.base, ix.file.kind.suffix()), Err: why})
+	for _, k := range [...]struct {
+		suffix string
+		why    error
+	}{{indexSuffix, why.offsets}, {timeIndexSuffix, why.times}} {
+		if k.why != nil {
+			l.d.event(IndexRebuilt{Log: l.ID(), File: segmentName(s.base, k.suffix), Err: k.why})
 		}
 	}
 	l.mu.Lock()

@@ -1,10 +1,8 @@
 package log
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"sync"
 )
 
 // queue puts the log into the next sync round; l.mu is held.
@@ -40,13 +38,6 @@ func (d *Dir) enqueue(l *Log) {
 	d.dirty = append(d.dirty, l)
 	d.mu.Unlock()
 	d.wake()
-}
-
-func (d *Dir) wake() {
-	select {
-	case d.woken <- struct{}{}:
-	default:
-	}
 }
 
 // Dirty tells whether a sync round has something to do.
@@ -367,31 +358,4 @@ func (d *Dir) Failed() error {
 		return *p
 	}
 	return nil
-}
-
-// Run is the directory's shell: it calls SyncRound back to back while there is
-// something to sync, Settle when the journal waits for it, and Tick when it is due, until
-// ctx ends.
-func (d *Dir) Run(ctx context.Context) {
-	var wg sync.WaitGroup
-	wg.Go(func() { d.runTicks(ctx) })
-	wg.Go(func() { d.runSettle(ctx) })
-	d.runRounds(ctx)
-	wg.Wait()
-}
-
-func (d *Dir) runRounds(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.woken:
-		}
-		for d.Dirty() && ctx.Err() == nil && d.Failed() == nil {
-			if _, err := d.SyncRound(); err != nil && d.Failed() == nil {
-				d.pause(ctx)
-			}
-		}
-		d.prepareJournal()
-	}
 }

@@ -31,12 +31,14 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/leat-stream/leat/internal/env"
@@ -243,7 +245,7 @@ func (j *Journal) Holds(l Log) bool {
 	return false
 }
 
-// Unsettled are the segments, in no order, with bytes in generations up to through
+// Unsettled are the segments, by name, with bytes in generations up to through
 // that only the journal is known to hold.
 func (j *Journal) Unsettled(through uint64) []Segment {
 	seen := map[Segment]struct{}{}
@@ -258,6 +260,9 @@ func (j *Journal) Unsettled(through uint64) []Segment {
 	for s := range seen {
 		list = append(list, s)
 	}
+	slices.SortFunc(list, func(a, b Segment) int {
+		return cmp.Or(strings.Compare(a.Log.Dir, b.Log.Dir), slices.Compare(a.Log.TopicID[:], b.Log.TopicID[:]), cmp.Compare(a.Base, b.Base))
+	})
 	return list
 }
 
