@@ -1,10 +1,12 @@
 package quorum
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -49,16 +51,30 @@ type Status struct {
 	Snapshot     uint64 // index of the newest snapshot
 	LogBytes     int64  // of the entries behind the snapshot
 	Voters       []uint64
-	Members      []Member
+	Learners     []uint64
+	Members      []Member         // voters and learners, by Raft id
+	LeaderMember *Member          // nil if unknown
+	Progress     []MemberProgress // on the leader of a group of several
 }
+
+// Members are the members by Raft id, as far as this one knows: the addresses behind
+// the ids of Options.Send.
+func (n *Node) Members() []Member { return n.Status().Members }
 
 func (n *Node) publish(c *core) {
 	st, conf := c.rn.BasicStatus(), c.conf()
-	n.status.Store(&Status{
+	s := &Status{
 		Term: st.GetTerm(), Leader: st.Lead, Role: st.RaftState.String(), Commit: st.GetCommit(), Applied: c.applied,
 		First: c.log.base.index + 1, Last: c.log.last(), Snapshot: c.log.snapshot.Index, LogBytes: c.log.since,
-		Voters: conf.conf.GetVoters(), Members: conf.members,
-	})
+		Voters: conf.conf.GetVoters(), Learners: conf.conf.GetLearners(), Members: conf.members,
+	}
+	if i, ok := slices.BinarySearchFunc(conf.members, s.Leader, func(m Member, id uint64) int { return cmp.Compare(m.ID(), id) }); ok {
+		s.LeaderMember = &conf.members[i]
+	}
+	if st.RaftState == raft.StateLeader && !c.alone() {
+		s.Progress = c.progress()
+	}
+	n.status.Store(s)
 }
 
 // Status never waits. Its slices must not be changed.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -26,6 +27,9 @@ type core struct {
 	due     int64 // log bytes behind the snapshot at which one is asked for
 	confs   []confAt
 	sent    map[uint64]int // ticks since a snapshot went to a member
+	members memberState
+	settled []apply   // what follows the entries that are being handed out
+	now     time.Time // of this step; set by the owner
 	out     duties
 }
 
@@ -33,6 +37,7 @@ type coreOptions struct {
 	electionTicks, heartbeatTicks int
 	keepEntries                   uint64
 	snapshotBytes                 int64
+	electionTimeout               time.Duration
 	logger                        raft.Logger
 }
 
@@ -60,6 +65,8 @@ type apply struct {
 	lead     uint64          // leader in this term, all earlier entries applied
 	resign   uint64          // leader no more
 	due      uint64          // a snapshot at this index is wanted
+	call     func(error)     // somebody waits for this
+	err      error           // for call
 }
 
 const (
@@ -72,6 +79,7 @@ const (
 
 func newCore(id uint64, r *recovered, load func(uint64) ([]byte, error), o coreOptions) (*core, error) {
 	c := &core{id: id, log: newMemLog(r, load), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes, sent: map[uint64]int{}}
+	c.members = memberState{contacts: map[uint64]*contact{}, removed: map[uint64]uint64{}}
 	c.confs = []confAt{{r.snapshot.Index, r.snapshot.Conf, r.snapshot.Members}}
 	return c, c.begin()
 }
@@ -144,8 +152,12 @@ func (c *core) retrySnapshots() {
 // step takes a message from another member. One from an unknown or removed member
 // is dropped.
 func (c *core) step(m *raftpb.Message) {
+	if c.stale(m) {
+		return
+	}
 	// The library's errors say only that it ignored the message.
 	_ = c.rn.Step(m)
+	c.heard(m.GetFrom())
 }
 
 // propose appends an entry if this member leads in the term.
@@ -217,8 +229,12 @@ func (c *core) ready() (duties, error) {
 		if c.leading != 0 && (!leads || st.GetTerm() != c.leading) {
 			c.out.applies = append(c.out.applies, apply{resign: c.leading})
 			c.leading = 0
+			c.lost()
 		}
 		for _, m := range rd.Messages {
+			if m.GetType() == raftpb.MsgSnap {
+				m.Snapshot = admit(m.GetSnapshot(), m.GetTo())
+			}
 			switch m.GetTo() {
 			case raft.LocalAppendThread:
 				c.append(m)
@@ -275,31 +291,35 @@ func (c *core) apply(m *raftpb.Message) error {
 		}
 		conf := c.rn.ApplyConfChange(change)
 		c.confs = append(c.confs, confAt{e.GetIndex(), conf, members})
+		c.changed(e.GetIndex(), change.AsV2())
 	}
-	c.out.applies = append(c.out.applies, apply{entries: m})
+	c.settleChange(m.GetEntries())
+	c.out.applies = append(append(c.out.applies, apply{entries: m}), c.settled...)
+	c.settled = nil
 	return nil
 }
 
 // changeMembers carries out what a change says of single members; its context names
-// those that it adds.
+// those that it adds or whose address it changes.
 func changeMembers(members []Member, c *raftpb.ConfChangeV2) ([]Member, error) {
-	f := fields{b: c.GetContext()}
+	named, err := parseContext(c.GetContext())
+	if err != nil {
+		return nil, err
+	}
 	members = slices.Clone(members)
-	for len(f.b) > 0 {
-		p := Member{NodeID: int32(f.u32())}
-		copy(p.DirectoryID[:], f.take(16))
-		if !slices.Contains(members, p) {
+	for _, p := range named {
+		if i := slices.IndexFunc(members, func(o Member) bool { return o.ID() == p.ID() }); i >= 0 {
+			members[i] = p
+		} else {
 			members = append(members, p)
 		}
-	}
-	if err := f.done("context"); err != nil {
-		return nil, err
 	}
 	for _, ch := range c.GetChanges() {
 		if ch.GetType() == raftpb.ConfChangeRemoveNode {
 			members = slices.DeleteFunc(members, func(p Member) bool { return p.ID() == ch.GetNodeId() })
 		}
 	}
+	slices.SortFunc(members, byID)
 	return members, nil
 }
 

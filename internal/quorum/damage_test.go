@@ -53,7 +53,7 @@ func reopen(disk *env.Disk) error {
 }
 
 func refused(err error) bool {
-	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrLogBehind) || errors.Is(err, ErrVersion)
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrLostLog) || errors.Is(err, ErrVersion)
 }
 
 // TestEveryFlippedBitIsNoticed: in what was synced, in every file.
@@ -207,7 +207,7 @@ func TestLogBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, disk, crashDir+"/"+segmentName(1), appendHardState(b, hardState{term: 1, commit: 3}))
-	if err := reopen(disk); !errors.Is(err, ErrLogBehind) {
+	if err := reopen(disk); !errors.Is(err, ErrLostLog) {
 		t.Fatalf("committed 3, has 2: %v", err)
 	}
 }
@@ -237,7 +237,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Open(options(disk, Hooks{})); !errors.Is(err, ErrLogBehind) {
+	if _, err := Open(options(disk, Hooks{})); !errors.Is(err, ErrLostLog) {
 		t.Fatalf("segments removed: %v", err)
 	}
 	for _, n := range l.snapshots {

@@ -16,7 +16,7 @@
 //   - Nothing is acknowledged, to a caller or to another voter, before it is synced.
 //   - A failed write or sync is never retried: the node fails for good (Failed).
 //   - Ticks and heartbeats never wait for the disk nor for hooks.
-//   - A disk that has lost what it once synced does not start (ErrLogBehind,
+//   - A disk that has lost what it once synced does not start (ErrLostLog,
 //     ErrCorrupt): such a voter could vote twice.
 //   - Nothing here owns a goroutine: the loops are turns of an env.Exec and the ticks
 //     come from an env.Clock, so a simulator drives a Node from one seed. The library

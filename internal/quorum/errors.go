@@ -16,13 +16,26 @@ var (
 	// ErrCompacted: the entries asked for are in a snapshot only.
 	ErrCompacted = errors.New("quorum: entries are behind the snapshot")
 
+	// ErrChanging: another change of membership is under way.
+	ErrChanging = errors.New("quorum: a change of membership is under way")
+	// ErrDuplicateMember: it is a member already, or a voter already.
+	ErrDuplicateMember = errors.New("quorum: already a member")
+	// ErrUnknownMember: no such member.
+	ErrUnknownMember = errors.New("quorum: no such member")
+	// ErrNotCaughtUp: a learner that is behind, or silent, gets no vote.
+	ErrNotCaughtUp = errors.New("quorum: the member has not caught up")
+	// ErrLastVoter: the last voter stays.
+	ErrLastVoter = errors.New("quorum: the last voter cannot be removed")
+	// ErrNoMajority: too few of the voters that would be left are active.
+	ErrNoMajority = errors.New("quorum: no majority of active voters would be left")
+
 	// ErrEmpty: the directory holds no log and none may be made.
 	ErrEmpty = errors.New("quorum: no metadata log in the directory")
 	// ErrCorrupt: a file holds what was never written, below what was synced.
 	ErrCorrupt = errors.New("quorum: corrupt metadata log")
-	// ErrLogBehind: the log ends before what it had synced or committed. A voter that
+	// ErrLostLog: the log ends before what it had synced or committed. A voter that
 	// forgot may vote twice: it must rejoin with an empty directory, as a new member.
-	ErrLogBehind = errors.New("quorum: metadata log has lost synced entries")
+	ErrLostLog = errors.New("quorum: metadata log has lost synced entries")
 	// ErrWrongMember: the directory belongs to another member.
 	ErrWrongMember = errors.New("quorum: metadata log of another member")
 	// ErrVersion: the format is newer than this program.

@@ -16,8 +16,9 @@ import (
 // all big-endian; the checksum (CRC-32C) covers length and body. A length of zero
 // ends the run: the space after it is preallocated.
 const (
-	formatVersion = 1
-	frameHead     = 8
+	segmentVersion        = 1
+	snapshotFormatVersion = 2 // members have addresses since 2
+	frameHead             = 8
 	// maxFrame bounds what a damaged length can make us read.
 	maxFrame = 64<<20 + 64
 	// MaxEntryBytes is the largest data of one entry.
@@ -141,14 +142,14 @@ type segmentHeader struct {
 
 func appendSegmentHeader(b []byte, h segmentHeader) []byte {
 	b, start := beginFrame(b, kindSegment)
-	b = binary.BigEndian.AppendUint16(b, formatVersion)
+	b = binary.BigEndian.AppendUint16(b, segmentVersion)
 	b = appendU64s(b, h.member, h.number, h.previous, h.prevIndex, h.prevTerm)
 	return endFrame(b, start)
 }
 
 func parseSegmentHeader(body []byte) (segmentHeader, error) {
 	f := fields{b: body}
-	if v := f.u16(); !f.bad && v != formatVersion {
+	if v := f.u16(); !f.bad && v != segmentVersion {
 		return segmentHeader{}, fmt.Errorf("%w %d", ErrVersion, v)
 	}
 	h := segmentHeader{f.u64(), f.u64(), f.u64(), f.u64(), f.u64()}

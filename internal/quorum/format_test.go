@@ -306,3 +306,78 @@ func TestSnapshotMissesNoFrame(t *testing.T) {
 		}
 	}
 }
+
+// undump reads what hex.Dump wrote.
+func undump(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for line := range strings.Lines(string(text)) {
+		if len(line) < 60 {
+			continue
+		}
+		b, err := hex.DecodeString(strings.ReplaceAll(line[10:58], " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	return all
+}
+
+// TestReadsOlderFormats: members without addresses, in snapshots and in changes of
+// membership.
+func TestReadsOlderFormats(t *testing.T) {
+	r, err := newSnapshotReader(bytes.NewReader(undump(t, "testdata/snapshot-v1.hex")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil || r.meta.Index != 4 || !slices.Equal(r.meta.Members, []Member{self}) {
+		t.Fatalf("%v, %v", r.meta, err)
+	}
+	old := append([]byte{0, 0, 0, 1}, self.DirectoryID[:]...)
+	if ms, err := parseContext(old); err != nil || !slices.Equal(ms, []Member{self}) {
+		t.Fatalf("%v, %v", ms, err)
+	}
+	at := self
+	at.Address = "h:1"
+	b := appendContext(at)
+	if want := append(append([]byte{0x82}, old...), 0, 3, 'h', ':', '1'); !bytes.Equal(b, want) {
+		t.Fatalf("context % x, want % x", b, want)
+	}
+	if ms, err := parseContext(b); err != nil || !slices.Equal(ms, []Member{at}) {
+		t.Fatalf("%v, %v", ms, err)
+	}
+	for n := 1; n < len(b); n++ {
+		if ms, err := parseContext(b[:n]); err == nil && n > 1 {
+			t.Fatalf("%d bytes of a context are %v", n, ms)
+		}
+	}
+	if _, err := parseContext([]byte{0x83}); !errors.Is(err, ErrVersion) {
+		t.Fatal(err)
+	}
+}
+
+// TestFoundersBeginAlike: whatever the order in which the voters are named.
+func TestFoundersBeginAlike(t *testing.T) {
+	voters := []Member{{NodeID: 1, Address: "a:1"}, {NodeID: 2, Address: "b:1"}, {NodeID: 3, Address: "c:1"}}
+	var want []byte
+	for i := range voters {
+		disk := newDisk(t)
+		if err := bootstrap(disk, crashDir, voters); err != nil {
+			t.Fatal(err)
+		}
+		b, err := readFile(disk, crashDir+"/"+snapshotName(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 && !bytes.Equal(b, want) {
+			t.Fatalf("founder %d begins with other bytes", i)
+		}
+		want = b
+		voters = append(voters[1:], voters[0])
+	}
+}

@@ -9,7 +9,12 @@ import (
 // hookTurn is a turn of the hooks' loop: one duty.
 func (n *Node) hookTurn() {
 	n.mu.Lock()
-	if n.ended() != nil || len(n.applies) == 0 {
+	if n.ended() != nil {
+		n.mu.Unlock()
+		n.release()
+		return
+	}
+	if len(n.applies) == 0 {
 		n.mu.Unlock()
 		return
 	}
@@ -21,6 +26,27 @@ func (n *Node) hookTurn() {
 	n.mu.Unlock()
 	if err := n.hook(a); err != nil {
 		n.fail(err)
+	}
+}
+
+// release tells those who wait that the node has ended.
+func (n *Node) release() {
+	n.mu.Lock()
+	var waiting []func(error)
+	for _, a := range n.applies {
+		if a.call != nil {
+			waiting = append(waiting, a.call)
+		}
+	}
+	n.applies = nil
+	if ch := n.core.members.change; ch != nil {
+		waiting = append(waiting, ch.done)
+		n.core.members.change = nil
+	}
+	err := n.ended()
+	n.mu.Unlock()
+	for _, f := range waiting {
+		f(err)
 	}
 }
 
@@ -48,6 +74,8 @@ func (n *Node) hook(a apply) error {
 			return err
 		}
 		return h.Restore(r.meta, r)
+	case a.call != nil:
+		a.call(a.err)
 	case a.lead != 0:
 		h.Lead(a.lead)
 	case a.resign != 0:

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -54,7 +55,7 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(l.segments) == 0 && len(l.snapshots) == 0 && !l.marker && len(o.Voters) > 0 {
+	if len(l.segments) == 0 && len(l.snapshots) == 0 && !l.marker && (len(o.Voters) > 0 || o.Join) {
 		if err := bootstrap(o.FS, o.Dir, o.Voters); err != nil {
 			return nil, err
 		}
@@ -117,7 +118,7 @@ func (n *Node) restore(r *recovered) (c *core, err error) {
 	}
 	return newCore(n.id, r, load, coreOptions{
 		electionTicks: n.opts.ElectionTicks, heartbeatTicks: n.opts.HeartbeatTicks,
-		keepEntries: n.opts.KeepEntries, snapshotBytes: n.opts.SnapshotBytes, logger: raftLogger{n.opts.Logger},
+		electionTimeout: n.opts.TickInterval * time.Duration(n.opts.ElectionTicks), keepEntries: n.opts.KeepEntries, snapshotBytes: n.opts.SnapshotBytes, logger: raftLogger{n.opts.Logger},
 	})
 }
 
@@ -145,6 +146,7 @@ func (n *Node) step(f func(*core)) {
 			panic(p)
 		}
 	}()
+	n.core.now = n.opts.Clock.Now()
 	f(n.core)
 	if n.started && n.ended() == nil {
 		n.turn(n.core)
@@ -228,6 +230,9 @@ func (n *Node) fail(err error) {
 		n.err.Store(&err)
 		close(n.failed)
 		close(n.stop)
+		if n.hooks != nil {
+			n.hooks.Wake() // to tell those who wait
+		}
 		if f := n.opts.Failed; f != nil {
 			n.opts.Exec.Go("quorum failed", func() { f(err) })
 		}
@@ -262,6 +267,7 @@ func (n *Node) Close() error {
 		n.disk.Stop()
 		n.hooks.Stop()
 	}
+	n.release()
 	err := n.writer.close(started, n.opts.Logger)
 	if n.own != nil {
 		n.own.Wait()

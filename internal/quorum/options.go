@@ -23,8 +23,11 @@ type Options struct {
 	Exec env.Exec
 	Self Member
 	// Voters begin a new log when Dir holds none; they must be the same at every one
-	// of them. Without it an empty Dir is ErrEmpty.
+	// of them. Without it, and without Join, an empty Dir is ErrEmpty.
 	Voters []Member
+	// Join begins a log when Dir holds none, of a member that waits to be added to a
+	// group that exists (Change) and takes everything from its leader.
+	Join bool
 	// Hooks are told what happens.
 	Hooks Hooks
 	// Failed is called once when the node has stopped for good.

@@ -86,7 +86,7 @@ func replay(fsys env.FS, dir string, numbers []uint64, note synced, member uint6
 		name := segmentName(number)
 		last := i == len(numbers)-1
 		if i > 0 && number != numbers[i-1]+1 {
-			return nil, fmt.Errorf("%w: segment %s is missing", ErrLogBehind, segmentName(numbers[i-1]+1))
+			return nil, fmt.Errorf("%w: segment %s is missing", ErrLostLog, segmentName(numbers[i-1]+1))
 		}
 		s, err := r.segment(fsys, dir, name, i == 0)
 		if err != nil {
@@ -114,7 +114,7 @@ func replay(fsys env.FS, dir string, numbers []uint64, note synced, member uint6
 		r.baseIndex, r.baseTerm, r.entries = r.baseIndex+1, r.entries[0].GetTerm(), r.entries[1:]
 	}
 	if n := len(numbers); n == 0 && note.segment > 0 || n > 0 && numbers[n-1] < note.segment {
-		return nil, fmt.Errorf("%w: segment %s is missing", ErrLogBehind, segmentName(note.segment))
+		return nil, fmt.Errorf("%w: segment %s is missing", ErrLostLog, segmentName(note.segment))
 	}
 	return r, nil
 }
@@ -122,7 +122,7 @@ func replay(fsys env.FS, dir string, numbers []uint64, note synced, member uint6
 // damage tells lost bytes from changed ones.
 func damage(name string, s segment, note synced) error {
 	if s.bad == nil || s.fileSize < int64(note.bytes) {
-		return fmt.Errorf("%w: %s ends at byte %d, it was synced up to %d", ErrLogBehind, name, s.size, note.bytes)
+		return fmt.Errorf("%w: %s ends at byte %d, it was synced up to %d", ErrLostLog, name, s.size, note.bytes)
 	}
 	return fmt.Errorf("%w: %s: %w, which was synced", ErrCorrupt, name, s.bad)
 }
@@ -194,12 +194,12 @@ func (r *recovered) join() error {
 	s := r.snapshot
 	if term, ok := r.term(s.Index); ok && term == s.Term {
 		if r.hard.commit > r.lastIndex() {
-			return fmt.Errorf("%w: entry %d was committed, the log ends at %d", ErrLogBehind, r.hard.commit, r.lastIndex())
+			return fmt.Errorf("%w: entry %d was committed, the log ends at %d", ErrLostLog, r.hard.commit, r.lastIndex())
 		}
 	} else {
 		if s.Index < r.baseIndex || r.hard.commit > s.Index {
 			return fmt.Errorf("%w: the snapshot holds entries up to %d, the log starts at %d and %d was committed",
-				ErrLogBehind, s.Index, r.baseIndex+1, r.hard.commit)
+				ErrLostLog, s.Index, r.baseIndex+1, r.hard.commit)
 		}
 		r.reset = true
 		r.baseIndex, r.baseTerm, r.entries = s.Index, s.Term, nil

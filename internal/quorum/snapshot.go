@@ -26,9 +26,16 @@ type SnapshotMeta struct {
 	Members []Member
 }
 
+// waiting tells whether it is the beginning of a member that joins: it stands for
+// nothing, not even for the founding, and knows of nobody. The leader's snapshot
+// replaces it.
+func (m SnapshotMeta) waiting() bool {
+	return len(m.Members) == 0 && len(m.Conf.GetVoters()) == 0 && len(m.Conf.GetLearners()) == 0
+}
+
 const (
 	snapshotChunk    = 64 << 10
-	maxSnapshotFrame = 128 << 10 // the header has room for maxMembers
+	maxSnapshotFrame = 2 << 20 // the header has room for maxMembers
 	maxMembers       = 1000
 )
 
@@ -38,12 +45,11 @@ func appendSnapshotHeader(b []byte, m SnapshotMeta) ([]byte, error) {
 		return nil, err
 	}
 	b, start := beginFrame(b, kindSnapshot)
-	b = binary.BigEndian.AppendUint16(b, formatVersion)
+	b = binary.BigEndian.AppendUint16(b, snapshotFormatVersion)
 	b = appendU64s(b, m.Index, m.Term)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Members)))
 	for _, p := range m.Members {
-		b = binary.BigEndian.AppendUint32(b, uint32(p.NodeID))
-		b = append(b, p.DirectoryID[:]...)
+		b = appendMember(b, p)
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(conf)))
 	return endFrame(append(b, conf...), start), nil
@@ -51,7 +57,8 @@ func appendSnapshotHeader(b []byte, m SnapshotMeta) ([]byte, error) {
 
 func parseSnapshotHeader(body []byte) (SnapshotMeta, error) {
 	f := fields{b: body}
-	if v := f.u16(); !f.bad && v != formatVersion {
+	v := f.u16()
+	if !f.bad && v != 1 && v != snapshotFormatVersion {
 		return SnapshotMeta{}, fmt.Errorf("%w %d", ErrVersion, v)
 	}
 	m := SnapshotMeta{Index: f.u64(), Term: f.u64(), Conf: &raftpb.ConfState{}}
@@ -60,15 +67,13 @@ func parseSnapshotHeader(body []byte) (SnapshotMeta, error) {
 		return m, fmt.Errorf("%w: malformed snapshot header", errFrame)
 	}
 	for range n {
-		p := Member{NodeID: int32(f.u32())}
-		copy(p.DirectoryID[:], f.take(16))
-		m.Members = append(m.Members, p)
+		m.Members = append(m.Members, f.member(v >= 2))
 	}
 	conf := f.take(int(f.u32()))
 	if err := f.done("snapshot header"); err != nil {
 		return m, err
 	}
-	if err := proto.Unmarshal(conf, m.Conf); err != nil || m.Index == 0 || m.Term == 0 {
+	if err := proto.Unmarshal(conf, m.Conf); err != nil || (m.Index == 0) != (m.Term == 0) || m.Index == 0 && !m.waiting() {
 		return m, fmt.Errorf("%w: malformed snapshot header", errFrame)
 	}
 	return m, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -57,6 +58,8 @@ func noSpace(err error) error {
 
 // bootstrap makes the log of a new group: a snapshot of nothing at entry 1, which
 // carries the first membership, so that a member without it knows no quorum at all.
+// The bytes are the same at every founder. Without voters it is the log of a member
+// that joins.
 func bootstrap(fsys env.FS, dir string, voters []Member) error {
 	if err := fsys.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -64,11 +67,14 @@ func bootstrap(fsys env.FS, dir string, voters []Member) error {
 	if err := fsys.SyncDir(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	meta := SnapshotMeta{Index: 1, Term: 1, Conf: &raftpb.ConfState{}, Members: voters}
-	for _, v := range voters {
+	meta := SnapshotMeta{Conf: &raftpb.ConfState{}, Members: slices.SortedFunc(slices.Values(voters), byID)}
+	if len(voters) > 0 {
+		meta.Index, meta.Term = 1, 1
+	}
+	for _, v := range meta.Members {
 		meta.Conf.Voters = append(meta.Conf.Voters, v.ID())
 	}
-	return saveSnapshot(fsys, dir, 1, func(w io.Writer) error { return encodeSnapshot(w, meta, nil) })
+	return saveSnapshot(fsys, dir, meta.Index, func(w io.Writer) error { return encodeSnapshot(w, meta, nil) })
 }
 
 // openStore recovers the directory and opens it for writing. It cuts what was never
