@@ -38,7 +38,7 @@ var layers = map[string]layer{
 	"internal/transport": {imports: []string{"internal/env", "internal/nodewire"}},
 	"internal/peer":      {imports: []string{"internal/env", "internal/nodewire", "internal/transport"}},
 	"internal/node": {imports: []string{
-		"internal/nodewire", "internal/peer",
+		"internal/nodewire", "internal/peer", "internal/forming",
 		"internal/env", "internal/config", "internal/record", "internal/log", "internal/machine", "internal/metadata",
 		"internal/group", "internal/quorum", "internal/replica", "internal/api",
 	}},
