@@ -9,7 +9,8 @@ import (
 // key 44, changes single ones (KIP-339). Both are decided by the controller.
 var (
 	_ = register(Handler{
-		Key: kmsg.AlterConfigs,
+		Key:   kmsg.AlterConfigs,
+		Doors: ClientDoor | ControllerDoor, Forward: true,
 		Needs: []Need{
 			{kmsg.ACLOperationAlterConfigs, kmsg.ACLResourceTypeTopic},
 			{kmsg.ACLOperationAlterConfigs, kmsg.ACLResourceTypeGroup},
@@ -18,7 +19,8 @@ var (
 		Handle: handleAlterConfigs,
 	})
 	_ = register(Handler{
-		Key: kmsg.IncrementalAlterConfigs,
+		Key:   kmsg.IncrementalAlterConfigs,
+		Doors: ClientDoor | ControllerDoor, Forward: true,
 		Needs: []Need{
 			{kmsg.ACLOperationAlterConfigs, kmsg.ACLResourceTypeTopic},
 			{kmsg.ACLOperationAlterConfigs, kmsg.ACLResourceTypeGroup},

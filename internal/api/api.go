@@ -31,6 +31,8 @@ type Handler struct {
 	// Early: the next request on the connection may start before this one is
 	// answered (its own effects are in order by the time the handler returns).
 	Early bool
+	// Forward says that another broker may send it on behalf of its client, in an Envelope.
+	Forward bool
 	// Needs lists the operations that the handler asks for (Server.Allowed), some
 	// instead of others. A test holds it against what is asked.
 	Needs []Need
@@ -110,6 +112,7 @@ type Request struct {
 	handler *Handler
 	done    func(Answer)
 	cancel  func()
+	misled  bool // it is answered that the controller is elsewhere; for Envelope
 	// charged is what the request counts towards the budget until its answer is written.
 	charged atomic.Int64
 	server  *Server

@@ -37,6 +37,9 @@ func handleApiVersions(s *Server, r *Request) {
 		return
 	}
 	resp.ApiKeys = apiKeys(r.Conn.door())
+	if r.Conn.Controller && s.Nodes != nil {
+		resp.ApiKeys = append(resp.ApiKeys, nodesKeys()...)
+	}
 	if r.Version >= 3 {
 		fillFeatures(resp, r.Version, img)
 	}

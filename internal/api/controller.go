@@ -39,10 +39,20 @@ func (s *Server) submit(r *Request, req any, done func(body any, err error)) {
 	s.Controller(req, done)
 }
 
+// forward hands a request to the controller and its answer to the client as it is.
+func (s *Server) forward(r *Request, req kmsg.Request, failed func(code *kerr.Error) kmsg.Response) {
+	s.forwardThen(r, req, func(resp kmsg.Response) kmsg.Response { return resp }, failed)
+}
+
 // forwardThen hands a request to the controller. The reply is what then makes of its
 // answer, or what failed makes of the reason why there is none.
 func (s *Server) forwardThen(r *Request, req kmsg.Request, then func(kmsg.Response) kmsg.Response, failed func(code *kerr.Error) kmsg.Response) {
-	s.submit(r, &metadata.Request{Context: s.context(r), Req: req}, func(body any, err error) {
+	s.decide(r, &metadata.Request{Context: s.context(r), Req: req}, then, failed)
+}
+
+// decide is forwardThen of any request of the controller.
+func (s *Server) decide(r *Request, req any, then func(kmsg.Response) kmsg.Response, failed func(code *kerr.Error) kmsg.Response) {
+	s.submit(r, req, func(body any, err error) {
 		if resp, ok := body.(kmsg.Response); ok && err == nil {
 			r.Reply(then(resp))
 			return
@@ -50,9 +60,16 @@ func (s *Server) forwardThen(r *Request, req kmsg.Request, then func(kmsg.Respon
 		if why, ok := body.(error); ok && err == nil {
 			err = why
 		}
-		s.Complaints.Warn("controller request", "controller request failed", "api", kmsg.NameForKey(r.Key), "why", err)
-		r.Reply(failed(controllerError(err)))
+		s.undecided(r, err, failed)
 	})
+}
+
+// undecided answers a request that no controller has decided.
+func (s *Server) undecided(r *Request, err error, failed func(code *kerr.Error) kmsg.Response) {
+	s.Complaints.Warn("controller request", "controller request failed", "api", kmsg.NameForKey(r.Key), "why", err)
+	code := controllerError(err)
+	r.misled = code == kerr.NotController
+	r.Reply(failed(code))
 }
 
 // controllerError is what a client is told when the controller did not decide: to
@@ -60,7 +77,7 @@ func (s *Server) forwardThen(r *Request, req kmsg.Request, then func(kmsg.Respon
 func controllerError(err error) *kerr.Error {
 	var known *kerr.Error
 	switch {
-	case errors.As(err, &known):
+	case errors.As(err, &known) && known != kerr.UnknownServerError:
 		return known
 	case errors.Is(err, machine.ErrTimeout):
 		return kerr.RequestTimedOut

@@ -7,7 +7,8 @@ import (
 
 // CreatePartitions, key 37, is decided by the controller.
 var _ = register(Handler{
-	Key:    kmsg.CreatePartitions,
+	Key:   kmsg.CreatePartitions,
+	Doors: ClientDoor | ControllerDoor, Forward: true,
 	Needs:  []Need{{kmsg.ACLOperationAlter, kmsg.ACLResourceTypeTopic}},
 	Handle: handleCreatePartitions,
 })

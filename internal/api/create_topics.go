@@ -3,12 +3,15 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/metadata"
 )
 
 // CreateTopics, key 19, is decided by the controller. It is answered once the new
 // partitions serve on this broker.
 var _ = register(Handler{
-	Key:    kmsg.CreateTopics,
+	Key:   kmsg.CreateTopics,
+	Doors: ClientDoor | ControllerDoor, Forward: true,
 	Needs:  []Need{{kmsg.ACLOperationCreate, kmsg.ACLResourceTypeCluster}, {kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic}},
 	Handle: handleCreateTopics,
 })
@@ -30,7 +33,15 @@ func handleCreateTopics(s *Server, r *Request) {
 	}
 	asked := req.Topics
 	req.Topics = allowed
-	s.forwardThen(r, req, func(resp kmsg.Response) kmsg.Response {
+	var decide any = &metadata.Request{Context: s.context(r), Req: req}
+	if autoCreates(r, req) {
+		auto := &metadata.AutoCreateTopics{Context: s.context(r)}
+		for _, t := range allowed {
+			auto.Names = append(auto.Names, t.Topic)
+		}
+		decide = auto
+	}
+	s.decide(r, decide, func(resp kmsg.Response) kmsg.Response {
 		made := resp.(*kmsg.CreateTopicsResponse)
 		made.Topics = append(made.Topics, denied...)
 		return made

@@ -9,7 +9,8 @@ import (
 
 // DeleteTopics, key 20, is decided by the controller.
 var _ = register(Handler{
-	Key:    kmsg.DeleteTopics,
+	Key:   kmsg.DeleteTopics,
+	Doors: ClientDoor | ControllerDoor, Forward: true,
 	Needs:  []Need{{kmsg.ACLOperationDelete, kmsg.ACLResourceTypeTopic}},
 	Handle: handleDeleteTopics,
 })

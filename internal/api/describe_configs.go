@@ -14,7 +14,8 @@ import (
 // DescribeConfigs, key 32: the settings of topics, of this broker, of all brokers, of
 // groups and of client metrics, with where each value comes from (KIP-226).
 var _ = register(Handler{
-	Key: kmsg.DescribeConfigs,
+	Key:   kmsg.DescribeConfigs,
+	Doors: ClientDoor | ControllerDoor,
 	Needs: []Need{
 		{kmsg.ACLOperationDescribeConfigs, kmsg.ACLResourceTypeTopic},
 		{kmsg.ACLOperationDescribeConfigs, kmsg.ACLResourceTypeGroup},

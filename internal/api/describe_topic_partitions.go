@@ -59,7 +59,7 @@ func handleDescribeTopicPartitions(s *Server, r *Request) {
 			first = min(int(req.Cursor.Partition), len(t.Partitions))
 		}
 		page := t.Partitions[first:min(len(t.Partitions), first+left)]
-		out := describedTopic(img, t, page)
+		out := s.describedTopic(r, img, t, page)
 		out.AuthorizedOperations = s.operations(r, kmsg.ACLResourceTypeTopic, name, topicOperations)
 		resp.Topics = append(resp.Topics, out)
 		left -= len(page)
@@ -99,11 +99,11 @@ func undescribed(name string, code *kerr.Error) kmsg.DescribeTopicPartitionsResp
 	return out
 }
 
-func describedTopic(img *metadata.Image, t *metadata.Topic, page []*metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopic {
+func (s *Server) describedTopic(r *Request, img *metadata.Image, t *metadata.Topic, page []*metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopic {
 	out := kmsg.NewDescribeTopicPartitionsResponseTopic()
 	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, t.Internal()
 	for _, p := range page {
-		out.Partitions = append(out.Partitions, topicPartition(img, p))
+		out.Partitions = append(out.Partitions, s.topicPartition(r, img, p))
 	}
 	return out
 }
@@ -114,19 +114,16 @@ func cursor(topic string, partition int32) *kmsg.DescribeTopicPartitionsResponse
 	return &c
 }
 
-func topicPartition(img *metadata.Image, p *metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopicPartition {
+func (s *Server) topicPartition(r *Request, img *metadata.Image, p *metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopicPartition {
 	out := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
-	out.Partition, out.LeaderID, out.LeaderEpoch = p.Index, visibleLeader(img, p), p.LeaderEpoch
+	out.Partition, out.LeaderEpoch = p.Index, p.LeaderEpoch
 	out.Replicas, out.ISR = p.Replicas, p.ISR
 	out.EligibleLeaderReplicas, out.LastKnownELR = nonNil(p.ELR()), nonNil(p.LastKnownELR())
-	if out.LeaderID < 0 {
-		out.ErrorCode = kerr.LeaderNotAvailable.Code
+	var err *kerr.Error
+	if out.LeaderID, err = s.visibleLeader(r, img, p); err != nil {
+		out.ErrorCode = err.Code
 	}
-	for _, id := range p.Replicas {
-		if !img.Active(id) {
-			out.OfflineReplicas = append(out.OfflineReplicas, id)
-		}
-	}
+	out.OfflineReplicas = offlineReplicas(img, p)
 	return out
 }
 

@@ -119,8 +119,8 @@ func (s *Server) findCoordinator(r *Request, typ int8, key string, out *kmsg.Fin
 		return kerr.CoordinatorNotAvailable
 	}
 	p := t.Partitions[group.PartitionOf(key, len(t.Partitions))]
-	leader := visibleLeader(img, p)
-	if leader < 0 {
+	leader, err := s.visibleLeader(r, img, p)
+	if err != nil {
 		return kerr.CoordinatorNotAvailable
 	}
 	host, port, ok := s.Endpoint(r.Conn, img.Broker(leader))

@@ -18,7 +18,7 @@ import (
 // answers, with what decodes and encodes as an answer of that version, or closes that
 // connection; it goes on for others.
 func FuzzRequest(f *testing.F) {
-	node := leattest.Start(f)
+	node := leattest.Start(f, unfindable)
 	c := newCanary(f, node)
 	fill := &filler{rng: rand.New(rand.NewPCG(5, 8)), victims: []topic{c.create("victim", 2), c.create("victim-2", 1)}}
 	for _, h := range api.Handlers(api.ClientDoor) {

@@ -22,6 +22,10 @@ import (
 	"github.com/leat-stream/leat/leattest"
 )
 
+// unfindable gives a node an id that no made-up request names: UnregisterBroker would do
+// as it is told.
+var unfindable = leattest.Set("node.id", "912345")
+
 // filler makes requests up: sound ones, and some whose fields are out of every range.
 type filler struct {
 	rng     *rand.Rand
@@ -78,6 +82,8 @@ func (f *filler) fill(v reflect.Value, field string) {
 		v.SetString(words[f.rng.IntN(len(words))])
 	case reflect.Bool:
 		v.SetBool(f.rng.IntN(2) == 0)
+	case reflect.Uint16:
+		v.SetUint(uint64(uint16(f.number(16))))
 	default:
 		v.SetInt(f.number(v.Type().Bits()))
 	}
@@ -278,7 +284,7 @@ func (a *attacker) attack(frame []byte) {
 // TestMutatedRequests: a thousand damaged requests of every API never end the node,
 // nor another client's data, and leave no memory behind.
 func TestMutatedRequests(t *testing.T) {
-	node := leattest.Start(t)
+	node := leattest.Start(t, unfindable)
 	c := newCanary(t, node)
 	f := &filler{rng: rand.New(rand.NewPCG(2, 3))}
 	for _, name := range []string{"victim", "victim-2"} {

@@ -24,9 +24,14 @@ var _ = register(Handler{
 	Handle: handleMetadata,
 })
 
-// metadataByID is the first version that finds topics by id. (Versions 10 and 11 have
-// the field, and Kafka refuses it.)
-const metadataByID = 12
+const (
+	// metadataListeners is the first version that tells a leader without the listener
+	// from none.
+	metadataListeners = 6
+	// metadataByID is the first version that finds topics by id. (Versions 10 and 11 have
+	// the field, and Kafka refuses it.)
+	metadataByID = 12
+)
 
 func handleMetadata(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.MetadataRequest)
@@ -128,7 +133,7 @@ func (s *Server) metadataBase(r *Request) *kmsg.MetadataResponse {
 	img := s.Image()
 	resp := kmsg.NewPtrMetadataResponse()
 	resp.ClusterID = kmsg.StringPtr(img.ClusterID())
-	resp.ControllerID = s.NodeID
+	resp.ControllerID = s.controllerID(img)
 	for _, b := range img.Brokers() {
 		host, port, ok := s.Endpoint(r.Conn, b)
 		if !ok || b.Fenced {
@@ -204,26 +209,47 @@ func (s *Server) metadataTopic(r *Request, img *metadata.Image, t *metadata.Topi
 	for _, p := range t.Partitions {
 		mp := kmsg.NewMetadataResponseTopicPartition()
 		mp.Partition, mp.LeaderEpoch, mp.Replicas, mp.ISR = p.Index, p.LeaderEpoch, p.Replicas, p.ISR
-		mp.Leader = visibleLeader(img, p)
-		if mp.Leader < 0 {
-			mp.ErrorCode = kerr.LeaderNotAvailable.Code
-		}
-		for _, id := range p.Replicas {
-			if !img.Active(id) {
-				mp.OfflineReplicas = append(mp.OfflineReplicas, id)
+		var err *kerr.Error
+		if mp.Leader, err = s.visibleLeader(r, img, p); err != nil {
+			mp.ErrorCode = err.Code
+			if r.Version < metadataListeners {
+				mp.ErrorCode = kerr.LeaderNotAvailable.Code
 			}
 		}
+		mp.OfflineReplicas = offlineReplicas(img, p)
 		mt.Partitions = append(mt.Partitions, mp)
 	}
 	return mt
 }
 
-// visibleLeader is the leader that a client may be sent to, -1 when there is none.
-func visibleLeader(img *metadata.Image, p *metadata.Partition) int32 {
-	if p.Leader < 0 || !img.Active(p.Leader) {
-		return -1
+// visibleLeader is the leader that a client may be sent to; -1 and why, when there is
+// none, or it has no listener of the name that the client came by.
+func (s *Server) visibleLeader(r *Request, img *metadata.Image, p *metadata.Partition) (int32, *kerr.Error) {
+	if p.Leader < 0 || !alive(img, p.Leader) {
+		return metadata.NoLeader, kerr.LeaderNotAvailable
 	}
-	return p.Leader
+	if p.Leader != s.NodeID {
+		if _, _, ok := s.Endpoint(r.Conn, img.Broker(p.Leader)); !ok {
+			return metadata.NoLeader, kerr.ListenerNotFound
+		}
+	}
+	return p.Leader, nil
+}
+
+// alive says whether a broker serves. One that is shutting down still does.
+func alive(img *metadata.Image, id int32) bool {
+	b := img.Broker(id)
+	return b != nil && !b.Fenced
+}
+
+// offlineReplicas are the replicas whose broker, or whose log directory, is gone.
+func offlineReplicas(img *metadata.Image, p *metadata.Partition) (ids []int32) {
+	for _, id := range p.Replicas {
+		if !alive(img, id) || !img.Broker(id).HasDirectory(p.Directory(id)) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // The operations that exist for a resource (KIP-430).

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/leat-stream/leat/internal/nodewire"
 )
 
@@ -9,19 +11,20 @@ import (
 // work of others: each is early.
 var betweenNodes = &Handler{Doors: ControllerDoor, Early: true}
 
-// serveNode hands a request of another node to Server.Nodes.
+// serveNode hands a request of another node to Server.Nodes. It does not count towards
+// the budget of clients' requests, nor wait for it: elections must go on whatever
+// clients do.
 func (s *Server) serveNode(r *Request) Verdict {
-	alloc, err := nodewire.Check(r.Key, r.Version, r.Body)
-	if err != nil {
-		return Verdict{Err: refused{r.Key, r.Version, err.Error()}}
+	r.handler = betweenNodes
+	if !s.onCluster(r, kmsg.ACLOperationClusterAction) {
+		return Verdict{Err: refused{r.Key, r.Version, "it is not allowed to " + r.Conn.Principal}}
 	}
-	if err := s.charge(r, alloc); err != nil {
-		return Verdict{Err: err}
+	if _, err := nodewire.Check(r.Key, r.Version, r.Body); err != nil {
+		return Verdict{Err: refused{r.Key, r.Version, err.Error()}}
 	}
 	msg := nodewire.RequestForKey(r.Key)
 	msg.SetVersion(r.Version)
 	if err := msg.ReadFrom(r.Body); err != nil {
-		r.giveBack()
 		return Verdict{Err: refused{r.Key, r.Version, err.Error()}}
 	}
 	r.Msg = msg
@@ -32,4 +35,18 @@ func (s *Server) serveNode(r *Request) Verdict {
 // nodesKey tells whether a key is one of theirs that this connection may use.
 func (s *Server) nodesKey(c *Conn, key int16) bool {
 	return s.Nodes != nil && c.Controller && nodewire.RequestForKey(key) != nil
+}
+
+// nodesKeys lists them for ApiVersions.
+func nodesKeys() []kmsg.ApiVersionsResponseApiKey {
+	var keys []kmsg.ApiVersionsResponseApiKey
+	for key := nodewire.FirstKey; ; key++ {
+		req := nodewire.RequestForKey(key)
+		if req == nil {
+			return keys
+		}
+		k := kmsg.NewApiVersionsResponseApiKey()
+		k.ApiKey, k.MaxVersion = key, req.MaxVersion()
+		keys = append(keys, k)
+	}
 }

@@ -84,21 +84,17 @@ func (s *Server) Serve(c *Conn, frame []byte, r *Request, done func(Answer)) Ver
 		return Verdict{Err: err}
 	}
 	handler := handlers[h.Key]
+	*r = Request{
+		Conn: c, Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID,
+		ClientID: string(h.ClientID), Received: s.Clock.Now(), Body: body, handler: handler, done: done, server: s,
+	}
 	switch {
 	case s.nodesKey(c, h.Key):
-		*r = Request{
-			Conn: c, Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID,
-			ClientID: string(h.ClientID), Received: s.Clock.Now(), Body: body, handler: betweenNodes, done: done, server: s,
-		}
 		return s.serveNode(r)
 	case handler == nil:
 		return Verdict{Err: refused{h.Key, h.Version, "the API is not built"}}
 	case handler.Doors&c.door() == 0:
 		return Verdict{Err: refused{h.Key, h.Version, "the API is not served by this listener"}}
-	}
-	*r = Request{
-		Conn: c, Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID,
-		ClientID: string(h.ClientID), Received: s.Clock.Now(), Body: body, handler: handler, done: done, server: s,
 	}
 	if r.Version < handler.Min || r.Version > handler.Max {
 		if r.Key == kmsg.ApiVersions.Int16() {

@@ -32,6 +32,7 @@ var layers = map[string]layer{
 	"internal/replica":  {imports: []string{"internal/env", "internal/record", "internal/log", "internal/metadata"}},
 	// requests
 	"internal/api": {imports: []string{
+		"internal/nodewire",
 		"internal/env", "internal/config", "internal/record", "internal/wire", "internal/machine",
 		"internal/metadata", "internal/group", "internal/replica",
 	}},
