@@ -313,7 +313,7 @@ func (f *fetchContext) news(results []replica.Fetched) []bool {
 		if e != nil {
 			p = e.Value.(*sessionPart)
 		}
-		carry[i] = !f.incremental || r.Err != nil || r.Run != nil || r.Diverging ||
+		carry[i] = !f.incremental || r.Err != nil || r.Run != nil || r.Diverging || r.News ||
 			p == nil || p.hw != r.HighWatermark || p.logStart != r.LogStart
 		if p == nil {
 			continue

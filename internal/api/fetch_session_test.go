@@ -59,6 +59,11 @@ func TestSessionAnswersOnlyNews(t *testing.T) {
 	if got := fifth.news(moved); !got[0] {
 		t.Fatal("the answer after an error is news")
 	}
+	untold := []replica.Fetched{{HighWatermark: 5}, {HighWatermark: 8, News: true}}
+	sixth := mustContext(t, c, fetchList{sessionID: fc.id(), epoch: 5})
+	if got := sixth.news(untold); got[0] || !got[1] {
+		t.Fatalf("a follower of a new leader was not told a watermark, yet the answer carries %v", got)
+	}
 }
 
 func TestSessionPartitionsComeAndGo(t *testing.T) {

@@ -54,7 +54,9 @@ type Fetched struct {
 	// PreferredReplica is where a consumer had better fetch (KIP-392), -1 for here.
 	PreferredReplica int32
 
-	news bool // the follower that asks was not told of the high watermark yet
+	// News: the follower that asks was not told of the high watermark yet, whatever its
+	// session says.
+	News bool
 }
 
 // RefusedFetch is the answer for a partition that is not read.
@@ -108,7 +110,7 @@ func (m *Manager) Fetch(parts []FetchPart, limits FetchLimits, ready func(*Fetch
 		if got[i].Run != nil {
 			available += int64(got[i].Run.Len())
 		}
-		decided = decided || got[i].Err != nil || got[i].Diverging || got[i].news || got[i].PreferredReplica >= 0
+		decided = decided || got[i].Err != nil || got[i].Diverging || got[i].News || got[i].PreferredReplica >= 0
 	}
 	if decided || available >= int64(limits.MinBytes) {
 		op.got = got
@@ -188,7 +190,7 @@ func (op *FetchOp) Collect() []Fetched {
 	}
 	if op.limits.Replica >= 0 {
 		for i := range op.got {
-			if op.got[i].news {
+			if op.got[i].News {
 				if p, err := op.m.Find(op.parts[i].Ref); err == nil {
 					p.told(op.limits.Replica, op.got[i].HighWatermark)
 				}
@@ -289,7 +291,7 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 		}
 		f.HighWatermark = p.HighWatermark() // it may have moved
 	}
-	f.news = p.news(l.Replica)
+	f.News = p.news(l.Replica)
 	if part.Offset >= end || (maxBytes <= 0 && !minOne) || p.throttled(r, l.Replica) {
 		return f
 	}

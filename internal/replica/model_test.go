@@ -1,0 +1,252 @@
+package replica
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+var (
+	modelSeed  = flag.Uint64("model.seed", 0, "the first seed of TestModel")
+	modelSeeds = flag.Int("model.seeds", 0, "how many seeds of TestModel; 0 is the usual number")
+)
+
+// model is what has been committed, as it was first seen at some broker.
+type model struct {
+	c         *cluster
+	committed map[int32][]stored // by partition; offset is the index
+	seen      map[[2]int32]*view // by broker and partition
+	acked     []ack
+}
+
+type view struct {
+	hw, checked int64
+}
+
+type ack struct {
+	part   int32
+	offset int64
+	value  string
+}
+
+const modelTopic = "t"
+
+// forget that a broker has been seen: its next incarnation knows a lower high watermark.
+func (m *model) forget(id int32) {
+	for k := range m.seen {
+		if k[0] == id {
+			delete(m.seen, k)
+		}
+	}
+}
+
+// check holds every broker against the model.
+func (m *model) check() {
+	t := m.c.img().Topic(modelTopic)
+	if t == nil {
+		return
+	}
+	for _, mp := range t.Partitions {
+		for _, b := range m.c.nodes {
+			if b.up {
+				m.checkOne(b, mp.Index, slices.Contains(mp.ISR, b.id))
+			}
+		}
+	}
+}
+
+func (m *model) checkOne(b *broker, i int32, inSync bool) {
+	tt := m.c.t
+	p := b.part(modelTopic, i)
+	if p == nil {
+		return
+	}
+	v := m.seen[[2]int32{b.id, i}]
+	if v == nil {
+		v = &view{}
+		m.seen[[2]int32{b.id, i}] = v
+	}
+	hw := p.HighWatermark()
+	if hw < v.hw {
+		tt.Fatalf("broker %d: the high watermark of %d went back from %d to %d\n%s", b.id, i, v.hw, hw, m.c.dump())
+	}
+	v.hw = hw
+	if hw > v.checked {
+		got, err := p.stored(max(v.checked, p.log.StartOffset()), hw)
+		if err != nil {
+			tt.Fatalf("broker %d: reading %d below %d: %v", b.id, i, hw, err)
+		}
+		for _, r := range got {
+			all := m.committed[i]
+			switch {
+			case r.offset < int64(len(all)):
+				if all[r.offset] != r {
+					tt.Fatalf("broker %d: committed record %d of %d is %+v, was %+v\n%s", b.id, r.offset, i, r, all[r.offset], m.c.dump())
+				}
+			case r.offset == int64(len(all)):
+				m.committed[i] = append(all, r)
+			default:
+				tt.Fatalf("broker %d: record %d of %d is committed, and %d was not\n%s", b.id, r.offset, i, len(all), m.c.dump())
+			}
+		}
+		v.checked = hw
+	}
+	if n := int64(len(m.committed[i])); inSync && p.log.SyncedOffset() < n {
+		tt.Fatalf("broker %d is in sync in %d and lacks what is committed: synced %d of %d\n%s", b.id, i, p.log.SyncedOffset(), n, m.c.dump())
+	}
+}
+
+// ended holds the acknowledged writes against what is there when all has healed.
+func (m *model) ended() {
+	for _, b := range m.c.nodes {
+		for i := range int32(modelPartitions) {
+			p := b.part(modelTopic, i)
+			all, err := p.stored(p.log.StartOffset(), p.log.EndOffset())
+			if err != nil {
+				m.c.t.Fatal(err)
+			}
+			at := map[int64]string{}
+			for _, r := range all {
+				at[r.offset] = r.value
+			}
+			for _, a := range m.acked {
+				if a.part == i && a.offset >= p.log.StartOffset() && at[a.offset] != a.value {
+					m.c.t.Fatalf("broker %d: acknowledged record %d of %d is %q, was %q", b.id, a.offset, i, at[a.offset], a.value)
+				}
+			}
+		}
+	}
+}
+
+const modelPartitions = 2
+
+// TestModel runs three brokers under faults, one seed a time, and holds what they have
+// against what was once committed or acknowledged.
+func TestModel(t *testing.T) {
+	seeds := *modelSeeds
+	if seeds == 0 {
+		seeds = 150
+		if raceEnabled {
+			seeds = 30
+		}
+	}
+	var sum Stats
+	acked := 0
+	for s := range uint64(seeds) {
+		stats, n := modelRun(t, *modelSeed+s)
+		acked += n
+		sum.Elections += stats.Elections
+		sum.Truncations += stats.Truncations
+		sum.Diverging += stats.Diverging
+		sum.OutOfRange += stats.OutOfRange
+		sum.ISRShrinks += stats.ISRShrinks
+		sum.ISRExpands += stats.ISRExpands
+		sum.SessionsLost += stats.SessionsLost
+		sum.TruncatedBelowHW += stats.TruncatedBelowHW
+	}
+	t.Logf("%d seeds: %d acknowledged, %+v", seeds, acked, sum)
+	if seeds >= 30 && (sum.Truncations == 0 || sum.Diverging == 0 || sum.OutOfRange == 0 || sum.ISRShrinks == 0 || sum.ISRExpands == 0 || sum.SessionsLost == 0 || acked == 0) {
+		t.Error("something never happened")
+	}
+	if sum.TruncatedBelowHW > 0 {
+		t.Error("committed records were truncated")
+	}
+}
+
+func modelRun(t *testing.T, seed uint64) (sum Stats, acked int) {
+	defer func() {
+		if t.Failed() {
+			t.Logf("go test ./internal/replica -run TestModel -model.seed %d -model.seeds 1", seed)
+		}
+	}()
+	c := newCluster(t, seed, 3)
+	c.tuning.LagMax = time.Duration(2+c.rng.IntN(8)) * time.Second
+	c.tuning.PartitionMaxBytes = int32(200 + c.rng.IntN(2000))
+	c.start()
+	c.create(modelTopic, modelPartitions, fmt.Sprint(1+c.rng.IntN(2)))
+	c.model = &model{c: c, committed: map[int32][]stored{}, seen: map[[2]int32]*view{}}
+	c.quiet = false
+	add := func(b *broker) {
+		s := b.m.Stats()
+		sum.Elections += s.Elections
+		sum.Truncations += s.Truncations
+		sum.Diverging += s.Diverging
+		sum.OutOfRange += s.OutOfRange
+		sum.ISRShrinks += s.ISRShrinks
+		sum.ISRExpands += s.ISRExpands
+		sum.SessionsLost += s.SessionsLost
+		sum.TruncatedBelowHW += s.TruncatedBelowHW
+	}
+	value := 0
+	for range 150 {
+		c.run(time.Duration(c.rng.IntN(400)) * time.Millisecond)
+		for range c.rng.IntN(4) {
+			value++
+			c.model.produce(fmt.Sprintf("v%d", value))
+		}
+		c.model.fault(add)
+	}
+	c.quiet = true
+	clear(c.cut)
+	for _, b := range c.nodes {
+		if !b.up {
+			b.open()
+		}
+	}
+	c.until("all replicas are in sync and equal", c.inSync)
+	c.model.ended()
+	for _, b := range c.nodes {
+		add(b)
+	}
+	return sum, len(c.model.acked)
+}
+
+// produce sends a value to the leader, or to whom somebody may think to be it.
+func (m *model) produce(value string) {
+	c := m.c
+	i := c.rng.Int32N(modelPartitions)
+	b := c.nodes[c.rng.IntN(len(c.nodes))]
+	if l := c.leader(modelTopic, i); l != nil && c.rng.IntN(5) > 0 {
+		b = l
+	}
+	if !b.up || b.part(modelTopic, i) == nil {
+		return
+	}
+	acks := int16(-1)
+	if c.rng.IntN(4) == 0 {
+		acks = 1
+	}
+	alive := b.alive()
+	b.m.Produce([]ProducePart{{b.part(modelTopic, i), batchAt(c.clock.Now(), value)}}, acks, 10*time.Second, func(op *ProduceOp) {
+		if r := op.Results[0]; acks == -1 && r.Err == nil && alive() {
+			m.acked = append(m.acked, ack{i, r.Info.FirstOffset, value})
+		}
+	})
+}
+
+// fault makes or heals something, now and then.
+func (m *model) fault(gone func(*broker)) {
+	c := m.c
+	b := c.nodes[c.rng.IntN(len(c.nodes))]
+	switch n := c.rng.IntN(100); {
+	case n < 6 && b.up:
+		gone(b)
+		b.crash(c.rng.IntN(2) == 0)
+	case n < 25 && !b.up:
+		b.open()
+	case n < 33:
+		from, to := int32(c.rng.IntN(4)), int32(c.rng.IntN(4))
+		c.cut[[2]int32{from, to}] = true
+	case n < 45:
+		clear(c.cut)
+	case n < 48 && b.up:
+		i := c.rng.Int32N(modelPartitions)
+		if p := b.part(modelTopic, i); p != nil && p.Leading() {
+			p.DeleteRecords(p.HighWatermark() - c.rng.Int64N(3))
+		}
+	case n < 52 && b.up:
+		clear(b.sessions)
+	}
+}
