@@ -45,6 +45,11 @@ const maxRebuild = 128 << 20
 // it returns, or an error says why none is; only a replicated run that is larger
 // than a segment may leave its first part behind with an error.
 //
+// A replicated run is what a fetch answered: its last batch may be cut short and is left
+// out then. Every checksum is checked. Offsets may leave gaps, as the leader's compaction
+// does, but neither they nor the leader epochs may fall: ErrNotInOrder, and the caller finds
+// out by epochs where to truncate.
+//
 // Errors: those of package record, ErrRecordListTooLarge, the producer errors,
 // ErrNotInOrder, ErrStorage, ErrClosed, ErrDeleted.
 func (l *Log) Append(run []byte, o AppendOptions) (AppendInfo, error) {
@@ -88,6 +93,10 @@ func prepare(run []byte, cfg *Config, o *AppendOptions) ([]byte, AppendInfo, err
 	var rebuilt []byte
 	at := 0
 	for b, err := range record.Split(run) {
+		if errors.Is(err, record.ErrTruncated) && o.Origin == OriginReplication && at > 0 {
+			run = run[:at]
+			break
+		}
 		if err != nil {
 			if errors.Is(err, record.ErrTruncated) {
 				err = damaged("%d bytes behind the last whole batch", len(run)-at)
@@ -227,6 +236,12 @@ func (l *Log) append(run []byte, cfg *Config, o *AppendOptions, info AppendInfo)
 // of replicated ones. It returns the log's next end.
 func (l *Log) assignOffsets(run []byte, end int64, o *AppendOptions) (next int64, err error) {
 	next = end
+	epoch := int32(-1)
+	if o.Origin == OriginReplication {
+		l.mu.Lock()
+		epoch = l.epochs.latest()
+		l.mu.Unlock()
+	}
 	for b, err := range record.Split(run) {
 		if err != nil {
 			return 0, err
@@ -236,6 +251,10 @@ func (l *Log) assignOffsets(run []byte, end int64, o *AppendOptions) (next int64
 			b.SetLeaderEpoch(o.LeaderEpoch)
 		} else if b.BaseOffset() < next || b.LastOffset() < b.BaseOffset() {
 			return 0, fmt.Errorf("%w: batch %d to %d, the log ends at %d", ErrNotInOrder, b.BaseOffset(), b.LastOffset(), next)
+		} else if b.LeaderEpoch() < epoch {
+			return 0, fmt.Errorf("%w: batch %d to %d of leader epoch %d behind epoch %d", ErrNotInOrder, b.BaseOffset(), b.LastOffset(), b.LeaderEpoch(), epoch)
+		} else {
+			epoch = b.LeaderEpoch()
 		}
 		next = b.NextOffset()
 		if next <= end {

@@ -149,6 +149,7 @@ func TestLargestBatch(t *testing.T) {
 	offset := l.EndOffset()
 	for i := range int64(4) {
 		b := record.Batch(one(record.CodecNone, 2_000+1000*int(i)))
+		b.SetLeaderEpoch(l.LatestEpoch())
 		b.SetBaseOffset(offset + i)
 		run = append(run, b...)
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // TruncateTo drops everything from offset on, down to the batch boundary at or below
-// it. Nothing happens when the log ends there already. Errors: ErrOffsetOutOfRange
+// it. When the log ends there already, only leader epochs that begin there and have no
+// records are dropped: they may be others than the leader's. Errors: ErrOffsetOutOfRange
 // below the start, ErrStorage, ErrClosed, ErrDeleted.
 func (l *Log) TruncateTo(offset int64) error {
 	l.w.Lock()
@@ -20,12 +21,33 @@ func (l *Log) TruncateTo(offset int64) error {
 		return err
 	}
 	if offset >= l.end.Load() {
+		l.dropUnusedEpochs(offset)
 		return nil
 	}
 	if start := l.start.Load(); offset < start {
 		return fmt.Errorf("%w: truncation to %d, the log starts at %d", ErrOffsetOutOfRange, offset, start)
 	}
 	return l.cutBack(func() error { return l.truncate(offset) })
+}
+
+// dropUnusedEpochs drops the epochs that begin at the offset, the log's end, or later. A
+// crash may bring them back until the next start looks at them.
+func (l *Log) dropUnusedEpochs(offset int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.epochs.list)
+	if l.epochs.truncateEnd(offset); len(l.epochs.list) < n {
+		l.queue()
+	}
+}
+
+// AdvanceStart moves the start up to the leader's, as far as the log is synced; a lower
+// offset does not move it. The next checkpoint makes it durable: after a crash before, the
+// leader tells it again. It costs nothing when there is nothing to do.
+func (l *Log) AdvanceStart(offset int64) {
+	if offset = min(offset, l.synced.Load()); offset > l.start.Load() && l.segs.Load() != nil && l.usable() == nil {
+		l.advanceStart(offset)
+	}
 }
 
 // TruncateFullyTo drops everything and goes on at start, which may be anywhere.

@@ -158,7 +158,7 @@ func (p *Partition) diverge(leader, epoch, lastEpoch int32, end int64) verdict {
 	switch {
 	case own < 0:
 		err = fmt.Errorf("where epoch %d ended is not known here", lastEpoch)
-	case to >= from:
+	case to > from: // at the end itself epochs without records go
 		err = fmt.Errorf("the log ends at %d and should be cut back to %d", from, to)
 	case to < p.log.StartOffset():
 		err = p.log.TruncateFullyTo(to)
