@@ -74,6 +74,9 @@ func (c *Controller) assignDir(b *Broker, dir [16]byte, tp TopicPartition) (sche
 		return nil, refuse(kerr.InvalidRequest, "The directory %s is not online.", UUIDString(dir))
 	case p.Directory(b.ID) == dir:
 		return nil, nil
+	case !b.HasDirectory(p.Directory(b.ID)) && (slices.Contains(p.ISR, b.ID) || slices.Contains(p.ELR(), b.ID) || slices.Contains(p.LastKnownELR(), b.ID)):
+		// What it is trusted with was in the directory that is not there.
+		return nil, refuse(kerr.InvalidRequest, "The directory %s that the replica counts in is not online.", UUIDString(p.Directory(b.ID)))
 	}
 	r := schema.NewPartitionChange()
 	r.TopicID, r.Index, r.Directories = tp.TopicID, tp.Partition, make([][16]byte, len(p.Replicas))

@@ -292,8 +292,10 @@ func TestNewController(t *testing.T) {
 	}
 	k.timers = map[string]time.Time{}
 	k.settle(k.c.Resume(k.now))
-	if len(k.timers) != 3 {
-		t.Errorf("timers %v", k.timers)
+	for _, id := range []int32{1, 2, 3} {
+		if _, ok := k.timers[sessionKey(id)]; !ok {
+			t.Errorf("timers %v", k.timers)
+		}
 	}
 	k.beat(3, nil)
 	if got := k.ask(registrationRequest(k.img(), 3, 60)).(*kmsg.BrokerRegistrationResponse); got.ErrorCode != kerr.DuplicateBrokerRegistration.Code {

@@ -62,12 +62,13 @@ type Request struct {
 
 // Controller is the machine (package machine) of the metadata log: its state is
 // an image, its requests are *Request, *Bootstrap, *AutoCreateTopics,
-// *RegisterBroker and *RegisterController. Which brokers are alive is volatile: it is learnt anew by
+// *RegisterBroker, *RegisterController and *ReplicasLost. Which brokers are alive is volatile: it is learnt anew by
 // heartbeats after a change of controller.
 type Controller struct {
 	opts     Options
 	b        *Builder
 	sessions map[int32]*session
+	watch    watch
 	// dynamic is opts.Config under the cluster's dynamic values; nil when they changed.
 	dynamic *config.Config
 }
@@ -101,9 +102,11 @@ func (c *Controller) Apply(offset, _ int64, rec machine.Record) error {
 	return c.b.Apply(offset, r)
 }
 
-// Resume gives every live broker a session to be heard from again.
+// Resume gives every live broker a session to be heard from again, and begins the
+// chores.
 func (c *Controller) Resume(now time.Time) machine.Decision {
-	var d machine.Decision
+	c.watch.last = now
+	d := machine.Decision{Timers: c.startChores(now)}
 	for _, b := range c.View().Brokers() {
 		if !b.Fenced {
 			d.Timers = append(d.Timers, c.touch(b.ID, now, false))
@@ -121,10 +124,12 @@ type outcome struct {
 
 // Decide answers a request.
 func (c *Controller) Decide(in machine.Input) machine.Decision {
+	noticed := c.notice(in.Now)
 	o := c.decide(in)
+	o.timers = append(noticed, o.timers...) // of two for one key the later counts
 	recs, err := c.encode(o.recs)
 	if err != nil {
-		o = outcome{body: err}
+		o = outcome{body: err, timers: o.timers}
 	}
 	d := machine.Decision{Records: recs, Timers: o.timers}
 	if in.Token != 0 {
@@ -137,18 +142,21 @@ func (c *Controller) decide(in machine.Input) outcome {
 	if b, ok := in.Request.(*Bootstrap); ok {
 		return c.bootstrap(b, in.Rand)
 	}
+	if t, ok := in.Request.(machine.TimerFired); ok {
+		return c.timerFired(t.Key, in.Now)
+	}
 	if c.View().ClusterID() == "" {
 		return outcome{body: ErrNotBootstrapped}
 	}
 	switch r := in.Request.(type) {
-	case machine.TimerFired:
-		return c.timerFired(r.Key, in.Now)
 	case *AutoCreateTopics:
 		return c.autoCreate(r, in.Rand)
 	case *RegisterBroker:
 		return c.register(r, in.Now)
 	case *RegisterController:
 		return c.registerController(r)
+	case *ReplicasLost:
+		return c.replicasLost(r)
 	case *Request:
 		return c.request(r, in)
 	}
@@ -163,13 +171,17 @@ func (c *Controller) request(r *Request, in machine.Input) outcome {
 	case *kmsg.DeleteTopicsRequest:
 		return c.deleteTopics(req)
 	case *kmsg.AlterConfigsRequest:
-		return c.alterConfigs(r.Context, req)
+		o := c.alterConfigs(r.Context, req)
+		o.timers = uncleanAllowed(o.recs, in.Now)
+		return o
 	case *kmsg.CreatePartitionsRequest:
 		return c.createPartitions(req, in.Rand)
 	case *kmsg.ElectLeadersRequest:
 		return c.electLeaders(req)
 	case *kmsg.IncrementalAlterConfigsRequest:
-		return c.incrementalAlterConfigs(r.Context, req)
+		o := c.incrementalAlterConfigs(r.Context, req)
+		o.timers = uncleanAllowed(o.recs, in.Now)
+		return o
 	case *kmsg.AlterPartitionAssignmentsRequest:
 		return c.alterReassignments(req)
 	case *kmsg.AlterPartitionRequest:

@@ -41,8 +41,8 @@ type election struct {
 	recovered bool
 	// assign replaces the assignment; nil leaves it.
 	assign *assignment
-	// directory is the log directory of a replica that the partition did not have,
-	// zero when it is not known; nil is not known for all.
+	// directory is the log directory that a broker puts a new replica in, zero when it
+	// is not known; nil is not known for all.
 	directory func(broker int32) [16]byte
 }
 
@@ -185,15 +185,8 @@ func (e *election) change(n *next) *schema.PartitionChange {
 	set(&r.Replicas, p.Replicas, n.replicas)
 	set(&r.Adding, p.Adding(), n.adding)
 	set(&r.Removing, p.Removing(), n.removing)
-	if r.Replicas != nil && (p.Directories != nil || e.directory != nil) {
-		r.Directories = make([][16]byte, len(n.replicas))
-		for i, id := range n.replicas {
-			if e.directory != nil && !slices.Contains(p.Replicas, id) {
-				r.Directories[i] = e.directory(id)
-			} else {
-				r.Directories[i] = p.Directory(id)
-			}
-		}
+	if r.Directories = e.directories(n); r.Directories != nil {
+		changed = true
 	}
 	// A replica that is no longer one must not be taken for a follower of this
 	// epoch, so its removal makes a new one.
@@ -212,6 +205,45 @@ func (e *election) change(n *next) *schema.PartitionChange {
 	}
 	r.TopicID, r.Index = e.topic, p.Index
 	return r
+}
+
+// directories are those that go with n's replicas, nil when they stay as they are.
+// A replica keeps its directory while it counts as one that holds records; a new one,
+// and one that has held nothing that counts, is where its broker puts it now.
+func (e *election) directories(n *next) [][16]byte {
+	p := e.p
+	var out [][16]byte
+	for i, id := range n.replicas {
+		var was [16]byte
+		if i < len(p.Directories) {
+			was = p.Directories[i]
+		}
+		dir := p.Directory(id)
+		if e.directory != nil && (!slices.Contains(p.Replicas, id) || dir != [16]byte{} && !e.counts(id, n)) {
+			if at := e.directory(id); at != [16]byte{} {
+				dir = at
+			}
+		}
+		if out == nil && dir == was {
+			continue
+		}
+		if out == nil {
+			out = make([][16]byte, len(n.replicas))
+			copy(out[:i], p.Directories)
+		}
+		out[i] = dir
+	}
+	if out == nil && p.Directories != nil && len(n.replicas) < len(p.Directories) {
+		out = slices.Clone(p.Directories[:len(n.replicas)])
+	}
+	return out
+}
+
+// counts tells whether a replica is taken to hold records, before and after.
+func (e *election) counts(id int32, n *next) bool {
+	p := e.p
+	before := slices.Contains(p.ISR, id) || slices.Contains(p.ELR(), id) || slices.Contains(p.LastKnownELR(), id)
+	return before && (slices.Contains(n.isr, id) || slices.Contains(n.elr, id) || slices.Contains(n.lastKnown, id))
 }
 
 // without is a copy of list without some members.

@@ -84,11 +84,35 @@ func (c *Controller) electLeader(t *Topic, index int32, kind int8) (*schema.Part
 	}
 	e := c.electionOf(t, p)
 	e.preferred, e.unclean = kind == electPreferred, kind == electUnclean
-	switch r := e.decide(); {
+	r := e.decide()
+	if r == nil && kind == electUnclean {
+		r = c.electEmpty(t, p)
+	}
+	switch {
 	case r != nil:
 		return r, nil
 	case kind == electPreferred:
 		return nil, refuse(kerr.PreferredLeaderNotAvailable, "The preferred leader was not available.")
 	}
 	return nil, refuse(kerr.EligibleLeadersNotAvailable, "Eligible topic partition leaders are not available.")
+}
+
+// electEmpty elects a live broker whose replica was in a directory that is gone, with
+// nothing, from the directory that it has now; nil without one. It is the way out for
+// a partition whose only disk will not come back.
+func (c *Controller) electEmpty(t *Topic, p *Partition) *schema.PartitionChange {
+	for i, id := range p.Replicas {
+		dir := c.directoryOfNew(id)
+		if !c.View().Active(id) || dir == [16]byte{} {
+			continue
+		}
+		r := schema.NewPartitionChange()
+		r.TopicID, r.Index, r.Leader, r.Recovering = t.ID, p.Index, id, 1
+		r.ISR, r.ELR, r.LastKnownELR = []int32{id}, []int32{}, []int32{}
+		r.Directories = make([][16]byte, len(p.Replicas))
+		copy(r.Directories, p.Directories)
+		r.Directories[i] = dir
+		return r
+	}
+	return nil
 }

@@ -48,6 +48,7 @@ func newClusterWith(t rapid.TB, features map[string]int16, n int, sets ...string
 		rand: rand.New(rand.NewPCG(1, 2)), now: time.UnixMilli(1_700_000_000_000), timers: map[string]time.Time{},
 	}
 	k.c = NewController(nil, k.opts)
+	k.settle(k.c.Resume(k.now))
 	if r, ok := k.do(&Bootstrap{Features: features}).(*BootstrapReply); !ok || !r.Created {
 		t.Fatal("no cluster was created")
 	}

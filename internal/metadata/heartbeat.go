@@ -50,8 +50,11 @@ func (c *Controller) alive(broker int32, now time.Time) bool {
 	return s != nil && s.heard && now.Before(s.due)
 }
 
-// timerFired fences a broker whose session has ended.
+// timerFired does a chore, or fences a broker whose session has ended.
 func (c *Controller) timerFired(key string, now time.Time) outcome {
+	if o, ok := c.chore(key, now); ok {
+		return o
+	}
 	text, ok := strings.CutPrefix(key, sessionPrefix)
 	id, err := strconv.ParseInt(text, 10, 32)
 	s := c.sessions[int32(id)]
@@ -61,12 +64,6 @@ func (c *Controller) timerFired(key string, now time.Time) outcome {
 	}
 	if now.Before(s.due) {
 		return outcome{timers: []machine.Timer{{Key: key, At: s.due}}}
-	}
-	timeout := config.Millis(c.settings(), config.BrokerSessionTimeoutMs)
-	if late := now.Sub(s.due); late > timeout/2 {
-		// The timer comes this late when this process was stopped, which says
-		// nothing of the broker: it gets a session more.
-		return outcome{timers: []machine.Timer{c.touch(b.ID, now, false)}}
 	}
 	return outcome{recs: c.fence(b)}
 }

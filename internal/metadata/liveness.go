@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"math"
 	"slices"
 
 	"github.com/leat-stream/leat/internal/schema"
@@ -25,7 +26,7 @@ type leaving struct {
 // leave takes a broker, or what it has in some directories, out of every ISR and
 // elects leaders anew where it led.
 func (c *Controller) leave(l leaving) []schema.Record {
-	return c.elections(func(_ *Topic, p *Partition) (election, bool) {
+	recs, _ := c.elections(math.MaxInt, func(_ *Topic, p *Partition) (election, bool) {
 		switch {
 		case !slices.Contains(p.Replicas, l.broker),
 			l.directories != nil && !slices.Contains(l.directories, p.Directory(l.broker)),
@@ -34,6 +35,7 @@ func (c *Controller) leave(l leaving) []schema.Record {
 		}
 		return c.withoutReplica(p, l.broker, l.lost)
 	})
+	return recs
 }
 
 // withoutReplica is the election that takes a broker out of a partition's ISR,
@@ -51,7 +53,16 @@ func (c *Controller) withoutReplica(p *Partition, broker int32, lost bool) (elec
 // leader epoch, so that nothing of the earlier incarnation is taken for the new one.
 func (c *Controller) restarted(rec *schema.RegisterBroker, lost map[TopicPartition]bool) []schema.Record {
 	id, b := rec.BrokerID, Broker{Directories: rec.Directories}
-	return c.elections(func(t *Topic, p *Partition) (election, bool) {
+	directory := func(r int32) [16]byte {
+		switch {
+		case r != id:
+			return c.directoryOfNew(r)
+		case len(rec.Directories) == 1:
+			return rec.Directories[0]
+		}
+		return [16]byte{}
+	}
+	recs, _ := c.elections(math.MaxInt, func(t *Topic, p *Partition) (election, bool) {
 		if !slices.Contains(p.Replicas, id) {
 			return election{}, false
 		}
@@ -59,14 +70,27 @@ func (c *Controller) restarted(rec *schema.RegisterBroker, lost map[TopicPartiti
 		if len(p.Replicas) == 1 && !gone && b.HasDirectory(p.Directory(id)) {
 			return election{isr: p.ISR, lost: NoLeader, bump: true, acceptable: func(r int32) bool { return r == id }}, p.Leader == id
 		}
-		return c.withoutReplica(p, id, gone)
+		if !b.HasDirectory(p.Directory(id)) && len(rec.Directories) == 1 && heldElsewhere(p, id) {
+			// Another disk, and others have what was on the old one: it begins anew. Where
+			// nobody has, the old disk is waited for.
+			gone = true
+		}
+		e, ok := c.withoutReplica(p, id, gone)
+		e.directory = directory
+		return e, ok
 	})
+	return recs
+}
+
+// heldElsewhere tells whether others than a broker have all records of a partition.
+func heldElsewhere(p *Partition, broker int32) bool {
+	return len(without(p.ISR, broker)) > 0 || len(without(p.ELR(), broker)) > 0
 }
 
 // join elects leaders for the partitions that have none and that a broker which
 // has come back can lead.
 func (c *Controller) join(b *Broker) []schema.Record {
-	return c.elections(func(_ *Topic, p *Partition) (election, bool) {
+	recs, _ := c.elections(math.MaxInt, func(_ *Topic, p *Partition) (election, bool) {
 		if p.Leader != NoLeader || !slices.Contains(p.Replicas, b.ID) {
 			return election{}, false
 		}
@@ -77,12 +101,12 @@ func (c *Controller) join(b *Broker) []schema.Record {
 			return c.canLead(p, r)
 		}}, true
 	})
+	return recs
 }
 
-// elections decides anew about every partition that ask names; ask fills what is
-// particular, the rest is added.
-func (c *Controller) elections(ask func(*Topic, *Partition) (election, bool)) []schema.Record {
-	var recs []schema.Record
+// elections decides anew about every partition that ask names, up to a limit of
+// changes; ask fills what is particular, the rest is added.
+func (c *Controller) elections(limit int, ask func(*Topic, *Partition) (election, bool)) (recs []schema.Record, more bool) {
 	elr := c.elrEnabled()
 	for t := range c.View().Topics() {
 		minISR, unclean := 0, false
@@ -95,12 +119,17 @@ func (c *Controller) elections(ask func(*Topic, *Partition) (election, bool)) []
 				minISR, unclean = c.View().MinISR(t.Name), c.unclean(t.Name)
 			}
 			e.topic, e.p, e.minISR, e.unclean, e.elr = t.ID, p, minISR, unclean, elr
+			if e.directory == nil {
+				e.directory = c.directoryOfNew
+			}
 			if r := e.decide(); r != nil {
-				recs = append(recs, r)
+				if recs = append(recs, r); len(recs) >= limit {
+					return recs, true
+				}
 			}
 		}
 	}
-	return recs
+	return recs, false
 }
 
 // canLead tells whether a broker is alive and has the partition's log directory online.
