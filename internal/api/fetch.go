@@ -1,7 +1,6 @@
 package api
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -9,7 +8,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/config"
-	"github.com/leat-stream/leat/internal/metadata"
 	"github.com/leat-stream/leat/internal/replica"
 	"github.com/leat-stream/leat/internal/wire"
 )
@@ -53,7 +51,7 @@ func handleFetch(s *Server, r *Request) {
 		s.answerFetchError(r, err)
 		return
 	}
-	parts, refused := s.fetchable(r, fc, limits.Replica)
+	parts, refused := s.fetchable(r, fc)
 	if refused != nil {
 		limits.MaxWait = 0 // an error does not wait
 	}
@@ -94,14 +92,12 @@ func (s *Server) fetchLimits(version int16, req *kmsg.FetchRequest) replica.Fetc
 	return l
 }
 
-// fetchElsewhere tells of partitions that are not on this broker, or not for the broker
-// that asks, who leads them.
+// fetchElsewhere tells of partitions that are not on this broker who leads them.
 func (s *Server) fetchElsewhere(fc *fetchContext, got []replica.Fetched) {
 	for i := range got {
 		f := &got[i]
-		switch {
-		case f.Err == kerr.UnknownTopicOrPartition, f.Err == kerr.UnknownTopicID,
-			f.Err == kerr.NotLeaderForPartition && f.Leadership == nobody:
+		stranger := f.Err == kerr.UnknownLeaderEpoch && fc.parts[i].LeaderEpoch < 0 // a broker that is no replica, and names no epoch
+		if f.Err == kerr.UnknownTopicOrPartition || f.Err == kerr.UnknownTopicID || stranger {
 			f.Err, f.Leadership = s.elsewhere(fc.parts[i].Ref, f.Err)
 		}
 	}
@@ -110,7 +106,7 @@ func (s *Server) fetchElsewhere(fc *fetchContext, got []replica.Fetched) {
 // fetchable lists the partitions that may be read; refused, nil when there are none,
 // says why others may not. A topic that nobody knows is no secret: its error comes from
 // the replicas.
-func (s *Server) fetchable(r *Request, fc *fetchContext, follower int32) (parts []replica.FetchPart, refused []*kerr.Error) {
+func (s *Server) fetchable(r *Request, fc *fetchContext) (parts []replica.FetchPart, refused []*kerr.Error) {
 	parts = make([]replica.FetchPart, 0, len(fc.parts))
 	img := s.Image()
 	member := !fc.follower || s.onCluster(r, kmsg.ACLOperationClusterAction)
@@ -119,9 +115,7 @@ func (s *Server) fetchable(r *Request, fc *fetchContext, follower int32) (parts 
 		switch {
 		case !member:
 			err = kerr.TopicAuthorizationFailed
-		case fc.follower:
-			err = follows(img, p.Ref, follower)
-		case s.Authorize != nil:
+		case s.Authorize != nil && !fc.follower:
 			name := p.Ref.Topic
 			if t := img.TopicByID(p.Ref.TopicID); name == "" && t != nil {
 				name = t.Name
@@ -142,15 +136,6 @@ func (s *Server) fetchable(r *Request, fc *fetchContext, follower int32) (parts 
 	return parts, refused
 }
 
-// follows refuses a broker that is no replica of a partition.
-func follows(img *metadata.Image, ref replica.Ref, broker int32) *kerr.Error {
-	p := imagePartition(img, ref)
-	if p != nil && !slices.Contains(p.Replicas, broker) {
-		return kerr.NotLeaderForPartition
-	}
-	return nil
-}
-
 // withRefused puts what was not even looked at between the results.
 func withRefused(got []replica.Fetched, refused []*kerr.Error) []replica.Fetched {
 	if refused == nil {
@@ -160,7 +145,6 @@ func withRefused(got []replica.Fetched, refused []*kerr.Error) []replica.Fetched
 	for i, err := range refused {
 		if err != nil {
 			all[i] = replica.RefusedFetch(err)
-			all[i].Leadership = nobody
 			continue
 		}
 		all[i], got = got[0], got[1:]

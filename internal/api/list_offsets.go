@@ -16,6 +16,10 @@ var _ = register(Handler{
 	Handle: handleListOffsets,
 })
 
+// offsetNotAvailable is the first version that tells of a leader whose high watermark is
+// not known yet (KIP-207).
+const offsetNotAvailable = 5
+
 // specialSince is the first version that knows a special timestamp.
 var specialSince = map[int64]int16{
 	replica.Latest: 0, replica.Earliest: 0, replica.MaxTimestamp: 7,
@@ -53,6 +57,9 @@ func handleListOffsets(s *Server, r *Request) {
 			}
 			p := kmsg.NewListOffsetsResponseTopicPartition()
 			p.Partition, p.Timestamp, p.Offset, p.LeaderEpoch = ask.Partition, at.Timestamp, at.Offset, at.LeaderEpoch
+			if at.Err == kerr.OffsetNotAvailable && r.Version < offsetNotAvailable {
+				at.Err = kerr.LeaderNotAvailable
+			}
 			if at.Err != nil {
 				p.ErrorCode = at.Err.Code
 			}

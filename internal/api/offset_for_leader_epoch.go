@@ -8,20 +8,25 @@ import (
 // OffsetForLeaderEpoch, key 23: where a leader epoch ended, by which consumers and
 // followers find out that a log was truncated (KIP-101, KIP-320).
 var _ = register(Handler{
-	Key:    kmsg.OffsetForLeaderEpoch,
-	Early:  true,
-	Needs:  []Need{{kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic}},
+	Key:   kmsg.OffsetForLeaderEpoch,
+	Early: true,
+	Needs: []Need{
+		{kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic},
+		{kmsg.ACLOperationClusterAction, kmsg.ACLResourceTypeCluster}, // of brokers
+	},
 	Handle: handleOffsetForLeaderEpoch,
 })
 
 func handleOffsetForLeaderEpoch(s *Server, r *Request) {
 	req := r.Msg.(*kmsg.OffsetForLeaderEpochRequest)
 	resp := kmsg.NewPtrOffsetForLeaderEpochResponse()
+	// Brokers may ask for every topic.
+	broker := req.ReplicaID >= 0 && s.onCluster(r, kmsg.ACLOperationClusterAction)
 	for i := range req.Topics {
 		in := &req.Topics[i]
 		out := kmsg.NewOffsetForLeaderEpochResponseTopic()
 		out.Topic = in.Topic
-		allowed := s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, in.Topic)
+		allowed := broker || s.Allowed(r, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, in.Topic)
 		for j := range in.Partitions {
 			ask := &in.Partitions[j]
 			p := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()

@@ -303,7 +303,9 @@ func soundRequests(id [16]byte) []kmsg.Request {
 	followed := kmsg.NewFetchRequestTopic()
 	followed.TopicID, followed.Partitions = id, []kmsg.FetchRequestTopicPartition{kmsg.NewFetchRequestTopicPartition()}
 	follower.Topics = append(follower.Topics, followed)
-	all = append(all, every, transactions, follower)
+	epochs := kmsg.NewPtrOffsetForLeaderEpochRequest()
+	epochs.ReplicaID = 1
+	all = append(all, every, transactions, follower, epochs)
 	slices.SortStableFunc(all, func(a, b kmsg.Request) int { return deletes(a) - deletes(b) })
 	return all
 }
