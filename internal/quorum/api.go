@@ -35,10 +35,12 @@ func (n *Node) Append(term uint64, data []byte) (index uint64, err error) {
 // Step takes a message from another member. When too much is waiting it is lost,
 // as the network might have lost it.
 func (n *Node) Step(m *raftpb.Message) {
-	if m.GetType() == raftpb.MsgSnap && checkSnapshot(m.GetSnapshot()) != nil {
-		return // damaged on the way; the leader sends it again
-	}
-	_ = n.do(func(c *core) { c.step(m) }) // an error says that the node is ending
+	_ = n.do(func(c *core) { // an error says that the node is ending
+		if m.GetType() == raftpb.MsgSnap && n.started && n.announce(c, m) {
+			return
+		}
+		c.step(m)
+	})
 }
 
 // Status is what a member knows of the group at one moment.

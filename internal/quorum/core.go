@@ -16,21 +16,22 @@ import (
 // core is the raft library with our log under it, as a step function: events in by
 // its methods, duties out by ready. It reads no clock and touches no file.
 type core struct {
-	id      uint64
-	rn      *raft.RawNode
-	log     *memLog
-	opts    coreOptions
-	last    uint64          // index of the library's last entry, written or not
-	unsaved []*raftpb.Entry // given out to be written and not back yet
-	leading uint64          // the term whose leadership was announced; 0 if none
-	applied uint64
-	due     int64 // log bytes behind the snapshot at which one is asked for
-	confs   []confAt
-	sent    map[uint64]int // ticks since a snapshot went to a member
-	members memberState
-	settled []apply   // what follows the entries that are being handed out
-	now     time.Time // of this step; set by the owner
-	out     duties
+	id       uint64
+	rn       *raft.RawNode
+	log      *memLog
+	opts     coreOptions
+	last     uint64          // index of the library's last entry, written or not
+	unsaved  []*raftpb.Entry // given out to be written and not back yet
+	leading  uint64          // the term whose leadership was announced; 0 if none
+	applied  uint64
+	due      int64 // log bytes behind the snapshot at which one is asked for
+	confs    []confAt
+	sent     map[uint64]int // ticks since a snapshot went to a member
+	members  memberState
+	incoming map[uint64]SnapshotMeta // fetched snapshots that are not installed yet
+	settled  []apply                 // what follows the entries that are being handed out
+	now      time.Time               // of this step; set by the owner
+	out      duties
 }
 
 type coreOptions struct {
@@ -61,7 +62,7 @@ type duties struct {
 // apply is one of its fields.
 type apply struct {
 	entries  *raftpb.Message // committed entries
-	snapshot []byte          // a received snapshot file, now durable
+	snapshot uint64          // index of a received snapshot, now durable
 	lead     uint64          // leader in this term, all earlier entries applied
 	resign   uint64          // leader no more
 	due      uint64          // a snapshot at this index is wanted
@@ -77,8 +78,9 @@ const (
 	maxKeepBytes        = 4 << 20 // of entries behind a snapshot
 )
 
-func newCore(id uint64, r *recovered, load func(uint64) ([]byte, error), o coreOptions) (*core, error) {
-	c := &core{id: id, log: newMemLog(r, load), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes, sent: map[uint64]int{}}
+func newCore(id uint64, r *recovered, o coreOptions) (*core, error) {
+	c := &core{id: id, log: newMemLog(r), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes, sent: map[uint64]int{}}
+	c.incoming = map[uint64]SnapshotMeta{}
 	c.members = memberState{contacts: map[uint64]*contact{}, removed: map[uint64]uint64{}}
 	c.confs = []confAt{{r.snapshot.Index, r.snapshot.Conf, r.snapshot.Members}}
 	return c, c.begin()
@@ -160,6 +162,18 @@ func (c *core) step(m *raftpb.Message) {
 	c.heard(m.GetFrom())
 }
 
+// stepSnapshot takes a MsgSnap whose file was fetched.
+func (c *core) stepSnapshot(m *raftpb.Message, meta SnapshotMeta) {
+	commit := c.rn.BasicStatus().GetCommit()
+	if meta.Index > commit {
+		c.incoming[meta.Index] = meta
+	}
+	c.step(m)
+	if c.rn.BasicStatus().GetCommit() == commit {
+		delete(c.incoming, meta.Index) // the library ignored it
+	}
+}
+
 // propose appends an entry if this member leads in the term.
 func (c *core) propose(term uint64, data []byte) (index uint64, err error) {
 	st := c.rn.BasicStatus()
@@ -178,14 +192,15 @@ func (c *core) propose(term uint64, data []byte) (index uint64, err error) {
 // persisted takes back a write that is durable now.
 func (c *core) persisted(m *raftpb.Message) error {
 	if s := m.GetSnapshot(); s != nil {
-		r, err := newSnapshotReader(bytesReader(s.GetData()))
-		if err != nil {
-			return fmt.Errorf("received snapshot: %w", err)
+		meta, ok := c.incoming[s.GetMetadata().GetIndex()]
+		if !ok {
+			return fmt.Errorf("a snapshot of entry %d came from nowhere", s.GetMetadata().GetIndex())
 		}
-		c.log.restore(r.meta)
-		c.confs = []confAt{{r.meta.Index, r.meta.Conf, r.meta.Members}}
-		c.applied = r.meta.Index
-		c.out.applies = append(c.out.applies, apply{snapshot: s.GetData()})
+		maps.DeleteFunc(c.incoming, func(index uint64, _ SnapshotMeta) bool { return index <= meta.Index })
+		c.log.restore(meta)
+		c.confs = []confAt{{meta.Index, meta.Conf, meta.Members}}
+		c.applied = meta.Index
+		c.out.applies = append(c.out.applies, apply{snapshot: meta.Index})
 	}
 	if es := m.GetEntries(); len(es) > 0 {
 		c.log.append(es)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,7 +45,7 @@ func (p promise) apply(w write, snap SnapshotMeta) promise {
 	if w.hard != nil {
 		p.hard = *w.hard
 	}
-	if w.snapshot != nil {
+	if w.snapshot.index != 0 {
 		p.base, p.entries = snap.Index, nil
 	}
 	for _, e := range w.entries {
@@ -231,7 +232,17 @@ func (c *crasher) install() error {
 	if err := encodeSnapshot(&b, m, nil); err != nil {
 		c.t.Fatalf("%v", err)
 	}
-	if err := c.write(write{snapshot: b.Bytes(), hard: &h, sync: true}, m); err != nil {
+	f, err := c.disk.OpenFile(crashDir+"/"+fetchedName(index), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(b.Bytes(), 0); err == nil {
+		_, err = sealFetched(f, int64(b.Len()), &raftpb.SnapshotMetadata{Index: &m.Index, Term: &m.Term})
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := c.write(write{snapshot: fetched{m.Index, m.Term}, hard: &h, sync: true}, m); err != nil {
 		return err
 	}
 	c.saved = index

@@ -46,7 +46,7 @@ func reopen(disk *env.Disk) error {
 	if err != nil {
 		return err
 	}
-	if _, err := newCore(self.ID(), r, nil, coreOptions{electionTicks: 10, heartbeatTicks: 1, logger: raftLogger{discard}}); err != nil {
+	if _, err := newCore(self.ID(), r, coreOptions{electionTicks: 10, heartbeatTicks: 1, logger: raftLogger{discard}}); err != nil {
 		return err
 	}
 	return st.abandon()

@@ -86,7 +86,10 @@ func (n *Node) writeSome(w *diskWriter) error {
 
 // writeOf is what a MsgStorageAppend asks for.
 func writeOf(m *raftpb.Message) write {
-	w := write{entries: m.GetEntries(), snapshot: m.GetSnapshot().GetData(), sync: len(m.GetResponses()) > 0}
+	w := write{entries: m.GetEntries(), sync: len(m.GetResponses()) > 0}
+	if s := m.GetSnapshot(); s != nil {
+		w.snapshot = fetched{s.GetMetadata().GetIndex(), s.GetMetadata().GetTerm()}
+	}
 	if m.GetTerm() != 0 {
 		w.hard = &hardState{m.GetTerm(), m.GetVote(), m.GetCommit()}
 	}

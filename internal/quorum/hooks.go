@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"errors"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -68,12 +69,12 @@ func (n *Node) hook(a apply) error {
 				n.fail(err)
 			}
 		})
-	case a.snapshot != nil:
-		r, err := newSnapshotReader(bytesReader(a.snapshot))
+	case a.snapshot != 0:
+		f, err := openSnapshot(n.opts.FS, n.opts.Dir, a.snapshot)
 		if err != nil {
 			return err
 		}
-		return h.Restore(r.meta, r)
+		return errors.Join(h.Restore(f.Meta(), f), f.Close())
 	case a.call != nil:
 		a.call(a.err)
 	case a.lead != 0:

@@ -15,14 +15,12 @@ type memLog struct {
 	base     struct{ index, term uint64 } // of the entry before the first
 	entries  []*raftpb.Entry
 	since    int64 // bytes of the entries behind the snapshot
-	// load reads a snapshot file whole, for a member that lags behind the log.
-	load func(index uint64) ([]byte, error)
 }
 
-func newMemLog(r *recovered, load func(uint64) ([]byte, error)) *memLog {
+func newMemLog(r *recovered) *memLog {
 	l := &memLog{
 		hard:     &raftpb.HardState{Term: &r.hard.term, Vote: &r.hard.vote, Commit: &r.hard.commit},
-		snapshot: r.snapshot, entries: r.entries, load: load,
+		snapshot: r.snapshot, entries: r.entries,
 	}
 	l.base.index, l.base.term = r.baseIndex, r.baseTerm
 	l.recount()
@@ -86,14 +84,13 @@ func (l *memLog) LastIndex() (uint64, error) { return l.last(), nil }
 // FirstIndex is the index of the first entry that is there, or would be next.
 func (l *memLog) FirstIndex() (uint64, error) { return l.base.index + 1, nil }
 
-// Snapshot is the newest snapshot; its data is the whole file, so that the receiver
-// can check it and keep it as it is.
+// Snapshot is the newest snapshot, without its data: the receiver fetches the file and
+// keeps it as it is.
 func (l *memLog) Snapshot() (*raftpb.Snapshot, error) {
-	data, err := l.load(l.snapshot.Index)
-	if err != nil {
+	if l.snapshot.Index == 0 {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
-	return &raftpb.Snapshot{Data: data, Metadata: &raftpb.SnapshotMetadata{
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
 		ConfState: raftpb.EnsureConfState(l.snapshot.Conf), Index: &l.snapshot.Index, Term: &l.snapshot.Term,
 	}}, nil
 }

@@ -3,7 +3,6 @@ package quorum
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +31,9 @@ type Node struct {
 	outbox  []*raftpb.Message
 	sending bool // somebody empties the outbox
 
-	disk, hooks env.Loop
-	writer      diskWriter // of the disk's loop
+	disk, hooks, fetch env.Loop
+	writer             diskWriter // of the disk's loop
+	fetcher            fetcher
 
 	stop   chan struct{} // closed by Close and by a failure
 	failed chan struct{} // closed by a failure
@@ -83,6 +83,7 @@ func (n *Node) Start() {
 	n.mu.Lock()
 	n.disk = n.opts.Exec.Loop("quorum disk", n.writeTurn)
 	n.hooks = n.opts.Exec.Loop("quorum hooks", n.hookTurn)
+	n.fetch = n.opts.Exec.Loop("quorum fetch", n.fetchTurn)
 	n.started = true
 	n.mu.Unlock()
 	// An error says that the node is ending.
@@ -109,14 +110,7 @@ func (n *Node) restore(r *recovered) (c *core, err error) {
 	if err != nil {
 		return nil, err
 	}
-	load := func(index uint64) ([]byte, error) {
-		b, err := readFile(n.opts.FS, filepath.Join(n.opts.Dir, snapshotName(index)))
-		if err != nil {
-			n.opts.Logger.Error("cannot read a metadata snapshot", "index", index, "error", err)
-		}
-		return b, err
-	}
-	return newCore(n.id, r, load, coreOptions{
+	return newCore(n.id, r, coreOptions{
 		electionTicks: n.opts.ElectionTicks, heartbeatTicks: n.opts.HeartbeatTicks,
 		electionTimeout: n.opts.TickInterval * time.Duration(n.opts.ElectionTicks), keepEntries: n.opts.KeepEntries, snapshotBytes: n.opts.SnapshotBytes, logger: raftLogger{n.opts.Logger},
 	})
@@ -266,6 +260,8 @@ func (n *Node) Close() error {
 	if started {
 		n.disk.Stop()
 		n.hooks.Stop()
+		n.fetch.Stop()
+		n.endFetch()
 	}
 	n.release()
 	err := n.writer.close(started, n.opts.Logger)

@@ -563,7 +563,7 @@ func TestLoadSeesWhatIsNotSynced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newCore(self.ID(), r, nil, coreOptions{electionTicks: 10, heartbeatTicks: 1, logger: raftLogger{discard}})
+	c, err := newCore(self.ID(), r, coreOptions{electionTicks: 10, heartbeatTicks: 1, logger: raftLogger{discard}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // Options of a Node. FS, Dir, Clock and Self are required; other zero values get
@@ -35,6 +36,9 @@ type Options struct {
 	// Send passes messages to other members; it must not block and may lose them. It is
 	// called by whoever steps the node, one call at a time, and may step other nodes.
 	Send func([]*raftpb.Message)
+	// FetchSnapshot asks a member, by its Raft id, for a part of a snapshot (its
+	// ReadSnapshot answers). done is called once; it may be within the call.
+	FetchSnapshot func(from uint64, req *nodewire.SnapshotRequest, done func(*nodewire.SnapshotResponse, error))
 
 	TickInterval   time.Duration // 100 ms
 	ElectionTicks  int           // 10: an election begins 1 to 2 s after the leader fell silent
@@ -86,6 +90,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Send == nil {
 		o.Send = func([]*raftpb.Message) {}
+	}
+	if o.FetchSnapshot == nil {
+		o.FetchSnapshot = func(_ uint64, _ *nodewire.SnapshotRequest, done func(*nodewire.SnapshotResponse, error)) {
+			done(nil, errors.New("quorum: no way to fetch snapshots"))
+		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -2,7 +2,6 @@ package quorum
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -303,18 +302,3 @@ func (s *SnapshotFile) Meta() SnapshotMeta { return s.meta }
 
 // Close closes the file.
 func (s *SnapshotFile) Close() error { return s.f.Close() }
-
-func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
-
-// checkSnapshot reads a received snapshot file whole.
-func checkSnapshot(s *raftpb.Snapshot) error {
-	r, err := newSnapshotReader(bytesReader(s.GetData()))
-	if err != nil {
-		return err
-	}
-	if m := s.GetMetadata(); m.GetIndex() != r.meta.Index || m.GetTerm() != r.meta.Term {
-		return fmt.Errorf("%w: snapshot of entry %d, announced as %d", errFrame, r.meta.Index, m.GetIndex())
-	}
-	_, err = io.Copy(io.Discard, r)
-	return err
-}

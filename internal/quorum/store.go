@@ -1,10 +1,10 @@
 package quorum
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,9 +19,12 @@ import (
 type write struct {
 	entries  []*raftpb.Entry
 	hard     *hardState
-	snapshot []byte // a received snapshot file; it replaces the log
-	sync     bool   // somebody is told about it
+	snapshot fetched // a fetched snapshot; it replaces the log
+	sync     bool    // somebody is told about it
 }
+
+// fetched is a synced snapshot file that waits for its name; zero for none.
+type fetched struct{ index, term uint64 }
 
 // store is the directory of one member, owned by one goroutine at a time. Its
 // order of operations: frames, sync, note; a new segment is synced with its name
@@ -174,7 +177,7 @@ func (s *store) write(ws []write) error {
 func (s *store) advance() error {
 	for ; len(s.todo) > 0; s.todo = s.todo[1:] {
 		w := s.todo[0]
-		if w.snapshot != nil {
+		if w.snapshot.index != 0 {
 			if err := s.flush(); err != nil {
 				return err
 			}
@@ -294,20 +297,21 @@ func (s *store) create(name string, b []byte) (env.File, error) {
 	return f, nil
 }
 
-// install replaces the log by a received snapshot.
+// install replaces the log by a fetched snapshot. It may be done again as a whole.
 func (s *store) install(w write) error {
-	r, err := newSnapshotReader(bytes.NewReader(w.snapshot))
-	if err != nil {
-		return fmt.Errorf("received snapshot: %w", err)
+	index := w.snapshot.index
+	name := filepath.Join(s.dir, snapshotName(index))
+	err := s.fs.Rename(filepath.Join(s.dir, fetchedName(index)), name)
+	if errors.Is(err, fs.ErrNotExist) && index == s.last.index {
+		err = nil // it has its name, and the disk was full afterwards
 	}
-	err = saveSnapshot(s.fs, s.dir, r.meta.Index, func(to io.Writer) error {
-		_, err := to.Write(w.snapshot)
-		return err
-	})
 	if err != nil {
 		return err
 	}
-	s.last.index, s.last.term = r.meta.Index, r.meta.Term
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return syncError{err}
+	}
+	s.last.index, s.last.term = index, w.snapshot.term
 	if w.hard != nil {
 		s.hard = *w.hard
 	}
@@ -318,7 +322,7 @@ func (s *store) install(w write) error {
 	if err := s.removeBefore(len(s.segments) - 1); err != nil {
 		return err
 	}
-	return s.dropSnapshots(r.meta.Index)
+	return s.dropSnapshots(index)
 }
 
 // compact removes the segments that hold nothing above index: a snapshot at or
@@ -369,6 +373,14 @@ func (s *store) dropSnapshots(keep uint64) error {
 	for i := 0; i+1 < len(l.snapshots) && l.snapshots[i+1] < keep; i++ {
 		if err := s.fs.Remove(filepath.Join(s.dir, snapshotName(l.snapshots[i]))); err != nil {
 			return err
+		}
+	}
+	for _, name := range l.leftovers {
+		// Fetched, and overtaken.
+		if n, ok := parseName(name, fetchSuffix); ok && n < keep {
+			if err := s.fs.Remove(filepath.Join(s.dir, name)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

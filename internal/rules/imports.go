@@ -28,7 +28,7 @@ var layers = map[string]layer{
 	"internal/machine":  {imports: []string{"internal/env"}},
 	"internal/metadata": {pure: true, imports: []string{"internal/config", "internal/schema", "internal/machine"}},
 	"internal/group":    {pure: true, imports: []string{"internal/metadata", "internal/schema", "internal/machine"}},
-	"internal/quorum":   {imports: []string{"internal/env", "internal/machine"}},
+	"internal/quorum":   {imports: []string{"internal/env", "internal/machine", "internal/nodewire"}},
 	"internal/replica":  {imports: []string{"internal/env", "internal/record", "internal/log", "internal/metadata"}},
 	// requests
 	"internal/api": {imports: []string{
