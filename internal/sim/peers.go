@@ -70,8 +70,8 @@ func (p *peers) Call(to peer.Target, l peer.Lane, req kmsg.Request, timeout time
 		case nil:
 		case errTimeout:
 			err = peer.ErrTimeout
-		default:
-			err = peer.ErrUnreachable
+		default: // it may have been carried out
+			err = peer.ErrBroken
 		}
 		done(resp, err)
 	})
