@@ -158,7 +158,7 @@ func (l *link) dial(now time.Time) {
 		return
 	}
 	l.dialling = true
-	ctx, cancel := context.WithCancel(l.p.ctx)
+	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	l.p.totals[l.lane].Dials++
 	l.p.spawn("peer dial", func() { l.connect(ctx, cancel) })
@@ -227,9 +227,6 @@ func (l *link) connected(conn *transport.Conn, waiting []*waiter, now time.Time)
 		if e := l.give(w, now); e != nil {
 			left, err = append(left, w), e
 		}
-	}
-	if err != nil && !errors.Is(err, transport.ErrBusy) {
-		l.lost(conn, now)
 	}
 	return left, err
 }

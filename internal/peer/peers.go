@@ -2,7 +2,6 @@ package peer
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,10 +63,8 @@ func (o Options) withDefaults() Options {
 
 // Peers calls other nodes over the network.
 type Peers struct {
-	o      Options
-	ctx    context.Context // of all dials
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // everything that runs on Exec
+	o  Options
+	wg sync.WaitGroup // everything that runs on Exec
 
 	mu     sync.Mutex
 	closed bool
@@ -86,9 +83,7 @@ type address struct {
 
 // New makes a caller; connections come with the first calls.
 func New(o Options) *Peers {
-	p := &Peers{o: o.withDefaults(), links: map[address]*link{}, down: map[Target]bool{}}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
-	return p
+	return &Peers{o: o.withDefaults(), links: map[address]*link{}, down: map[Target]bool{}}
 }
 
 // Call sends a request and calls done with its response; see Caller. done is called
@@ -148,7 +143,6 @@ func (p *Peers) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
-	p.cancel()
 	p.finish(func(*link) bool { return true }, transport.ErrClosed, func(Target) error { return ErrClosed })
 	p.wg.Wait()
 }

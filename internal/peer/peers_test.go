@@ -2,6 +2,7 @@ package peer
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -236,6 +237,7 @@ func TestUnreachable(t *testing.T) {
 		w := newWorld(t, nil)
 		defer w.close()
 		w.wants(w.pull(Target{Node: 9}), "", 0, ErrUnreachable) // no address
+		w.wants(w.pull(Target{Node: 9}), "", DefaultMinPause, ErrUnreachable)
 		w.wants(w.pull(Target{Node: -1}), "", 0, ErrUnreachable)
 		first := w.pull(two) // nobody listens
 		r := <-first
@@ -284,6 +286,9 @@ func TestPauseAfterFailedDials(t *testing.T) {
 		}
 		w.net.Cut("a", "b")
 		synctest.Wait()
+		if n := w.Stats().Links[0].Failures; n != 0 {
+			t.Errorf("%d failures after a connection that worked", n)
+		}
 		w.wants(w.pull(two), "b:9093", 0, nil) // what worked is dialled again at once
 		if text := w.log.String(); strings.Count(text, "node unreachable") != 1 || strings.Count(text, "reachable again") != 1 {
 			t.Error(text)
@@ -294,11 +299,12 @@ func TestPauseAfterFailedDials(t *testing.T) {
 // A call that waits for the pause has its own time.
 func TestTimeoutInThePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(o *Options) { o.MinPause, o.MaxPause = time.Hour, time.Hour })
+		w := newWorld(t, func(o *Options) { o.MinPause, o.MaxPause, o.Idle = time.Hour, time.Hour, 24*time.Hour })
 		defer w.close()
 		w.wants(w.pull(two), "", 0, ErrUnreachable)
 		w.wants(w.call(two, Control, &nodewire.PullRequest{}, time.Second), "", time.Second, ErrTimeout)
-		if s := w.Stats(); s.Lanes[Control].TimedOut != 1 || s.Links[0].Waiting != 0 {
+		time.Sleep(2 * time.Hour) // the pause ends, and nobody waits for it
+		if s := w.Stats(); s.Lanes[Control].TimedOut != 1 || s.Lanes[Control].Dials != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -433,6 +439,9 @@ func TestSend(t *testing.T) {
 		s := serve(t, w.net.Host("b"), ":9093")
 		defer s.close()
 		send(3, 7) // wait for the pause; the oldest go
+		if n := w.Stats().Links[0].Waiting; n != 3 {
+			t.Errorf("%d wait", n)
+		}
 		time.Sleep(DefaultMaxPause)
 		synctest.Wait()
 		for i := uint64(8); i <= 20; i++ {
@@ -473,6 +482,75 @@ func TestForget(t *testing.T) {
 		w.wants(w.pull(two), "b:9093", 0, nil)
 		w.Close()
 		w.wants(other, "", 0, ErrClosed)
+	})
+}
+
+// hooked is a network whose dials and closes a test holds in its hands.
+type hooked struct {
+	env.Network
+	dialled func(ctx context.Context)
+	closing func()
+}
+
+func (h hooked) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	nc, err := h.Network.Dial(context.WithoutCancel(ctx), addr)
+	if h.dialled != nil {
+		h.dialled(ctx)
+	}
+	return hookedConn{nc, h.closing}, err
+}
+
+type hookedConn struct {
+	net.Conn
+	closing func()
+}
+
+func (c hookedConn) Close() error {
+	if c.closing != nil {
+		c.closing()
+	}
+	return c.Conn.Close()
+}
+
+// A dial is given up when its node is forgotten; one that succeeds all the same leaves
+// no connection behind.
+func TestForgetDuringADial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(o *Options) {
+			o.Network = hooked{Network: o.Network, dialled: func(ctx context.Context) { <-ctx.Done() }}
+		})
+		s := serve(t, w.net.Host("b"), ":9093")
+		defer s.close()
+		got := w.pull(two)
+		synctest.Wait()
+		w.Forget(2)
+		w.wants(got, "", 0, ErrUnreachable)
+		began := time.Now()
+		w.close()
+		if d := time.Since(began); d != 0 {
+			t.Errorf("what the dial left lasted %v", d)
+		}
+	})
+}
+
+// A call that finds its connection ended, before the news of it, gets a new one.
+func TestCallWhileAConnectionEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w *world
+		again := make(chan chan result, 1)
+		var once sync.Once
+		w = newWorld(t, func(o *Options) {
+			o.Network = hooked{Network: o.Network, closing: func() { once.Do(func() { again <- w.pull(two) }) }}
+		})
+		defer w.close()
+		s := serve(t, w.net.Host("b"), ":9093")
+		defer s.close()
+		w.wants(w.pull(two), "b:9093", 0, nil)
+		w.net.Cut("a", "b")
+		w.wants(<-again, "b:9093", 0, nil)
+		if st := w.Stats(); st.Lanes[Control].Broken != 1 || st.Lanes[Control].Dials != 2 || !st.Links[0].Connected {
+			t.Errorf("%+v", st)
+		}
 	})
 }
 
@@ -525,7 +603,7 @@ func TestCallsFromCallbacks(t *testing.T) {
 		w := newWorld(t, func(o *Options) { o.MaxWaiting = 1 })
 		defer w.close()
 		var mu sync.Mutex
-		n, failed := 0, 0
+		n, failed, busy := 0, 0, 0
 		finished := make(chan struct{})
 		var again func(kmsg.Response, error)
 		again = func(_ kmsg.Response, err error) {
@@ -533,6 +611,9 @@ func TestCallsFromCallbacks(t *testing.T) {
 			defer mu.Unlock()
 			if n++; err != nil {
 				failed++
+			}
+			if errors.Is(err, transport.ErrBusy) {
+				busy++
 			}
 			if n == 20 {
 				close(finished)
@@ -549,8 +630,8 @@ func TestCallsFromCallbacks(t *testing.T) {
 		w.Close()
 		mu.Lock()
 		defer mu.Unlock()
-		if failed != n {
-			t.Errorf("%d of %d failed", failed, n)
+		if failed != n || busy == 0 {
+			t.Errorf("%d of %d failed, %d of them busy", failed, n, busy)
 		}
 	})
 }

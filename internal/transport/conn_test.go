@@ -278,6 +278,9 @@ func TestSlowResponseIsNotSilence(t *testing.T) {
 		again := p.call(&nodewire.HelloRequest{}, time.Second)
 		p.reply(p.request().answer(&nodewire.HelloResponse{}))
 		wants(t, again, 0, nil)
+		if len(got) > 0 {
+			t.Errorf("answered twice: %+v", <-got)
+		}
 	})
 }
 
@@ -462,6 +465,23 @@ func TestTimeoutBeforeTheWrite(t *testing.T) {
 		}
 		p.reply(p.request().answer(&nodewire.HelloResponse{}))
 		wants(t, first, time.Second, nil)
+	})
+}
+
+// An answer to what was not even asked is no answer.
+func TestAnswerBeforeTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := between(t, nil)
+		defer p.close()
+		f, err := Encode("", &nodewire.RaftRequest{Messages: [][]byte{make([]byte, 500_000)}})
+		must(t, err)
+		must(t, p.conn.Send(f))
+		synctest.Wait()
+		got := p.call(&nodewire.HelloRequest{}, time.Minute)
+		p.reply(frame{Header: wire.Header{Key: nodewire.KeyHello, CorrelationID: 2}}.answer(&nodewire.HelloResponse{}))
+		if r := <-got; !errors.Is(r.err, ErrProtocol) || !errors.Is(r.err, ErrEnded) {
+			t.Errorf("%+v", r)
+		}
 	})
 }
 
