@@ -95,6 +95,9 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 		return nil, err
 	}
 	cfg := opt.Config
+	if err := alone(cfg); err != nil {
+		return nil, err
+	}
 	if _, err := addressLimits(cfg.String(config.MaxConnectionsPerIpOverrides)); err != nil {
 		return nil, err
 	}

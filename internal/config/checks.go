@@ -57,6 +57,17 @@ var quorumServers = funcCheck{allowed: "a list of HOST:PORT", fn: func(name stri
 	return nil
 }}
 
+// joinAddress allows host:port, or nothing.
+var joinAddress = funcCheck{allowed: "HOST:PORT", fn: func(name string, v Value) error {
+	if v.s == "" {
+		return nil
+	}
+	if _, port, err := splitHostPort(v.s); err != nil || port == 0 {
+		return &ValueError{Name: name, Value: v.s, Reason: "this is no address of a node"}
+	}
+	return nil
+}}
+
 // replicationFactor allows -1 (automatic) and 1 to 32767.
 var replicationFactor = funcCheck{allowed: "-1 (automatic) or 1 or more", fn: func(name string, v Value) error {
 	if v.i == -1 || v.i >= 1 && v.i <= 1<<15-1 {

@@ -31,8 +31,9 @@ type Config struct {
 	listens []Listener
 	adverts map[string]Endpoint // by listener name
 	dataDir string
-	inter   string // name of the listener that other brokers use
-	voters  []Voter
+	inter   string  // name of the listener that other brokers use
+	voters  []Voter // controllers that are listed; ID -1 where it is not told
+	setting string  // where voters come from
 }
 
 // setting is a value and where it was given.

@@ -17,6 +17,9 @@ type Listener struct {
 	Port     int    // 0 asks the system for a free one
 	// Controller listeners serve the metadata quorum, not clients.
 	Controller bool
+	// Optional listeners were given by nobody: the node starts without one whose port
+	// is taken.
+	Optional bool
 }
 
 // String is the listener as Kafka writes it.
@@ -38,10 +41,22 @@ type Endpoint struct {
 	Port int
 }
 
-// Voter is one member of the metadata quorum, of controller.quorum.voters.
+// String is host:port.
+func (e Endpoint) String() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
+
+// Voter is one controller of controller.quorum.voters, or of
+// controller.quorum.bootstrap.servers, which tells no ID: -1.
 type Voter struct {
 	ID int32
 	Endpoint
+}
+
+// String is the voter as the settings write it.
+func (v Voter) String() string {
+	if v.ID < 0 {
+		return v.Endpoint.String()
+	}
+	return strconv.Itoa(int(v.ID)) + "@" + v.Endpoint.String()
 }
 
 // Listeners are all listeners, in the order of the settings.
@@ -58,8 +73,43 @@ func (c *Config) Advertised(listener string) (e Endpoint, ok bool) {
 // InterBrokerListener is the name of the listener that other brokers use.
 func (c *Config) InterBrokerListener() string { return c.inter }
 
-// Voters are the members of controller.quorum.voters; empty when it is not given.
-func (c *Config) Voters() []Voter { return slices.Clone(c.voters) }
+// Voters are the controllers to form a cluster with, and the setting that lists them.
+// There are none when nothing is given; neither when the one that is given can only be
+// this node, since it has no listener for others.
+func (c *Config) Voters() (all []Voter, setting string) {
+	listens := slices.ContainsFunc(c.listens, func(l Listener) bool { return l.Controller })
+	if len(c.voters) == 1 && c.Controller() && !listens {
+		return nil, c.setting
+	}
+	return slices.Clone(c.voters), c.setting
+}
+
+// Broker tells whether the process serves clients, Controller whether it may vote in
+// the metadata quorum.
+func (c *Config) Broker() bool     { return slices.Contains(c.List(ProcessRoles), "broker") }
+func (c *Config) Controller() bool { return slices.Contains(c.List(ProcessRoles), "controller") }
+
+// TakesNodeID tells that the node's id comes from the cluster that it joins, unless the
+// data directory has one already.
+func (c *Config) TakesNodeID() bool {
+	return !c.IsSet("node.id") && (c.String(LeatJoin) != "" || !c.Controller())
+}
+
+// ControllerEndpoint is where other nodes reach this one's controller listener: what is
+// advertised, or what it listens on. Port 0 stands for the port that it got. ok is false
+// when there is none, or when it listens on every interface and advertises nothing.
+func (c *Config) ControllerEndpoint() (e Endpoint, ok bool) {
+	for _, l := range c.listens {
+		if !l.Controller {
+			continue
+		}
+		if e, ok := c.adverts[l.Name]; ok {
+			return Endpoint{strings.ToLower(e.Host), e.Port}, true
+		}
+		return Endpoint{strings.ToLower(l.Host), l.Port}, !isWildcard(l.Host)
+	}
+	return Endpoint{}, false
+}
 
 // HTTPAddresses are the addresses of the HTTP door to bind, by the rules of
 // Listener.Addresses; none when http.listen is empty.
@@ -138,7 +188,10 @@ func (c *Config) parseListeners() ([]Warning, error) {
 	if err != nil {
 		return nil, err
 	}
-	controllers := c.List(ControllerListenerNames)
+	var controllers []string
+	for _, name := range c.List(ControllerListenerNames) {
+		controllers = append(controllers, strings.ToUpper(name))
+	}
 	for _, text := range c.List(Listeners) {
 		l, err := c.parseListener(string(Listeners), text, protocols)
 		if err != nil {
@@ -155,6 +208,7 @@ func (c *Config) parseListeners() ([]Warning, error) {
 		}
 		c.listens = append(c.listens, l)
 	}
+	c.defaultListeners(controllers, protocols)
 	if err := c.checkRoles(); err != nil {
 		return nil, err
 	}
@@ -226,15 +280,54 @@ func (c *Config) protocolMap() (map[string]string, error) {
 	return protocols, nil
 }
 
-// checkRoles sees that there is a listener for clients.
+// defaultListeners are those of a node to which none are given: by its roles, one for
+// clients, and one for other nodes, which may be missing.
+func (c *Config) defaultListeners(controllers []string, protocols map[string]string) {
+	if c.IsSet(string(Listeners)) {
+		return
+	}
+	if !c.Broker() {
+		c.listens = nil
+	}
+	if c.Controller() && protocols[controllers[0]] == "PLAINTEXT" {
+		c.listens = append(c.listens, Listener{
+			Name: controllers[0], Protocol: "PLAINTEXT", Host: "localhost", Port: controllerPort, Controller: true, Optional: c.Broker(),
+		})
+	}
+}
+
+// The ports of listeners that nobody configured.
+const (
+	clientPort     = 9092
+	controllerPort = 9093
+)
+
+// checkRoles sees that there are the listeners that the roles need, and no others.
 func (c *Config) checkRoles() error {
+	clients, others := 0, 0
 	for _, l := range c.listens {
-		if !l.Controller {
-			return nil
+		if l.Controller {
+			others++
+		} else {
+			clients++
 		}
 	}
-	return c.refuse(string(Listeners), c.values["listeners"].Text(), "there is no listener for clients",
-		"at least one that is not in controller.listener.names")
+	text := c.values["listeners"].Text()
+	switch {
+	case c.Broker() && clients == 0:
+		return c.refuse(string(Listeners), text, "there is no listener for clients",
+			"at least one that is not in controller.listener.names")
+	case !c.Broker() && clients > 0:
+		return c.refuse(string(Listeners), text, "a controller that is no broker has no listener for clients",
+			"only those of controller.listener.names, "+c.values["controller.listener.names"].Text())
+	case !c.Controller() && others > 0:
+		return c.refuse(string(Listeners), text, "a broker that is no controller has no listener for controllers",
+			"only those that are not in controller.listener.names")
+	case c.Controller() && others == 0 && (len(c.voters) > 1 || !c.Broker() || c.String(LeatJoin) != ""):
+		return c.refuse(string(Listeners), text, "other nodes could not reach this controller",
+			"one of controller.listener.names, too, such as CONTROLLER://HOST:9093")
+	}
+	return nil
 }
 
 func (c *Config) parseAdvertised(protocols map[string]string) error {
@@ -264,6 +357,9 @@ func (c *Config) parseAdvertised(protocols map[string]string) error {
 func (c *Config) interBroker() error {
 	const setting = "inter.broker.listener.name"
 	want := strings.ToUpper(c.String(InterBrokerListenerName))
+	if !c.Broker() {
+		return nil
+	}
 	for _, l := range c.listens {
 		if !l.Controller && (want == "" || l.Name == want) {
 			c.inter = l.Name

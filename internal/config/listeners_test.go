@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -62,7 +64,12 @@ func TestListenersRefused(t *testing.T) {
 		{"listeners=CONTROLLER://:1,PLAINTEXT://:2\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT", "no protocol for CONTROLLER"},
 		{"advertised.listeners=PLAINTEXT://0.0.0.0:9092", "no client can connect to 0.0.0.0"},
 		{"advertised.listeners=PLAINTEXT://[::]:9092", "no client can connect to ::"},
-		{"advertised.listeners=CONTROLLER://a:9092", "there is no listener called CONTROLLER"},
+		{"listeners=PLAINTEXT://:1\nadvertised.listeners=CONTROLLER://a:9092", "there is no listener called CONTROLLER"},
+		{"process.roles=controller\nlisteners=CONTROLLER://:1,PLAINTEXT://:2", "a controller that is no broker has no listener for clients; allowed: only those of controller.listener.names, CONTROLLER"},
+		{"process.roles=controller\nlisteners=PLAINTEXT://:1", "a controller that is no broker has no listener for clients"},
+		{"process.roles=broker\nleat.join=a:1\nlisteners=CONTROLLER://:1,PLAINTEXT://:2", "a broker that is no controller has no listener for controllers"},
+		{"node.id=1\nlisteners=PLAINTEXT://:1\ncontroller.quorum.bootstrap.servers=a:1,b:1", "other nodes could not reach this controller; allowed: one of controller.listener.names, too, such as CONTROLLER://HOST:9093"},
+		{"listeners=PLAINTEXT://:1\nleat.join=a:1", "other nodes could not reach this controller"},
 		{"listeners=A://:1\nadvertised.listeners=A://a:1,A://b:2\nlistener.security.protocol.map=A:PLAINTEXT", "A is advertised twice"},
 		{"inter.broker.listener.name=X", "there is no such listener for clients"},
 		{"inter.broker.listener.name=CONTROLLER\nlisteners=PLAINTEXT://:1,CONTROLLER://:2", "there is no such listener for clients"},
@@ -115,6 +122,123 @@ func TestExposure(t *testing.T) {
 		"listeners=PLAINTEXT://[::ffff:127.0.0.1]:1", "http.listen="} {
 		if _, warns, err := Load(Sources{File: strings.NewReader(closed)}); err != nil || len(warns) != 0 {
 			t.Errorf("%s: %v %v", closed, warns, err)
+		}
+	}
+}
+
+// By default a node listens for what its roles are; its listener for other nodes may be
+// missing, unless nothing else is there.
+func TestListenersByRole(t *testing.T) {
+	for _, c := range []struct {
+		lines string
+		want  []Listener
+	}{
+		{"", []Listener{
+			{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "localhost", Port: 9092},
+			{Name: "CONTROLLER", Protocol: "PLAINTEXT", Host: "localhost", Port: 9093, Controller: true, Optional: true},
+		}},
+		{"controller.listener.names=inner", []Listener{
+			{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "localhost", Port: 9092},
+			{Name: "INNER", Protocol: "PLAINTEXT", Host: "localhost", Port: 9093, Controller: true, Optional: true},
+		}},
+		{"process.roles=controller", []Listener{{Name: "CONTROLLER", Protocol: "PLAINTEXT", Host: "localhost", Port: 9093, Controller: true}}},
+		{"process.roles=broker\nleat.join=a:1", []Listener{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "localhost", Port: 9092}}},
+		{"listeners=PLAINTEXT://:1", []Listener{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "localhost", Port: 1}}},
+	} {
+		cfg := load(t, Sources{}, c.lines)
+		if got := cfg.Listeners(); !slices.Equal(got, c.want) {
+			t.Errorf("%q: %+v, want %+v", c.lines, got, c.want)
+		}
+		if got, want := cfg.InterBrokerListener() != "", cfg.Broker(); got != want {
+			t.Errorf("%q: inter-broker listener %q", c.lines, cfg.InterBrokerListener())
+		}
+	}
+}
+
+// A node that joins listens on the address that leads to the cluster.
+func TestJoinListensTowardsTheCluster(t *testing.T) {
+	route := func(host string) (string, error) {
+		switch host {
+		case "kafka-1":
+			return "10.0.0.7", nil
+		case "::2":
+			return "::1", nil
+		}
+		return "", errors.New("no such host")
+	}
+	for _, c := range []struct{ lines, want string }{
+		{"leat.join=kafka-1:9093", "PLAINTEXT://10.0.0.7:9092 CONTROLLER://10.0.0.7:9093"},
+		{"leat.join=[::2]:9093", "PLAINTEXT://[::1]:9092 CONTROLLER://[::1]:9093"},
+		{"leat.join=kafka-1:9093\nprocess.roles=broker", "PLAINTEXT://10.0.0.7:9092"},
+		{"leat.join=kafka-1:9093\nprocess.roles=controller\ncontroller.listener.names=C,D", "C://10.0.0.7:9093"},
+		{"leat.join=nowhere:1\nlisteners=PLAINTEXT://:1,CONTROLLER://:2", "PLAINTEXT://localhost:1 CONTROLLER://localhost:2"},
+	} {
+		cfg := load(t, Sources{Route: route, Sets: []string{"insecure=true"}}, c.lines)
+		var got []string
+		for _, l := range cfg.Listeners() {
+			got = append(got, l.String())
+			if l.Optional {
+				t.Errorf("%s: %+v", c.lines, l)
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %s, want %s", c.lines, got, c.want)
+		}
+	}
+	_, _, err := Load(Sources{Route: route, Sets: []string{"leat.join=kafka-1:9093"}})
+	if err == nil || err.Error() != "listeners=PLAINTEXT://10.0.0.7:9092 (towards kafka-1): other machines could reach this without TLS and authentication; allowed: a loopback address such as 127.0.0.1, or insecure=true (leat serve --insecure) if that is meant" {
+		t.Error(err)
+	}
+	_, _, err = Load(Sources{Route: route, Sets: []string{"leat.join=nowhere:9093"}})
+	if err == nil || err.Error() != "leat.join=nowhere:9093 (--set): no address of this machine leads there: no such host; allowed: a host that can be reached, or listeners of your own" {
+		t.Error(err)
+	}
+}
+
+func TestVoters(t *testing.T) {
+	for _, c := range []struct{ lines, want, setting string }{
+		{"", "[]", ""},
+		{"node.id=2\ncontroller.quorum.bootstrap.servers=A:9093,b:9093\nlisteners=PLAINTEXT://:1,CONTROLLER://:2", "[a:9093 b:9093]", "controller.quorum.bootstrap.servers"},
+		{"node.id=2\ncontroller.quorum.voters=1@a:9093,2@b:9093\nlisteners=PLAINTEXT://:1,CONTROLLER://:2", "[1@a:9093 2@b:9093]", "controller.quorum.voters"},
+		{"node.id=2\ncontroller.quorum.voters=1@a:9093,2@b:9093\ncontroller.quorum.bootstrap.servers=a:1", "[1@a:9093 2@b:9093]", "controller.quorum.voters"},
+		// Nobody else could reach it: it is this node.
+		{"controller.quorum.bootstrap.servers=localhost:9093\nlisteners=PLAINTEXT://:1", "[]", "controller.quorum.bootstrap.servers"},
+		{"controller.quorum.bootstrap.servers=localhost:9093", "[localhost:9093]", "controller.quorum.bootstrap.servers"},
+		{"process.roles=broker\nnode.id=5\ncontroller.quorum.bootstrap.servers=a:9093", "[a:9093]", "controller.quorum.bootstrap.servers"},
+	} {
+		all, setting := load(t, Sources{}, c.lines).Voters()
+		if got := fmt.Sprint(all); got != c.want || setting != c.setting {
+			t.Errorf("%s: %s of %q, want %s of %q", c.lines, got, setting, c.want, c.setting)
+		}
+	}
+}
+
+func TestNodeIDIsTakenFromTheCluster(t *testing.T) {
+	for lines, want := range map[string]bool{
+		"": false, "leat.join=a:1": true, "leat.join=a:1\nnode.id=1": false, "leat.join=a:1\nbroker.id=1": false,
+		"process.roles=broker\ncontroller.quorum.bootstrap.servers=a:1":            true,
+		"process.roles=broker\ncontroller.quorum.bootstrap.servers=a:1\nnode.id=7": false,
+	} {
+		if got := load(t, Sources{}, lines).TakesNodeID(); got != want {
+			t.Errorf("%s: %v", lines, got)
+		}
+	}
+}
+
+func TestControllerEndpoint(t *testing.T) {
+	for _, c := range []struct {
+		lines, want string
+		ok          bool
+	}{
+		{"", "localhost:9093", true},
+		{"listeners=PLAINTEXT://:1", ":0", false},
+		{"listeners=PLAINTEXT://:1,CONTROLLER://10.0.0.7:0", "10.0.0.7:0", true},
+		{"listeners=PLAINTEXT://:1,CONTROLLER://0.0.0.0:9093", "0.0.0.0:9093", false},
+		{"listeners=PLAINTEXT://:1,CONTROLLER://0.0.0.0:9093\nadvertised.listeners=CONTROLLER://Kafka-1:9093", "kafka-1:9093", true},
+	} {
+		e, ok := load(t, Sources{Sets: []string{"insecure=true"}}, c.lines).ControllerEndpoint()
+		if e.String() != c.want || ok != c.ok {
+			t.Errorf("%s: %s %v", c.lines, e, ok)
 		}
 	}
 }

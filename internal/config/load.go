@@ -17,6 +17,9 @@ type Sources struct {
 	Env []string
 	// Sets are "name=value" of the command line, in order; the last of a name wins.
 	Sets []string
+	// Route tells the address of this machine that leads to a host, on which a node
+	// listens that joins a cluster and was given no listeners. Nil: on loopback.
+	Route func(host string) (address string, err error)
 }
 
 // The strength of a source.
@@ -113,12 +116,50 @@ func Load(src Sources) (*Config, []Warning, error) {
 	if err := l.unify(); err != nil {
 		return nil, l.warns, err
 	}
+	if err := l.listenTowards(src.Route); err != nil {
+		return nil, l.warns, err
+	}
 	c := &Config{static: l.static, unknown: l.unknown, values: resolve(l.static, nil, nil)}
 	if err := c.checkTogether(); err != nil {
 		return nil, l.warns, err
 	}
 	exposed, err := c.parseListeners()
 	return c, append(l.warns, exposed...), err
+}
+
+// listenTowards gives listeners to a node that joins and has none: on the address of
+// this machine that leads to the node that it joins.
+func (l *loader) listenTowards(route func(string) (string, error)) error {
+	join := l.static[string(LeatJoin)]
+	if _, given := l.static[string(Listeners)]; given || join.text == "" || route == nil {
+		return nil
+	}
+	host, _, err := splitHostPort(join.text)
+	if err != nil {
+		return err // it was checked
+	}
+	address, err := route(host)
+	if err != nil {
+		return &Error{Name: string(LeatJoin), Value: join.text, Where: join.where,
+			Reason: "no address of this machine leads there: " + err.Error(), Allowed: "a host that can be reached, or listeners of your own"}
+	}
+	roles := BrokerDef(string(ProcessRoles)).Default
+	if s, ok := l.static[string(ProcessRoles)]; ok {
+		roles = s.text
+	}
+	var all []string
+	if strings.Contains(roles, "broker") {
+		all = append(all, Listener{Name: "PLAINTEXT", Host: address, Port: clientPort}.String())
+	}
+	if strings.Contains(roles, "controller") {
+		name := BrokerDef(string(ControllerListenerNames)).Default
+		if s, ok := l.static[string(ControllerListenerNames)]; ok {
+			name, _, _ = strings.Cut(s.text, ",")
+		}
+		all = append(all, Listener{Name: strings.TrimSpace(name), Host: address, Port: controllerPort}.String())
+	}
+	l.static[string(Listeners)] = setting{text: strings.Join(all, ","), where: "towards " + host}
+	return nil
 }
 
 func (l *loader) file(src Sources) error {

@@ -18,7 +18,7 @@ var networkSettings = []Def{
 		Difference: "Cannot be changed while the server runs."},
 	{Name: "listeners", Type: List, Default: "PLAINTEXT://:9092", Check: listOf{nonEmpty: true},
 		Doc:        "Where the broker listens: NAME://HOST:PORT, comma separated. Port 0 takes a free port, which the start prints. IPv6 addresses stand in brackets.",
-		Difference: "An empty host is localhost, not every interface; and an address that other machines can reach is refused without insecure=true, as long as TLS and authentication are not configured. Cannot be changed while the server runs."},
+		Difference: "Unless given, a node with the controller's role listens on CONTROLLER://localhost:9093, too, if that port is free, so that others can join. An empty host is localhost, not every interface; and an address that other machines can reach is refused without insecure=true, as long as TLS and authentication are not configured. Cannot be changed while the server runs."},
 	{Name: "max.connection.creation.rate", Type: Int, Default: "2147483647", Check: atLeast(0), Update: ClusterWide, Effect: NoEffect,
 		Doc: "New connections per second; connection quotas are not built yet."},
 	{Name: "max.connections", Type: Int, Default: "2147483647", Check: atLeast(0), Update: ClusterWide,

@@ -83,27 +83,49 @@ func (c *Config) checkDirs() error {
 	return nil
 }
 
-// checkQuorum accepts what describes this node alone.
+// checkQuorum reads who the controllers are, and sees that the node has its place.
 func (c *Config) checkQuorum() error {
-	roles := c.List(ProcessRoles)
-	if !slices.Contains(roles, "broker") || !slices.Contains(roles, "controller") {
-		return c.refuseValue("process.roles", "brokers and controllers in separate processes are not built yet", "broker,controller")
-	}
 	for _, text := range c.List(ControllerQuorumVoters) {
 		v, ok := parseVoter(text)
 		if !ok {
 			return c.refuse("controller.quorum.voters", text, "this is no voter", "ID@HOST:PORT, comma separated")
 		}
-		c.voters = append(c.voters, v)
+		if slices.ContainsFunc(c.voters, func(o Voter) bool { return o.ID == v.ID }) {
+			return c.refuse("controller.quorum.voters", text, "node "+strconv.Itoa(int(v.ID))+" comes twice", "each node once")
+		}
+		c.voters, c.setting = append(c.voters, v), string(ControllerQuorumVoters)
 	}
-	if len(c.voters) > 1 {
-		return c.refuseValue("controller.quorum.voters", "several controllers are not built yet", "this node alone")
+	if len(c.voters) == 0 {
+		for _, text := range c.List(ControllerQuorumBootstrapServers) {
+			host, port, err := splitHostPort(text)
+			if err != nil {
+				return c.refuse("controller.quorum.bootstrap.servers", text, err.Error(), "HOST:PORT, comma separated")
+			}
+			c.voters, c.setting = append(c.voters, Voter{-1, Endpoint{host, port}}), string(ControllerQuorumBootstrapServers)
+		}
 	}
-	if len(c.voters) == 1 && int(c.voters[0].ID) != c.Int(NodeId) {
-		return c.refuseValue("controller.quorum.voters", "it does not name this node, whose node.id is "+c.values["node.id"].Text(), "this node")
+	for i, v := range c.voters {
+		c.voters[i].Host = strings.ToLower(v.Host)
+		if slices.ContainsFunc(c.voters[:i], func(o Voter) bool { return o.Endpoint == c.voters[i].Endpoint }) {
+			return c.refuseValue(c.setting, c.voters[i].Endpoint.String()+" comes twice", "each address once")
+		}
 	}
-	if len(c.List(ControllerQuorumBootstrapServers)) > 1 {
-		return c.refuseValue("controller.quorum.bootstrap.servers", "several controllers are not built yet", "one address, of this node")
+	return c.checkPlace()
+}
+
+// checkPlace sees that the node can find a cluster, and has an id in it.
+func (c *Config) checkPlace() error {
+	self := int32(c.Int(NodeId))
+	switch join := c.String(LeatJoin); {
+	case join != "" && len(c.voters) > 0:
+		return c.refuseValue("leat.join", "the node is to join a cluster, and "+c.setting+" says how to found one", "one of the two")
+	case !c.Controller() && join == "" && len(c.voters) == 0:
+		return c.refuseValue("process.roles", "a broker that is no controller needs to be told where its controllers are",
+			"broker,controller; or controller.quorum.bootstrap.servers, or leat.join (leat serve --join)")
+	case c.Controller() && c.setting == string(ControllerQuorumVoters) && !slices.ContainsFunc(c.voters, func(v Voter) bool { return v.ID == self }):
+		return c.refuseValue("controller.quorum.voters", "it does not name this node, whose node.id is "+c.values["node.id"].Text(), "a list with this node")
+	case len(c.voters) > 1 && c.Controller() && !c.IsSet("node.id"):
+		return c.refuse("node.id", "", "it is not given, and "+c.setting+" names several nodes", "an id of its own for every node")
 	}
 	return nil
 }
