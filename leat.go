@@ -73,7 +73,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if logger == nil {
 		logger = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
 	}
-	src := config.Sources{}
+	src := config.Sources{Route: server.RouteTo}
 	for _, name := range slices.Sorted(maps.Keys(n.opt.Settings)) {
 		src.Sets = append(src.Sets, name+"="+n.opt.Settings[name])
 	}

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/server"
 )
 
 // Runner runs a server until ctx ends or it fails. The program hands one in, so
@@ -31,7 +33,8 @@ func Command(run Runner) *cobra.Command {
 		Example: `  leat serve
   leat serve --config server.properties
   leat serve --set log.dirs=/var/lib/leat --set log.retention.hours=24
-  leat serve --set listeners=PLAINTEXT://0.0.0.0:9092 --insecure`,
+  leat serve --set listeners=PLAINTEXT://0.0.0.0:9092 --insecure
+  leat serve --join kafka-1:9093 --insecure`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, warnings, err := fl.Load(os.Environ())
@@ -47,6 +50,7 @@ func Command(run Runner) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&fl.File, "config", "c", "", "a server.properties file")
 	f.StringArrayVarP(&fl.Sets, "set", "s", nil, "a setting, NAME=VALUE (repeatable; stronger than file and environment)")
+	f.StringVar(&fl.Join, "join", "", "HOST:PORT of any node of the cluster to join; listens on the address of this machine that leads there")
 	f.BoolVar(&fl.Insecure, "insecure", false, "allow listeners that other machines can reach without TLS and authentication")
 	conn.CompleteBy(cmd, "set", conn.Settings(config.ScopeBroker, "=", nil))
 	// The only error is a flag that does not exist.
@@ -58,12 +62,13 @@ func Command(run Runner) *cobra.Command {
 type Flags struct {
 	File     string
 	Sets     []string
+	Join     string
 	Insecure bool
 }
 
 // Load reads and resolves the settings.
 func (f Flags) Load(env []string) (*config.Config, []config.Warning, error) {
-	src := config.Sources{Env: env, Sets: f.Sets}
+	src := config.Sources{Env: env, Sets: f.Sets, Route: server.RouteTo}
 	if f.File != "" {
 		file, err := os.Open(f.File)
 		if err != nil {
@@ -72,8 +77,12 @@ func (f Flags) Load(env []string) (*config.Config, []config.Warning, error) {
 		defer file.Close()
 		src.File, src.FileName = file, f.File
 	}
+	src.Sets = slices.Clip(src.Sets)
+	if f.Join != "" {
+		src.Sets = append(src.Sets, string(config.LeatJoin)+"="+f.Join)
+	}
 	if f.Insecure {
-		src.Sets = append(src.Sets[:len(src.Sets):len(src.Sets)], "insecure=true")
+		src.Sets = append(src.Sets, "insecure=true")
 	}
 	return config.Load(src)
 }

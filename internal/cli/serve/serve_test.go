@@ -1,0 +1,31 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/leat-stream/leat/internal/config"
+)
+
+// --join alone is enough: the node listens where the cluster reaches it, and takes its
+// id from there.
+func TestJoin(t *testing.T) {
+	var got *config.Config
+	cmd := Command(func(_ context.Context, cfg *config.Config, _ []config.Warning) error {
+		got = cfg
+		return nil
+	})
+	cmd.SetArgs([]string{"--join", "127.0.0.1:19093"})
+	if err := cmd.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(got.Listeners()) != "[PLAINTEXT://127.0.0.1:9092 CONTROLLER://127.0.0.1:9093]" || !got.TakesNodeID() || got.String(config.LeatJoin) != "127.0.0.1:19093" {
+		t.Errorf("%v, takes its id: %v, joins %s", got.Listeners(), got.TakesNodeID(), got.String(config.LeatJoin))
+	}
+	_, _, err := Flags{Join: "here"}.Load(nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "leat.join=here (--set): this is no address of a node") {
+		t.Error(err)
+	}
+}
