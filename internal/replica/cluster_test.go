@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,10 @@ type cluster struct {
 	model *model // nil: nothing is checked
 	racks map[int32]string
 	calls map[string]int // what was sent, by kind
+	// mangle, if not nil, may change an answer to a follower's fetch.
+	mangle func(to int32, resp *kmsg.FetchResponse)
+	asked  func(from, to int32, req *kmsg.FetchRequest)
+	events []string // that brokers told, with their types
 }
 
 // broker is one incarnation after the other.
@@ -195,7 +200,7 @@ func (b *broker) open() {
 	b.dir = dir
 	alive := b.alive()
 	b.m = New(Options{
-		NodeID: b.id, FS: b.disk, Dir: dir, Clock: c.clock, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		NodeID: b.id, FS: b.disk, Dir: dir, Clock: c.clock, Logger: slog.New(slog.NewTextHandler((*eventWriter)(c), nil)),
 		Config: func(img *metadata.Image, topic string) Settings {
 			s := durable()
 			s.Log.SegmentBytes, s.MinISR = 4000, img.MinISR(topic)
@@ -209,8 +214,14 @@ func (b *broker) open() {
 		Tuning:      func(*metadata.Image) Tuning { return c.tuning },
 		Fetch: func(leader int32, req *kmsg.FetchRequest, done func(*kmsg.FetchResponse, error)) {
 			c.calls["fetch"]++
+			if c.asked != nil {
+				c.asked(b.id, leader, req)
+			}
 			c.call(b, leader, func(reply func(any)) { c.nodes[leader-1].serveFetch(req, reply) }, func(v any, err error) {
 				resp, _ := v.(*kmsg.FetchResponse)
+				if resp != nil && c.mangle != nil {
+					c.mangle(b.id, resp)
+				}
 				done(resp, err)
 			})
 		},
@@ -423,7 +434,7 @@ func (c *cluster) fill(resp *kmsg.FetchResponse, s *testSession, full bool, ref 
 }
 
 // create makes a topic with as many replicas as there are brokers.
-func (c *cluster) create(name string, partitions int32, minISR string) {
+func (c *cluster) create(name string, partitions int32, minISR string, more ...[2]string) {
 	c.t.Helper()
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Version = 7
@@ -432,6 +443,11 @@ func (c *cluster) create(name string, partitions int32, minISR string) {
 	cfg := kmsg.NewCreateTopicsRequestTopicConfig()
 	cfg.Name, cfg.Value = "min.insync.replicas", &minISR
 	t.Configs = append(t.Configs, cfg)
+	for _, kv := range more {
+		cfg := kmsg.NewCreateTopicsRequestTopicConfig()
+		cfg.Name, cfg.Value = kv[0], &kv[1]
+		t.Configs = append(t.Configs, cfg)
+	}
 	req.Topics = append(req.Topics, t)
 	resp := c.decide(&metadata.Request{Req: req}).(*kmsg.CreateTopicsResponse)
 	if resp.Topics[0].ErrorCode != 0 {
@@ -605,4 +621,43 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// eventWriter keeps what brokers log.
+type eventWriter cluster
+
+func (w *eventWriter) Write(line []byte) (int, error) {
+	if w.model == nil {
+		w.events = append(w.events, string(line))
+	}
+	return len(line), nil
+}
+
+// told counts the events of a type.
+func (c *cluster) told(event string) (n int) {
+	for _, e := range c.events {
+		if strings.HasSuffix(strings.TrimSpace(e), "event="+event) {
+			n++
+		}
+	}
+	return n
+}
+
+// isolate cuts a broker off from every other one, and from the controller if all.
+func (c *cluster) isolate(id int32, all bool) {
+	for to := range int32(len(c.nodes) + 1) {
+		if to != id && (all || to != controllerID) {
+			c.cut[[2]int32{id, to}], c.cut[[2]int32{to, id}] = true, true
+		}
+	}
+}
+
+// acked sends to the leader and waits for the answer.
+func (c *cluster) acked(topic string, i int32, values ...string) {
+	c.t.Helper()
+	a := c.leader(topic, i).send(topic, i, -1, values...)
+	c.until("the write is answered", func() bool { return a.answered })
+	if a.results[0].Err != nil {
+		c.t.Fatalf("the write: %v\n%s", a.results[0].Err, c.dump())
+	}
 }

@@ -250,17 +250,23 @@ func (f *fetcher) relist() {
 
 // fill names in the request what is not as the session has it; mu is held.
 func (f *fetcher) fill(req *kmsg.FetchRequest, maxBytes int32) {
-	for _, e := range f.changed {
+	for i := 0; i < len(f.changed); i++ {
+		e := f.changed[i]
 		e.listed = false
-		switch {
-		case e.removed || !e.until.IsZero():
+		offset, last, ok := int64(0), int32(0), false
+		if !e.removed && e.until.IsZero() {
+			if offset, last, ok = e.p.position(); !ok { // it became durable just now
+				e.p.log.Flush()
+				f.rest(e, f.m.now().Add(soon))
+			}
+		}
+		if !ok {
 			if cur := f.parts[e.ref]; e.inSession && (cur == e || cur == nil) {
 				forget(req, e.ref)
 			}
 			e.inSession = false
 			continue
 		}
-		offset, last := e.p.position()
 		if e.inSession && offset == e.offset && last == e.lastEpoch {
 			continue
 		}

@@ -26,14 +26,19 @@ const (
 // safe here. mu is held; the caller runs the returned wake-ups.
 func (p *Partition) follow(r *role) wakeups { return p.raise(r, min(p.leaderHW, p.localEnd(r))) }
 
-// position is where a follower fetches on, and the leader epoch of its last record; -1
-// when it has none. What a durable replica has not synced it does not claim to have.
-func (p *Partition) position() (offset int64, lastEpoch int32) {
-	offset = p.localEnd(p.st.Load())
-	if offset > p.log.StartOffset() {
-		return offset, p.log.EpochForOffset(offset - 1)
+// position is where a follower fetches on, the log's end, and the leader epoch of its
+// last record; -1 when it has none. It is false while a durable replica has not synced
+// all of its log: what it states it must have, and what it does not state would not be
+// held against the leader's.
+func (p *Partition) position() (offset int64, lastEpoch int32, ok bool) {
+	offset = p.log.EndOffset()
+	if p.localEnd(p.st.Load()) < offset {
+		return offset, -1, false
 	}
-	return offset, -1
+	if offset > p.log.StartOffset() {
+		return offset, p.log.EpochForOffset(offset - 1), true
+	}
+	return offset, -1, true
 }
 
 // take takes a leader's answer for the partition, which was asked for in a leader epoch.
@@ -91,14 +96,14 @@ func (p *Partition) appendFetched(leader, epoch int32, in *kmsg.FetchResponseTop
 	if r = p.followed(leader, epoch); r == nil {
 		return nil, wake, nil
 	}
-	run, err := p.ahead(in.RecordBatches)
-	if err == nil && len(run) > 0 {
-		if _, err = p.log.Append(run, log.AppendOptions{Origin: log.OriginReplication, Now: p.m.now()}); err == nil {
-			p.park(pending{end: p.log.EndOffset(), bytes: len(run)})
+	if run := in.RecordBatches; len(run) > 0 {
+		if err = p.fit(run); err != nil {
+			return r, wake, err
 		}
-	}
-	if err != nil {
-		return r, wake, err
+		if _, err = p.log.Append(run, log.AppendOptions{Origin: log.OriginReplication, Now: p.m.now()}); err != nil {
+			return r, wake, err
+		}
+		p.park(pending{end: p.log.EndOffset(), bytes: len(run)})
 	}
 	if in.HighWatermark >= 0 {
 		p.leaderHW = in.HighWatermark
@@ -107,37 +112,27 @@ func (p *Partition) appendFetched(leader, epoch int32, in *kmsg.FetchResponseTop
 	return r, p.follow(r), nil
 }
 
-// ahead is what of a run lies behind the log's end. An empty log may have been given a
+// fit checks that a run goes on where the log ends. An empty log may have been given a
 // start inside a batch, which the leader has as a whole: then it begins with the batch.
 // mu is held.
-func (p *Partition) ahead(run []byte) ([]byte, error) {
-	end := p.log.EndOffset()
-	for len(run) > 0 {
-		b, err := record.First(run)
-		if err != nil {
-			if errors.Is(err, record.ErrTruncated) {
-				return nil, fmt.Errorf("%w: a batch is cut short", record.ErrCorrupt)
-			}
-			return nil, err
+func (p *Partition) fit(run []byte) error {
+	b, err := record.First(run)
+	if err != nil {
+		if errors.Is(err, record.ErrTruncated) {
+			return fmt.Errorf("%w: a batch is cut short", record.ErrCorrupt)
 		}
-		if b.NextOffset() > end {
-			if b.BaseOffset() >= end {
-				return run, nil
-			}
-			if !b.CheckCRC() {
-				return nil, fmt.Errorf("%w: its checksum is another", record.ErrCorrupt)
-			}
-			if p.log.StartOffset() != end {
-				return nil, fmt.Errorf("%w: batch %d to %d, the log ends at %d", log.ErrNotInOrder, b.BaseOffset(), b.LastOffset(), end)
-			}
-			if err := p.log.TruncateFullyTo(b.BaseOffset()); err != nil {
-				return nil, err
-			}
-			return run, nil
-		}
-		run = run[len(b):]
+		return err
 	}
-	return nil, nil
+	end := p.log.EndOffset()
+	switch {
+	case b.BaseOffset() >= end:
+		return nil
+	case !b.CheckCRC():
+		return fmt.Errorf("%w: its checksum is another", record.ErrCorrupt)
+	case p.log.StartOffset() != end || b.NextOffset() <= end:
+		return fmt.Errorf("%w: batch %d to %d, the log ends at %d", log.ErrNotInOrder, b.BaseOffset(), b.LastOffset(), end)
+	}
+	return p.log.TruncateFullyTo(b.BaseOffset())
 }
 
 // diverge cuts the log back to where it and the leader's went apart, as far as the

@@ -1,0 +1,275 @@
+package replica
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/metadata"
+)
+
+// trio is three brokers, and a topic of one partition.
+func trio(t *testing.T, minISR string, more ...[2]string) *cluster {
+	t.Helper()
+	c := newCluster(t, 1, 3)
+	c.tuning.LagMax = 4 * time.Second
+	c.start()
+	c.create("t", 1, minISR, more...)
+	return c
+}
+
+// others are the brokers that do not lead the partition.
+func (c *cluster) others() (all []*broker) {
+	l := c.leader("t", 0)
+	for _, b := range c.nodes {
+		if b != l {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+func (b *broker) ends() string {
+	p := b.part("t", 0)
+	return fmt.Sprintf("%d-%d hw %d", p.log.StartOffset(), p.log.EndOffset(), p.HighWatermark())
+}
+
+func (c *cluster) expectEnds(b *broker, want string) {
+	c.t.Helper()
+	if got := b.ends(); got != want {
+		c.t.Fatalf("broker %d has %s, want %s\n%s", b.id, got, want, c.dump())
+	}
+}
+
+func TestWritesReachEveryReplica(t *testing.T) {
+	c := trio(t, "2")
+	c.acked("t", 0, "a", "b")
+	c.acked("t", 0, "c")
+	c.run(100 * time.Millisecond) // far less than a long poll: the high watermark is told at once
+	for _, b := range c.nodes {
+		c.expectEnds(b, "0-3 hw 3")
+	}
+	if f := c.leader("t", 0).part("t", 0).Followers(); len(f) != 2 || !f[0].InSync || f[0].End != 3 || f[1].End != 3 {
+		t.Fatalf("followers: %+v", f)
+	}
+}
+
+func TestLaggingFollowerLeavesAndComesBack(t *testing.T) {
+	c := trio(t, "2")
+	slow := c.others()[0]
+	c.isolate(slow.id, false)
+	a := c.leader("t", 0).send("t", 0, -1, "a")
+	c.run(time.Second)
+	if a.answered {
+		t.Fatal("the write did not wait for a member of the in-sync set")
+	}
+	c.until("the write is answered", func() bool { return a.answered })
+	if a.String() != "0-0" || len(c.img().Partition("t", 0).ISR) != 2 {
+		t.Fatalf("%v\n%s", a, c.dump())
+	}
+	clear(c.cut)
+	c.until("all are in sync", c.inSync)
+	s := c.leader("t", 0).m.Stats()
+	if s.ISRShrinks != 1 || s.ISRExpands != 1 || s.UnderReplicated != 0 || c.told("ISRChanged") != 2 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestTooFewInSyncAfterTheAppend(t *testing.T) {
+	c := trio(t, "3")
+	c.acked("t", 0, "a")
+	slow := c.others()[0]
+	c.isolate(slow.id, false)
+	l := c.leader("t", 0)
+	a := l.send("t", 0, -1, "b")
+	c.until("the write is answered", func() bool { return a.answered })
+	if a.results[0].Err != kerr.NotEnoughReplicasAfterAppend {
+		t.Fatal(a)
+	}
+	if b := l.send("t", 0, -1, "c"); b.String() != kerr.NotEnoughReplicas.Message {
+		t.Fatal(b)
+	}
+	if _, err := l.part("t", 0).AppendIn(l.part("t", 0).Leadership().LeaderEpoch, batchAt(c.clock.Now(), "d")); err != kerr.NotEnoughReplicas {
+		t.Fatal(err)
+	}
+	c.expectEnds(l, "0-2 hw 1") // KIP-966
+	if s := l.m.Stats(); s.UnderMinISR != 1 || s.UnderReplicated != 1 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestLateTickBlamesNobody: this process stood still, and its followers with it could
+// not fetch.
+func TestLateTickBlamesNobody(t *testing.T) {
+	c := trio(t, "2")
+	l := c.leader("t", 0)
+	slow := c.others()[0]
+	c.isolate(slow.id, false)
+	l.send("t", 0, -1, "a")
+	c.run(3 * time.Second)
+	l.m.ticked.Store(c.clock.Now().Add(-time.Minute).UnixNano())
+	c.run(1200 * time.Millisecond)
+	before := c.calls["alter"]
+	if before != 0 {
+		t.Fatal("a tick that came late took a follower out")
+	}
+	c.until("the next one does", func() bool { return c.calls["alter"] > 0 })
+}
+
+func TestFormerLeaderCutsBackWhatOnlyItHas(t *testing.T) {
+	c := trio(t, "2")
+	c.acked("t", 0, "a")
+	old := c.leader("t", 0)
+	c.isolate(old.id, true)
+	lost := old.send("t", 0, -1, "x", "y")
+	old.send("t", 0, 1, "z")
+	c.until("another leads", func() bool { l := c.leader("t", 0); return l != nil && l != old && l.part("t", 0).Leading() })
+	c.acked("t", 0, "b")
+	clear(c.cut)
+	c.until("all are in sync", c.inSync)
+	if lost.String() != notLeader {
+		t.Fatalf("the parked write got %q", lost)
+	}
+	if s := old.m.Stats(); s.Truncations != 1 || s.Diverging != 1 || s.TruncatedBelowHW != 0 || c.told("Truncated") != 1 {
+		t.Fatalf("%+v", s)
+	}
+	for _, b := range c.nodes {
+		all, err := b.part("t", 0).stored(0, 2)
+		if err != nil || len(all) != 2 || all[0].value != "a" || all[1].value != "b" {
+			t.Fatalf("broker %d has %v, %v", b.id, all, err)
+		}
+	}
+}
+
+func TestUncleanElectionThatLosesIsToldLoudly(t *testing.T) {
+	c := trio(t, "1", [2]string{"unclean.leader.election.enable", "true"})
+	c.acked("t", 0, "a")
+	l := c.leader("t", 0)
+	for _, b := range c.others() {
+		c.isolate(b.id, true)
+	}
+	c.until("the leader is alone", func() bool { return len(c.img().Partition("t", 0).ISR) == 1 })
+	c.acked("t", 0, "b", "c")
+	clear(c.cut)
+	c.isolate(l.id, true)
+	c.until("another leads", func() bool { n := c.leader("t", 0); return n != nil && n != l && n.part("t", 0).Leading() })
+	c.acked("t", 0, "d")
+	clear(c.cut)
+	c.until("all are in sync", func() bool { return c.inSync() && !c.img().Partition("t", 0).Recovering() })
+	if s := l.m.Stats(); s.TruncatedBelowHW != 1 {
+		t.Fatalf("%+v", s)
+	}
+	if c.told("Truncated") == 0 || !strings.Contains(strings.Join(c.events, ""), "COMMITTED RECORDS WERE LOST") {
+		t.Fatal(c.events)
+	}
+	c.expectEnds(l, "0-2 hw 2")
+}
+
+func TestFollowerFarBehindStartsAnew(t *testing.T) {
+	c := trio(t, "2")
+	c.acked("t", 0, "a")
+	slow := c.others()[0]
+	c.isolate(slow.id, false)
+	l := c.leader("t", 0)
+	a := l.send("t", 0, -1, "b", "c", "d", "e")
+	c.until("the write is answered", func() bool { return a.answered })
+	c.acked("t", 0, "f")
+	if _, err := l.part("t", 0).DeleteRecords(3); err != nil { // within a batch
+		t.Fatal(err)
+	}
+	clear(c.cut)
+	c.until("all are in sync", c.inSync)
+	c.run(time.Second)
+	if s := slow.m.Stats(); s.OutOfRange != 1 || c.told("StartedAnew") != 1 || s.TruncatedBelowHW != 0 {
+		t.Fatalf("%+v", s)
+	}
+	c.expectEnds(slow, "3-6 hw 6")
+}
+
+func TestStartFollowsTheLeaders(t *testing.T) {
+	c := trio(t, "2")
+	c.acked("t", 0, "a", "b", "c")
+	if _, err := c.leader("t", 0).part("t", 0).DeleteRecords(2); err != nil {
+		t.Fatal(err)
+	}
+	c.acked("t", 0, "d")
+	c.run(time.Second)
+	for _, b := range c.nodes {
+		c.expectEnds(b, "2-4 hw 4")
+	}
+}
+
+func TestDamagedAnswerIsFetchedAgain(t *testing.T) {
+	c := trio(t, "3")
+	broken := 0
+	victim := c.others()[0]
+	c.mangle = func(to int32, resp *kmsg.FetchResponse) {
+		for i := range resp.Topics {
+			if b := resp.Topics[i].Partitions[0].RecordBatches; to == victim.id && len(b) > 0 && broken < 3 {
+				b[len(b)-1] ^= 1
+				broken++
+			}
+		}
+	}
+	c.acked("t", 0, "a")
+	c.run(time.Second)
+	if s := victim.m.Stats(); s.CorruptBatches != 3 || c.told("CorruptFetched") != 3 {
+		t.Fatalf("%+v", s)
+	}
+	c.expectEnds(victim, "0-1 hw 1")
+}
+
+func TestTopicMadeAnewIsFollowed(t *testing.T) {
+	c := trio(t, "2")
+	c.acked("t", 0, "a")
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.Version, req.TopicNames = 3, []string{"t"}
+	c.decide(&metadata.Request{Req: req})
+	c.create("t", 1, "2")
+	c.run(100 * time.Millisecond)
+	c.acked("t", 0, "b", "c")
+	c.until("all are in sync", c.inSync)
+	for _, b := range c.nodes {
+		c.expectEnds(b, "0-2 hw 2")
+	}
+}
+
+func TestRestartedLeaderLeadsNothingOfBefore(t *testing.T) {
+	c := newCluster(t, 1, 1)
+	c.start()
+	c.create("t", 1, "1")
+	c.acked("t", 0, "a")
+	b := c.nodes[0]
+	epoch := b.part("t", 0).Leadership().LeaderEpoch
+	b.crash(false)
+	b.open()
+	b.epoch = 99 // as registered, before the metadata says so
+	b.apply(len(c.records))
+	if b.part("t", 0).Leading() {
+		t.Fatalf("it leads in epoch %d, in which its earlier incarnation did", epoch)
+	}
+	b.epoch = -1
+	c.until("it leads anew", func() bool { return b.part("t", 0).Leading() })
+	if got := b.part("t", 0).Leadership().LeaderEpoch; got <= epoch {
+		t.Fatalf("it leads in epoch %d, before %d", got, epoch)
+	}
+}
+
+func TestRelaxedPartitionsDoNotWaitForTheDisk(t *testing.T) {
+	c := newCluster(t, 1, 3)
+	c.topics["t"] = func(s *Settings) { s.Durable, s.Log.Durable = false, false }
+	c.start()
+	c.create("t", 1, "3")
+	c.acked("t", 0, "a")
+	c.run(time.Second) // a new log is synced once
+	c.acked("t", 0, "b")
+	for _, b := range c.nodes {
+		if p := b.part("t", 0); p.log.EndOffset() != 2 || p.log.SyncedOffset() == 2 {
+			t.Fatalf("broker %d: end %d, synced %d", b.id, p.log.EndOffset(), p.log.SyncedOffset())
+		}
+	}
+}
