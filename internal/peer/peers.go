@@ -32,7 +32,8 @@ type Options struct {
 	Exec    env.Exec
 	Logger  *slog.Logger
 	Rand    *rand.Rand // for the jitter of pauses; nobody else may use it; nil is the system's
-	// Resolve tells where a door of a node is now. It is asked at each dial.
+	// Resolve tells where a door of a node is now. It is asked at each dial;
+	// it must not wait.
 	Resolve func(node int32, d Door) (addr string, ok bool)
 	// Broken is told when a connection broke that nobody here ended: a hint, possibly
 	// before the calls that waited on it are told. May be nil; must not wait.

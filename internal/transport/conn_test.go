@@ -499,7 +499,7 @@ func TestDialGivesUp(t *testing.T) {
 	})
 }
 
-// echo answers every frame of a loopback TCP connection.
+// echo answers requests for snapshots on loopback TCP, with as many bytes as they ask for.
 func echo(t testing.TB) (addr string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -517,10 +517,14 @@ func echo(t testing.TB) (addr string) {
 					if err != nil {
 						return
 					}
-					resp := nodewire.SnapshotResponse{Data: f.body[len(f.body)-min(16, len(f.body)):]}
 					if f.Key == nodewire.KeyRaft {
 						continue
 					}
+					var req nodewire.SnapshotRequest
+					if req.ReadFrom(f.body) != nil {
+						return
+					}
+					resp := nodewire.SnapshotResponse{Data: make([]byte, req.MaxBytes)}
 					if _, err := nc.Write(f.answer(&resp)); err != nil {
 						return
 					}
@@ -580,13 +584,19 @@ func TestLargeBodyIsNotCopied(t *testing.T) {
 }
 
 // BenchmarkCall is the rate of small calls with 32 under way.
-func BenchmarkCall(b *testing.B) {
+func BenchmarkCall(b *testing.B) { benchmark(b, 0) }
+
+// BenchmarkLargeResponse is the same with a response of 1 MiB; the server copies it twice.
+func BenchmarkLargeResponse(b *testing.B) { benchmark(b, 1<<20) }
+
+func benchmark(b *testing.B, size int32) {
 	c := dialTCP(b)
+	b.SetBytes(int64(size))
 	places := make(chan struct{}, 32)
 	b.ReportAllocs()
 	for b.Loop() {
 		places <- struct{}{}
-		f, err := Encode("", &nodewire.SnapshotRequest{})
+		f, err := Encode("", &nodewire.SnapshotRequest{MaxBytes: size})
 		must(b, err)
 		must(b, c.Call(f, time.Minute, func(_ kmsg.Response, err error) {
 			if err != nil {
