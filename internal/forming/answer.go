@@ -9,7 +9,7 @@ import (
 // introduce is an answer that says who this node is and what it has promised.
 func (m *Machine) introduce() *nodewire.HelloResponse {
 	resp := &nodewire.HelloResponse{
-		From: m.cfg.Self, Promised: m.promise.Ballot, AcceptedAt: m.promise.AcceptedAt, Founding: m.promise.Accepted,
+		From: m.cfg.Self, ClusterID: m.cfg.ClusterID, Promised: m.promise.Ballot, AcceptedAt: m.promise.AcceptedAt, Founding: m.promise.Accepted,
 		Leader: nodewire.Identity{NodeID: -1}, FreeNodeID: -1, Software: m.cfg.Software,
 	}
 	if m.phase == member || m.phase == joined {
@@ -67,7 +67,7 @@ func (m *Machine) hello(e Asked) {
 
 // mayAccept tells whether a founding names this very node, and is of the nodes that it lists.
 func (m *Machine) mayAccept(f *nodewire.Founding) bool {
-	return m.cfg.Voter && names(f.Voters, m.cfg.Self) && slices.Equal(slots(f), m.addresses())
+	return m.cfg.Voter && m.cfg.ClusterID == "" && names(f.Voters, m.cfg.Self) && slices.Equal(slots(f), m.addresses())
 }
 
 // objection is why the one who asks cannot be in a cluster with this node.

@@ -51,7 +51,7 @@ func (m *Machine) answers() []*nodewire.HelloResponse {
 
 // consider begins an attempt once everybody has answered and it is on this node to do so.
 func (m *Machine) consider() {
-	if m.phase != seeking || m.busy || m.attempt != nil || !m.cfg.Voter || m.cfg.Join != "" || len(m.order) == 0 {
+	if m.phase != seeking || m.busy || m.attempt != nil || !m.cfg.Voter || len(m.cfg.Listed) == 0 {
 		return
 	}
 	all := m.answers()
@@ -75,6 +75,10 @@ func (m *Machine) unfit(all []*nodewire.HelloResponse) *Refusal {
 		there = there || r.From.DirectoryID == m.cfg.Self.DirectoryID
 		if want := m.cfg.Listed[i].NodeID; want >= 0 && want != r.From.NodeID {
 			return refusal(WrongID, "%s says that %s is node %d, and it is node %d", m.setting(), m.order[i], want, r.From.NodeID)
+		}
+		if r.ClusterID != "" {
+			return refusal(OtherCluster, "the data directory of %s belongs to cluster %s, and none of %s has the log of that cluster: "+
+				"list a node that has, or give it an empty data directory", name(r.From), r.ClusterID, list(m.addresses()))
 		}
 		if f := r.Founding; f != nil && !slices.Equal(slots(f), m.addresses()) {
 			return refusal(Promised, "%s has promised to found a cluster with %s, and %s is %s: "+

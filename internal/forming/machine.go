@@ -35,8 +35,11 @@ type Config struct {
 	Listed  []Listed
 	Setting string
 	Join    string
+	// Known are addresses of members that the node heard of before its last stop; a node
+	// that has joined once needs nothing else to find its cluster again.
+	Known []string
 	// ClusterID is that of the data directory, "" when it is new. InCluster says that
-	// the node is a part of it already: it has a metadata log, or it was registered.
+	// the node is a part of it already and knows how to go on: it has a metadata log.
 	ClusterID string
 	InCluster bool
 	Promise   Promise
@@ -106,6 +109,12 @@ func New(cfg Config) *Machine {
 	}
 	if cfg.Join != "" {
 		m.order = []string{cfg.Join}
+	}
+	if len(cfg.Listed) == 0 {
+		m.order = append(m.order, slices.DeleteFunc(slices.Clone(cfg.Known), func(a string) bool { return a == cfg.Join })...)
+	}
+	if f := cfg.Promise.Accepted; !cfg.InCluster && f != nil && f.ClusterID == cfg.ClusterID && !cfg.Promise.Begun {
+		m.cfg.ClusterID = "" // Begin was interrupted: the directory has the id, and there is no log
 	}
 	if cfg.InCluster {
 		m.phase, m.cluster = member, cfg.ClusterID
@@ -201,7 +210,16 @@ func (m *Machine) tick() {
 	}
 	if m.began.IsZero() {
 		m.began = m.now
+		if f := m.promise.Accepted; m.alone() && f != nil && len(f.Voters) == 1 && names(f.Voters, m.cfg.Self) && !m.promise.Begun {
+			m.found(*f) // once more
+			return
+		}
 		if m.alone() {
+			if m.cfg.ClusterID != "" || m.promise.Accepted != nil {
+				m.refuse(refusal(LostLog, "the data directory belongs to cluster %s, and has no metadata log: "+
+					"name a node of that cluster (leat serve --join HOST:PORT), or use an empty data directory", cmp.Or(m.cfg.ClusterID, m.acceptedCluster())))
+				return
+			}
 			m.found(nodewire.Founding{ClusterID: m.cfg.NewClusterID(), Voters: []nodewire.Identity{m.cfg.Self}})
 			return
 		}
@@ -220,16 +238,24 @@ func (m *Machine) tick() {
 
 // alone tells that there is nobody to be asked: no list, or one of this node only.
 func (m *Machine) alone() bool {
-	if !m.cfg.Voter || m.cfg.Join != "" || m.promise.Accepted != nil {
+	if !m.cfg.Voter || m.cfg.Join != "" {
 		return false
 	}
-	return len(m.order) == 0 || len(m.order) == 1 && m.itself(m.order[0]) && (m.cfg.Listed[0].NodeID < 0 || m.cfg.Listed[0].NodeID == m.cfg.Self.NodeID)
+	return len(m.order) == 0 || len(m.cfg.Listed) == 1 && m.itself(m.order[0]) && (m.cfg.Listed[0].NodeID < 0 || m.cfg.Listed[0].NodeID == m.cfg.Self.NodeID)
+}
+
+// acceptedCluster is the id of the founding that was accepted.
+func (m *Machine) acceptedCluster() string {
+	if m.promise.Accepted == nil {
+		return ""
+	}
+	return m.promise.Accepted.ClusterID
 }
 
 // itself tells that an address is this node's by name; others may be, too, and answer
 // with its directory.
 func (m *Machine) itself(address string) bool {
-	return m.cfg.Join == "" && address == m.cfg.Self.Address
+	return len(m.cfg.Listed) > 0 && address == m.cfg.Self.Address
 }
 
 // ask says hello to an address, with what the attempt of this node has for it.
@@ -316,8 +342,10 @@ func (m *Machine) controllers(e Controllers) {
 		}
 		return
 	}
-	m.order = append([]string{m.cfg.Join}, slices.DeleteFunc(slices.Clone(e.Addresses), func(a string) bool { return a == m.cfg.Join })...)
-	for _, a := range m.order[1:] {
+	for _, a := range e.Addresses {
+		if !slices.Contains(m.order, a) {
+			m.order = append(m.order, a)
+		}
 		m.ask(a)
 	}
 }
@@ -428,7 +456,7 @@ func (m *Machine) tell() {
 	for _, a := range m.order {
 		p := m.peers[a]
 		switch {
-		case m.itself(a), p != nil && p.answer != nil && m.cfg.Join == "":
+		case m.itself(a), p != nil && p.answer != nil && len(m.cfg.Listed) > 0:
 		case p == nil:
 			missing = append(missing, a+" (no answer)")
 		case p.answer != nil:

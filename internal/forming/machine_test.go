@@ -92,6 +92,23 @@ func TestAloneItFoundsAtOnce(t *testing.T) {
 	find[Save](t, m.Step(epoch, Heard{Address: "localhost:9093", Resp: fresh(1, 1)}))
 }
 
+// A start after a founding that was interrupted goes on with it, whether or not the
+// directory has the cluster's id already; one whose log is gone does not found anew.
+func TestAloneAgain(t *testing.T) {
+	f := nodewire.Founding{ClusterID: "c", Voters: []nodewire.Identity{id(1, 1)}}
+	for _, cluster := range []string{"", "c"} {
+		m := one(func(c *Config) { c.Listed, c.ClusterID, c.Promise.Accepted = nil, cluster, &f })
+		if begin := find[Begin](t, m.Step(epoch, Tick{})); begin.ClusterID != "c" {
+			t.Errorf("%+v", begin)
+		}
+	}
+	gone := "the data directory belongs to cluster c, and has no metadata log: name a node of that cluster (leat serve --join HOST:PORT), or use an empty data directory"
+	m := one(func(c *Config) { c.Listed, c.ClusterID, c.Promise = nil, "c", Promise{Accepted: &f, Begun: true} })
+	wantRefusal(t, m.Step(epoch, Tick{}), LostLog, gone)
+	m = one(func(c *Config) { c.Listed, c.ClusterID = nil, "c" })
+	wantRefusal(t, m.Step(epoch, Tick{}), LostLog, gone)
+}
+
 // What the others are told is durable first.
 func TestAnswersWaitForTheDisk(t *testing.T) {
 	m := one(nil)
@@ -201,6 +218,10 @@ func TestRefusals(t *testing.T) {
 		c.Setting = "controller.quorum.voters"
 		c.Listed = []Listed{{"n1:9093", 1}, {"n2:9093", 3}, {"n3:9093", 2}}
 	}, fresh(2, 2), fresh(3, 3)), WrongID, "controller.quorum.voters says that n2:9093 is node 3, and it is node 2")
+	elsewhere := fresh(2, 2)
+	elsewhere.ClusterID = "theirs"
+	wantRefusal(t, all(nil, elsewhere, fresh(3, 3)), OtherCluster,
+		"the data directory of node 2 at n2:9093 belongs to cluster theirs, and none of n1:9093,n2:9093,n3:9093 has the log of that cluster: list a node that has, or give it an empty data directory")
 	promised := fresh(2, 2)
 	promised.Founding = &nodewire.Founding{ClusterID: "c", Voters: []nodewire.Identity{id(2, 2), id(5, 5)}}
 	wantRefusal(t, all(nil, promised, fresh(3, 3)), Promised,
@@ -276,6 +297,20 @@ func TestJoinTakesAFreeID(t *testing.T) {
 	m.Step(epoch, Taken{})
 	find[Ask](t, m.Step(epoch, Tick{}))
 	if j := find[Join](t, heard(m, inCluster(2, "c", 3, id(2, 2)))); j.NodeID != 4 {
+		t.Errorf("%+v", j)
+	}
+}
+
+// A node that has joined finds its cluster again without being told.
+func TestKnownMembersAreAsked(t *testing.T) {
+	m := one(func(c *Config) { c.Listed, c.Known, c.ClusterID = nil, []string{"n2:9093"}, "c" })
+	if to := find[Ask](t, m.Step(epoch, Tick{})); to.Address != "n2:9093" || to.Req.ClusterID != "c" {
+		t.Errorf("%+v", to)
+	}
+	if out := heard(m, fresh(2, 2)); len(out) != 0 {
+		t.Errorf("%+v", out)
+	}
+	if j := find[Join](t, heard(m, inCluster(2, "c", 3))); j.NodeID != 1 {
 		t.Errorf("%+v", j)
 	}
 }
