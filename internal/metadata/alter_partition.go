@@ -71,6 +71,11 @@ func (c *Controller) alterOne(req *kmsg.AlterPartitionRequest, t *Topic, ask *km
 	}
 	e := c.electionOf(t, p)
 	e.isr, e.recovered = isr, ask.LeaderRecoveryState == 0
+	e.acceptable = func(r int32) bool {
+		// Who joins is where its broker is now, whatever directory it once had.
+		joins := slices.Contains(isr, r) && !p.counted(r) && c.directoryOfNew(r) != [16]byte{}
+		return c.canLead(p, r) || joins && c.View().Active(r)
+	}
 	after, change := p, e.decide()
 	if change != nil {
 		after = merge(p, change)

@@ -74,7 +74,7 @@ func (c *Controller) assignDir(b *Broker, dir [16]byte, tp TopicPartition) (sche
 		return nil, refuse(kerr.InvalidRequest, "The directory %s is not online.", UUIDString(dir))
 	case p.Directory(b.ID) == dir:
 		return nil, nil
-	case !b.HasDirectory(p.Directory(b.ID)) && (slices.Contains(p.ISR, b.ID) || slices.Contains(p.ELR(), b.ID) || slices.Contains(p.LastKnownELR(), b.ID)):
+	case !b.HasDirectory(p.Directory(b.ID)) && p.counted(b.ID):
 		// What it is trusted with was in the directory that is not there.
 		return nil, refuse(kerr.InvalidRequest, "The directory %s that the replica counts in is not online.", UUIDString(p.Directory(b.ID)))
 	}

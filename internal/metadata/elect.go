@@ -213,6 +213,9 @@ func (e *election) change(n *next) *schema.PartitionChange {
 func (e *election) directories(n *next) [][16]byte {
 	p := e.p
 	var out [][16]byte
+	if p.Directories != nil && len(p.Directories) != len(n.replicas) {
+		out = make([][16]byte, len(n.replicas))
+	}
 	for i, id := range n.replicas {
 		var was [16]byte
 		if i < len(p.Directories) {
@@ -233,17 +236,17 @@ func (e *election) directories(n *next) [][16]byte {
 		}
 		out[i] = dir
 	}
-	if out == nil && p.Directories != nil && len(n.replicas) < len(p.Directories) {
-		out = slices.Clone(p.Directories[:len(n.replicas)])
-	}
 	return out
 }
 
 // counts tells whether a replica is taken to hold records, before and after.
 func (e *election) counts(id int32, n *next) bool {
-	p := e.p
-	before := slices.Contains(p.ISR, id) || slices.Contains(p.ELR(), id) || slices.Contains(p.LastKnownELR(), id)
-	return before && (slices.Contains(n.isr, id) || slices.Contains(n.elr, id) || slices.Contains(n.lastKnown, id))
+	return e.p.counted(id) && (slices.Contains(n.isr, id) || slices.Contains(n.elr, id) || slices.Contains(n.lastKnown, id))
+}
+
+// counted tells whether a replica is in any list of those that hold records.
+func (p *Partition) counted(id int32) bool {
+	return slices.Contains(p.ISR, id) || slices.Contains(p.ELR(), id) || slices.Contains(p.LastKnownELR(), id)
 }
 
 // without is a copy of list without some members.

@@ -30,6 +30,8 @@ type cluster struct {
 	logged []machine.Record
 	// records are those of the last decision.
 	records []schema.Record
+	// after is called after each decision, unless nil.
+	after func()
 }
 
 // newCluster bootstraps a cluster with brokers 1 to n, alive, and static settings.
@@ -102,6 +104,9 @@ func (k *cluster) settle(d machine.Decision) {
 			delete(k.timers, tm.Key)
 		}
 	}
+	if k.after != nil {
+		k.after()
+	}
 }
 
 // epochs returns a check, to be made once a record is applied, that a change of a
@@ -132,7 +137,7 @@ func (k *cluster) wait(d time.Duration) {
 	for {
 		var next string
 		for key, at := range k.timers {
-			if !at.After(end) && (next == "" || at.Before(k.timers[next])) {
+			if !at.After(end) && (next == "" || at.Before(k.timers[next]) || at.Equal(k.timers[next]) && key < next) {
 				next = key
 			}
 		}
@@ -373,6 +378,9 @@ func (k *cluster) checkPartition(t *Topic, index int32, p *Partition) {
 		if elr && len(p.ISR) > 0 && slices.ContainsFunc(p.ISR, func(r int32) bool { return k.c.canLead(p, r) }) {
 			bad("no leader, though one could be")
 		}
+		if elr && slices.ContainsFunc(p.ELR(), func(r int32) bool { return k.c.canLead(p, r) }) {
+			bad("no leader, though an eligible one is alive")
+		}
 	case !slices.Contains(p.ISR, p.Leader):
 		bad("the leader is not in sync")
 	case len(p.Replicas) > 1 && !b.Active():
@@ -387,6 +395,9 @@ func (k *cluster) checkPartition(t *Topic, index int32, p *Partition) {
 	}
 	if len(p.ELR()) > 0 && len(p.ISR) >= min(img.MinISR(t.Name), len(p.Replicas)) {
 		bad("an ELR beside an ISR that is large enough")
+	}
+	if both := slices.Concat(p.Adding(), p.Removing()); !sameMembers(both, within(both, p.Replicas)) {
+		bad("a reassignment of what is no replica: " + k.assignmentOf(t.Name, index))
 	}
 	if p.Directories != nil && len(p.Directories) != len(p.Replicas) {
 		bad("directories")

@@ -53,6 +53,8 @@ func (c *Controller) withoutReplica(p *Partition, broker int32, lost bool) (elec
 // leader epoch, so that nothing of the earlier incarnation is taken for the new one.
 func (c *Controller) restarted(rec *schema.RegisterBroker, lost map[TopicPartition]bool) []schema.Record {
 	id, b := rec.BrokerID, Broker{Directories: rec.Directories}
+	old := c.View().Broker(id)
+	moved := old != nil && !slices.ContainsFunc(rec.Directories, func(d [16]byte) bool { return slices.Contains(old.Directories, d) })
 	directory := func(r int32) [16]byte {
 		switch {
 		case r != id:
@@ -66,7 +68,8 @@ func (c *Controller) restarted(rec *schema.RegisterBroker, lost map[TopicPartiti
 		if !slices.Contains(p.Replicas, id) {
 			return election{}, false
 		}
-		gone := lost[TopicPartition{t.ID, p.Index}]
+		// A replica whose directory nobody knew was in one that is gone.
+		gone := lost[TopicPartition{t.ID, p.Index}] || moved && p.Directory(id) == [16]byte{}
 		if len(p.Replicas) == 1 && !gone && b.HasDirectory(p.Directory(id)) {
 			return election{isr: p.ISR, lost: NoLeader, bump: true, acceptable: func(r int32) bool { return r == id }}, p.Leader == id
 		}

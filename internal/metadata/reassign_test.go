@@ -301,6 +301,34 @@ func TestReassignmentDirectories(t *testing.T) {
 	}
 }
 
+// TestReassignmentToWhoHasNoDisk: a broker whose only directory has failed can be
+// assigned to, by no known directory; and one that comes with another disk while it is
+// being added may lead from that.
+func TestReassignmentToWhoHasNoDisk(t *testing.T) {
+	k := newCluster(t, 3)
+	k.mustCreate(assigned("t", []int32{2}), assigned("u", []int32{2}))
+	k.reassign("u", 0, 3)
+	k.beat(3, func(r *kmsg.BrokerHeartbeatRequest) { r.OfflineLogDirs = [][16]byte{id(203)} })
+	k.reassign("t", 0, 2, 3)
+	if p := k.img().Partition("t", 0); !slices.Equal(p.Directories, [][16]byte{id(202), {}}) {
+		t.Errorf("%x", p.Directories)
+	}
+	k.checkInvariants()
+	delete(k.c.sessions, 3)
+	req := registrationRequest(k.img(), 3, 33)
+	req.LogDirs[0] = id(99)
+	k.ask(req)
+	k.unfence(3)
+	if got := k.alterISR("u", 0, 2, 3); got != kerr.NewLeaderElected.Code {
+		t.Errorf("joined: %d", got)
+	}
+	k.expect("u", 0, "leader 3 epoch 1 isr [3]")
+	if p := k.img().Partition("u", 0); p.Directory(3) != id(99) {
+		t.Errorf("%x", p.Directories)
+	}
+	k.checkInvariants()
+}
+
 func TestListReassignments(t *testing.T) {
 	k := newCluster(t, 3)
 	k.mustCreate(assigned("a", []int32{1}, []int32{2}), assigned("b", []int32{3}), assigned("c", []int32{1}))

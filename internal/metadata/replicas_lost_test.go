@@ -153,3 +153,19 @@ func TestAnotherDisk(t *testing.T) {
 	}
 	k.checkInvariants()
 }
+
+// TestAnotherDiskUnderNoName: a replica that was made while no directory of its broker
+// was online is on none that comes later.
+func TestAnotherDiskUnderNoName(t *testing.T) {
+	k := newCluster(t, 2)
+	k.beat(2, func(r *kmsg.BrokerHeartbeatRequest) { r.OfflineLogDirs = [][16]byte{id(202)} })
+	k.mustCreate(assigned("t", []int32{2, 1}))
+	k.expect("t", 0, "leader 2 epoch 0 isr [2 1]")
+	k.alterISR("t", 0, 2)
+	delete(k.c.sessions, 2)
+	req := registrationRequest(k.img(), 2, 50)
+	req.LogDirs[0] = id(99)
+	k.ask(req)
+	k.expect("t", 0, "leader -1 epoch 1 isr [] last [2]")
+	k.checkInvariants()
+}
