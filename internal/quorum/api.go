@@ -1,12 +1,10 @@
 package quorum
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -70,9 +68,7 @@ func (n *Node) publish(c *core) {
 		First: c.log.base.index + 1, Last: c.log.last(), Snapshot: c.log.snapshot.Index, LogBytes: c.log.since,
 		Voters: conf.conf.GetVoters(), Learners: conf.conf.GetLearners(), Members: conf.members,
 	}
-	if i, ok := slices.BinarySearchFunc(conf.members, s.Leader, func(m Member, id uint64) int { return cmp.Compare(m.ID(), id) }); ok {
-		s.LeaderMember = &conf.members[i]
-	}
+	s.LeaderMember = conf.member(s.Leader)
 	if st.RaftState == raft.StateLeader && !c.alone() {
 		s.Progress = c.progress()
 	}

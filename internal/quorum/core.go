@@ -49,6 +49,14 @@ type confAt struct {
 	members []Member
 }
 
+// member is the one with a Raft id; nil if there is none.
+func (c confAt) member(id uint64) *Member {
+	if i := slices.IndexFunc(c.members, func(m Member) bool { return m.ID() == id }); i >= 0 {
+		return &c.members[i]
+	}
+	return nil
+}
+
 // duties are what the shell must do, each list in its order, the lists in any.
 type duties struct {
 	// writes go to the store in order; when one is durable, persisted gets it back.

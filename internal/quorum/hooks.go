@@ -44,8 +44,16 @@ func (n *Node) release() {
 		waiting = append(waiting, ch.done)
 		n.core.members.change = nil
 	}
+	pulls := n.pulls
+	n.pulls = nil
 	err := n.ended()
 	n.mu.Unlock()
+	for _, p := range pulls {
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+		p.done(endedPull())
+	}
 	for _, f := range waiting {
 		f(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"go.etcd.io/raft/v3"
+
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // Member is one member of the group. Its Raft id derives from the node and its
@@ -29,6 +31,16 @@ func (m Member) ID() uint64 {
 		id = binary.BigEndian.Uint64(sum[8:]) | 1
 	}
 	return id
+}
+
+// Identity is the member as requests between nodes name it.
+func (m Member) Identity() nodewire.Identity {
+	return nodewire.Identity{NodeID: m.NodeID, DirectoryID: m.DirectoryID, Address: m.Address}
+}
+
+// MemberOf is the member behind an identity.
+func MemberOf(i nodewire.Identity) Member {
+	return Member{NodeID: i.NodeID, DirectoryID: i.DirectoryID, Address: i.Address}
 }
 
 func byID(a, b Member) int { return cmp.Compare(a.ID(), b.ID()) }

@@ -29,7 +29,11 @@ type Node struct {
 	writes  []diskJob // for the disk's loop; bounded by the library's limits, as applies are
 	applies []apply   // for the hooks' loop
 	outbox  []*raftpb.Message
-	sending bool // somebody empties the outbox
+	calls   []func() // answers, to be given without the lock
+	sending bool     // somebody empties outbox and calls
+	pulls   []*pull
+	// pulledTo is the last entry that pulls were looked at for.
+	pulledTo uint64
 
 	disk, hooks, fetch env.Loop
 	writer             diskWriter // of the disk's loop
@@ -160,6 +164,9 @@ func (n *Node) turn(c *core) {
 	n.applies = append(n.applies, d.applies...)
 	n.outbox = append(n.outbox, d.sends...)
 	n.publish(c)
+	if len(n.pulls) > 0 && c.readable() > n.pulledTo {
+		n.settlePulls(c, nil)
+	}
 	if len(n.writes) > 0 {
 		n.disk.Wake()
 	}
@@ -186,8 +193,8 @@ func (n *Node) tickLater() {
 	})
 }
 
-// flush sends what lies in the outbox, in order and without the lock: a Send that
-// steps another member in place may come back here.
+// flush sends what lies in the outbox and gives the answers, in order and without the
+// lock: a Send that steps another member in place may come back here.
 func (n *Node) flush() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -195,11 +202,19 @@ func (n *Node) flush() {
 		return
 	}
 	n.sending = true
-	for len(n.outbox) > 0 && n.ended() == nil {
-		ms := n.outbox
-		n.outbox = nil
+	for len(n.outbox) > 0 || len(n.calls) > 0 {
+		ms, calls := n.outbox, n.calls
+		n.outbox, n.calls = nil, nil
+		if n.ended() != nil {
+			ms = nil
+		}
 		n.mu.Unlock()
-		n.opts.Send(ms)
+		if len(ms) > 0 {
+			n.opts.Send(ms)
+		}
+		for _, f := range calls {
+			f()
+		}
 		n.mu.Lock()
 	}
 	n.sending = false

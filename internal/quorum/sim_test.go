@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/nodewire"
 )
 
@@ -32,6 +33,7 @@ type world struct {
 	begun time.Time
 	trace uint64 // hash of everything that happened
 	calm  bool   // no more faults
+	logs  bool   // the nodes are Logs, of batches
 	lossy bool   // messages are lost and doubled
 
 	// What must hold over all nodes:
@@ -51,6 +53,8 @@ type simNode struct {
 	voters []Member // founders; none: it joins
 	disk   *env.Disk
 	node   *Node
+	log    *Log
+	state  []string // of a Log
 	part   *env.Part
 	life   int // grows with each crash: events of an earlier life are void
 	cut    bool
@@ -94,14 +98,18 @@ func newWorld(t *testing.T, seed uint64, founders int) *world {
 	w.clock = env.NewClock(w.begun)
 	w.steps = env.NewStepper(w.rng)
 	w.steps.Ran = func(name string) { w.note("%s", name) }
+	w.found(founders)
+	return w
+}
+
+func (w *world) found(n int) {
 	var voters []Member
-	for i := range founders {
+	for i := range n {
 		voters = append(voters, simMember(i))
 	}
-	for range founders {
+	for range n {
 		w.add(voters)
 	}
-	return w
 }
 
 func simMember(i int) Member {
@@ -167,7 +175,7 @@ func (n *simNode) options() Options {
 func (n *simNode) start() {
 	n.err, n.term, n.waiting = nil, 0, map[uint64]string{}
 	n.part = n.w.steps.Part(fmt.Sprint(n.number))
-	node, err := Open(n.options())
+	node, err := n.open()
 	if err != nil {
 		n.err = err
 		n.w.note("node %d does not start: %v", n.number, err)
@@ -178,6 +186,19 @@ func (n *simNode) start() {
 	}
 	n.node = node
 	node.Start()
+}
+
+// open opens the node, or a Log on it.
+func (n *simNode) open() (*Node, error) {
+	if !n.w.logs {
+		return Open(n.options())
+	}
+	l, err := OpenLog(n.options(), n.w.logHooks(n))
+	if err != nil {
+		return nil, err
+	}
+	n.log = l
+	return l.Node(), nil
 }
 
 // stop drops the node as the death of its process would.
@@ -374,6 +395,13 @@ func (w *world) propose() {
 			continue
 		}
 		w.proposed++
+		if w.logs {
+			_, err := n.log.Append(int32(n.term), w.clock.Now(), []machine.Record{{Value: fmt.Append(nil, "r", w.proposed)}})
+			if err != nil && !errors.Is(err, machine.ErrNotLeader) && !errors.Is(err, ErrBusy) {
+				w.t.Fatal(err)
+			}
+			continue
+		}
 		p := fmt.Sprint("p", w.proposed)
 		index, err := n.node.Append(n.term, []byte(p))
 		switch {
@@ -428,7 +456,11 @@ func (w *world) step() {
 
 func (w *world) run(d time.Duration) {
 	for end := w.now() + d; w.now() < end && !w.t.Failed(); {
-		w.step()
+		if next, ok := w.clock.Next(); ok && next.Sub(w.begun) > end && !w.steps.Step() {
+			w.clock.Advance(end - w.now())
+		} else if !ok || next.Sub(w.begun) <= end {
+			w.step()
+		}
 	}
 }
 
