@@ -11,11 +11,11 @@ import (
 func Command(e *conn.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "cluster",
-		Short:   "Show the cluster",
+		Short:   "Show the cluster, and change which nodes hold what",
 		Example: "  leat cluster info",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(infoCommand(e))
+	cmd.AddCommand(infoCommand(e), statusCommand(e), balanceCommand(e), drainCommand(e), removeCommand(e))
 	return cmd
 }

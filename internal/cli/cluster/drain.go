@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/cli/conn"
+	"github.com/leat-stream/leat/internal/cli/out"
+)
+
+func drainCommand(e *conn.Env) *cobra.Command {
+	var (
+		dryRun bool
+		o      moveFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "drain NODE",
+		Short: "Move everything off a node, so that it can be taken away",
+		Long: "Move all replicas, and what it leads, off a node, to the other nodes that are up; a few partitions at a time, at a bounded rate. " +
+			"New topics may still be placed on it until it stops. 'leat cluster remove' is next.",
+		Example: `  leat cluster drain 3 --dry-run
+  leat cluster drain 3`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := nodeID(args[0])
+			if err != nil {
+				return err
+			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			return long(e, cmd, func(ctx context.Context, r *runner) error {
+				o.set(r)
+				s, err := r.look(ctx)
+				if err != nil {
+					return err
+				}
+				if !slices.ContainsFunc(s.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id }) {
+					return fmt.Errorf("node %d: the cluster does not know it", id)
+				}
+				moves := plan(s.nodes(id), s.partitions(), planLimits{evacuate: true})
+				if err := show(e, moves, fmt.Sprintf("node %d holds nothing that can move", id)); err != nil || dryRun {
+					return err
+				}
+				if len(moves) > 0 {
+					if err := r.carryOut(ctx, moves, brokerIDs(s.nodes())); err != nil {
+						return err
+					}
+				}
+				return r.drained(ctx, id)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would move")
+	o.add(cmd)
+	return cmd
+}
+
+// drained looks whether a node holds nothing any more.
+func (r *runner) drained(ctx context.Context, id int32) error {
+	s, err := r.look(ctx)
+	if err != nil {
+		return err
+	}
+	if n := s.holds(id); n > 0 {
+		return fmt.Errorf("node %d still has replicas of %d partitions: there is no other node up that may take them, or they are being moved by others", id, n)
+	}
+	r.e.Note("node %d is empty", id)
+	return nil
+}
+
+func nodeID(arg string) (int32, error) {
+	id, err := strconv.ParseInt(arg, 10, 32)
+	if err != nil || id < 0 {
+		return 0, out.Usagef("%q is no node id", arg)
+	}
+	return int32(id), nil
+}

@@ -1,0 +1,325 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+)
+
+// The planner is pure: from where replicas are to where they should be, one move after
+// the other, each of which makes the whole better. It ends since the imbalance falls by
+// a least step with every move, and is bounded besides.
+
+// planNode is a broker that may hold replicas.
+type planNode struct {
+	id   int32
+	rack string
+	// leaving gets nothing and keeps nothing: the node is to be drained.
+	leaving bool
+	// down gets nothing, and keeps what it has.
+	down bool
+}
+
+// planPartition is one partition; the first replica is the preferred leader.
+type planPartition struct {
+	topic    string
+	index    int32
+	replicas []int32
+	bytes    int64 // of one replica
+	fixed    bool  // it is being moved already
+}
+
+// move is a partition's new replicas.
+type move struct {
+	topic    string
+	index    int32
+	from, to []int32
+	bytes    int64 // to be copied
+}
+
+// added are the replicas that a move brings in.
+func (m *move) added() []int32 {
+	return slices.DeleteFunc(slices.Clone(m.to), func(id int32) bool { return slices.Contains(m.from, id) })
+}
+
+// planLimits bound a plan.
+type planLimits struct {
+	moves int   // partitions whose replicas move; 0 is any number
+	bytes int64 // to be copied; 0 is any number
+	// tolerance is the difference of load between two nodes that is left alone, as a
+	// part of the average.
+	tolerance float64
+	// evacuate says that nothing is moved but what leaves.
+	evacuate bool
+}
+
+// plan is where replicas go.
+func plan(nodes []planNode, parts []planPartition, lim planLimits) []move {
+	p := newPlanner(nodes, parts, lim)
+	p.leave()
+	if !lim.evacuate {
+		p.balance()
+		p.leaders()
+	}
+	return p.moves()
+}
+
+// planner holds the state of a plan in the making.
+type planner struct {
+	lim   planLimits
+	nodes map[int32]*nodeLoad
+	order []*nodeLoad // by id
+	parts []planPartition
+	to    [][]int32 // the new replicas of each partition
+	// A replica's load is its share of the bytes and of the number of replicas that an
+	// average node holds.
+	perByte, perReplica float64
+	moved               int
+	copied              int64
+}
+
+type nodeLoad struct {
+	planNode
+	load    float64
+	leads   int
+	holds   map[int]bool // partitions, by their place in parts
+	blocked bool         // no more can be moved off it
+}
+
+func newPlanner(nodes []planNode, parts []planPartition, lim planLimits) *planner {
+	p := &planner{lim: lim, nodes: map[int32]*nodeLoad{}, parts: parts, to: make([][]int32, len(parts))}
+	takers := 0
+	for _, n := range nodes {
+		l := &nodeLoad{planNode: n, holds: map[int]bool{}}
+		p.nodes[n.id] = l
+		p.order = append(p.order, l)
+		if l.takes() {
+			takers++
+		}
+	}
+	slices.SortFunc(p.order, func(a, b *nodeLoad) int { return cmp.Compare(a.id, b.id) })
+	var bytes, replicas float64
+	for i := range parts {
+		bytes += float64(parts[i].bytes) * float64(len(parts[i].replicas))
+		replicas += float64(len(parts[i].replicas))
+	}
+	if bytes > 0 {
+		p.perByte = float64(takers) / bytes
+	}
+	if replicas > 0 {
+		p.perReplica = float64(takers) / replicas
+	}
+	for i := range parts {
+		p.to[i] = slices.Clone(parts[i].replicas)
+		for j, id := range p.to[i] {
+			if n := p.nodes[id]; n != nil {
+				n.holds[i] = true
+				n.load += p.weight(i)
+				if j == 0 {
+					n.leads++
+				}
+			}
+		}
+	}
+	return p
+}
+
+func (n *nodeLoad) takes() bool { return !n.leaving && !n.down }
+
+// weight is what one replica of a partition adds to a node's load.
+func (p *planner) weight(i int) float64 { return float64(p.parts[i].bytes)*p.perByte + p.perReplica }
+
+// racks counts the racks of a set of replicas; nodes without one are each their own.
+func (p *planner) racks(ids []int32) int {
+	seen := map[string]bool{}
+	alone := 0
+	for _, id := range ids {
+		n := p.nodes[id]
+		if n == nil || n.rack == "" {
+			alone++
+			continue
+		}
+		seen[n.rack] = true
+	}
+	return len(seen) + alone
+}
+
+// may says whether a partition's replica can go from one node to another: it has none
+// there, and its replicas do not stand in fewer racks than before.
+func (p *planner) may(i int, from, to *nodeLoad) bool {
+	if p.parts[i].fixed || !to.takes() || to.holds[i] {
+		return false
+	}
+	if p.untouched(i) && p.lim.moves > 0 && p.moved >= p.lim.moves {
+		return false
+	}
+	if p.lim.bytes > 0 && p.copied+p.parts[i].bytes > p.lim.bytes {
+		return false
+	}
+	return p.racks(replaced(p.to[i], from.id, to.id)) >= p.racks(p.to[i])
+}
+
+func (p *planner) untouched(i int) bool { return slices.Equal(p.to[i], p.parts[i].replicas) }
+
+func replaced(ids []int32, from, to int32) []int32 {
+	out := slices.Clone(ids)
+	out[slices.Index(out, from)] = to
+	return out
+}
+
+// shift moves a replica.
+func (p *planner) shift(i int, from, to *nodeLoad) {
+	if p.untouched(i) {
+		p.moved++
+	}
+	if !slices.Contains(p.parts[i].replicas, to.id) {
+		p.copied += p.parts[i].bytes
+	}
+	if !slices.Contains(p.parts[i].replicas, from.id) {
+		p.copied -= p.parts[i].bytes
+	}
+	if p.to[i][0] == from.id {
+		from.leads--
+		to.leads++
+	}
+	p.to[i] = replaced(p.to[i], from.id, to.id)
+	delete(from.holds, i)
+	to.holds[i] = true
+	from.load -= p.weight(i)
+	to.load += p.weight(i)
+}
+
+// leave moves everything off the nodes that are leaving, each replica to the node with
+// the least load that may have it, large ones first.
+func (p *planner) leave() {
+	for _, from := range p.order {
+		if !from.leaving {
+			continue
+		}
+		for _, i := range p.held(from) {
+			var best *nodeLoad
+			for _, to := range p.order {
+				if p.may(i, from, to) && (best == nil || to.load < best.load) {
+					best = to
+				}
+			}
+			if best != nil {
+				p.shift(i, from, best)
+			}
+		}
+	}
+}
+
+// held are the partitions of a node, large ones first.
+func (p *planner) held(n *nodeLoad) []int {
+	all := make([]int, 0, len(n.holds))
+	for i := range n.holds {
+		all = append(all, i)
+	}
+	slices.SortFunc(all, func(a, b int) int {
+		return cmp.Or(cmp.Compare(p.parts[b].bytes, p.parts[a].bytes), cmp.Compare(a, b))
+	})
+	return all
+}
+
+// balance moves replicas from the node with the most load to those with the least,
+// as long as it helps.
+func (p *planner) balance() {
+	for {
+		from := p.heaviest()
+		if from == nil {
+			return
+		}
+		if !p.relieve(from) {
+			from.blocked = true
+		}
+	}
+}
+
+func (p *planner) heaviest() *nodeLoad {
+	var most *nodeLoad
+	for _, n := range p.order {
+		if n.takes() && !n.blocked && (most == nil || n.load > most.load) {
+			most = n
+		}
+	}
+	return most
+}
+
+// relieve makes the one move off a node that helps most, to the node with the least
+// load that it helps.
+func (p *planner) relieve(from *nodeLoad) bool {
+	targets := slices.Clone(p.order)
+	slices.SortStableFunc(targets, func(a, b *nodeLoad) int { return cmp.Compare(a.load, b.load) })
+	held := p.held(from)
+	for _, to := range targets {
+		gap := from.load - to.load
+		if gap <= p.lim.tolerance || !to.takes() {
+			continue
+		}
+		best, gain := -1, 0.0
+		for _, i := range held {
+			// The sum of the squares of the two loads falls by 2*w*(gap-w).
+			w := p.weight(i)
+			if g := w * (gap - w); gap-w > p.lim.tolerance/2 && g > gain && p.may(i, from, to) {
+				best, gain = i, g
+			}
+		}
+		if best >= 0 {
+			p.shift(best, from, to)
+			for _, n := range p.order {
+				n.blocked = false
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// leaders chooses another of a partition's replicas to be preferred where a node leads
+// more than it should. Nothing is copied.
+func (p *planner) leaders() {
+	for changed := true; changed; {
+		changed = false
+		for i := range p.parts {
+			if p.parts[i].fixed || len(p.to[i]) == 0 {
+				continue
+			}
+			lead := p.nodes[p.to[i][0]]
+			if lead == nil {
+				continue
+			}
+			best := -1
+			for j, id := range p.to[i][1:] {
+				n := p.nodes[id]
+				if n != nil && n.takes() && n.leads+1 < lead.leads && (best < 0 || n.leads < p.nodes[p.to[i][best]].leads) {
+					best = j + 1
+				}
+			}
+			if best < 0 || p.untouched(i) && p.lim.moves > 0 && p.moved >= p.lim.moves {
+				continue
+			}
+			if p.untouched(i) {
+				p.moved++
+			}
+			lead.leads--
+			p.nodes[p.to[i][best]].leads++
+			p.to[i] = slices.Clone(p.to[i])
+			p.to[i][0], p.to[i][best] = p.to[i][best], p.to[i][0]
+			changed = true
+		}
+	}
+}
+
+// moves lists what changes, in the order of the partitions.
+func (p *planner) moves() []move {
+	var all []move
+	for i := range p.parts {
+		if p.untouched(i) {
+			continue
+		}
+		m := move{topic: p.parts[i].topic, index: p.parts[i].index, from: p.parts[i].replicas, to: p.to[i]}
+		m.bytes = p.parts[i].bytes * int64(len(m.added()))
+		all = append(all, m)
+	}
+	return all
+}

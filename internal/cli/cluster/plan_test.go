@@ -1,0 +1,142 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// scene is a cluster to plan for.
+type scene struct {
+	nodes []planNode
+	parts []planPartition
+	lim   planLimits
+}
+
+func draw(t *rapid.T) scene {
+	var s scene
+	n := rapid.IntRange(1, 8).Draw(t, "nodes")
+	racks := rapid.IntRange(0, 3).Draw(t, "racks")
+	for id := range int32(n) {
+		node := planNode{id: id, leaving: rapid.IntRange(0, 5).Draw(t, "leaving") == 0, down: rapid.IntRange(0, 7).Draw(t, "down") == 0}
+		if racks > 0 {
+			node.rack = fmt.Sprint(rapid.IntRange(1, racks).Draw(t, "rack"))
+		}
+		s.nodes = append(s.nodes, node)
+	}
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(i)
+	}
+	for i := range rapid.IntRange(0, 40).Draw(t, "partitions") {
+		all := rapid.Permutation(ids).Draw(t, "replicas")
+		s.parts = append(s.parts, planPartition{
+			topic: fmt.Sprint("t", i%3), index: int32(i), replicas: all[:rapid.IntRange(1, min(n, 3)).Draw(t, "factor")],
+			bytes: rapid.Int64Range(0, 1000).Draw(t, "bytes"), fixed: rapid.IntRange(0, 9).Draw(t, "fixed") == 0,
+		})
+	}
+	s.lim = planLimits{moves: rapid.IntRange(0, 20).Draw(t, "moves"), bytes: rapid.Int64Range(0, 20_000).Draw(t, "limit"), tolerance: 0.02,
+		evacuate: rapid.Bool().Draw(t, "evacuate")}
+	return s
+}
+
+// after is the scene once a plan is carried out.
+func (s scene) after(moves []move) scene {
+	s.parts = slices.Clone(s.parts)
+	for _, m := range moves {
+		for i := range s.parts {
+			if s.parts[i].topic == m.topic && s.parts[i].index == m.index {
+				s.parts[i].replicas = m.to
+			}
+		}
+	}
+	return s
+}
+
+// imbalance is the sum of the squares of the loads of the nodes that take replicas.
+func (s scene) imbalance() (sum float64) {
+	for _, n := range newPlanner(s.nodes, s.parts, s.lim).order {
+		if n.takes() {
+			sum += n.load * n.load
+		}
+	}
+	return sum
+}
+
+// TestPlan: whatever the cluster, a plan keeps replication factors and racks, moves
+// nothing to nodes that leave or are down and nothing that moves already, keeps to its
+// limits, and where nothing leaves it makes the whole no worse.
+func TestPlan(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := draw(t)
+		p := newPlanner(s.nodes, s.parts, s.lim)
+		moves := plan(s.nodes, s.parts, s.lim)
+		var copied int64
+		for _, m := range moves {
+			if len(m.to) != len(m.from) || len(slices.Compact(slices.Sorted(slices.Values(m.to)))) != len(m.to) {
+				t.Fatalf("%s-%d goes from %v to %v", m.topic, m.index, m.from, m.to)
+			}
+			if p.racks(m.to) < p.racks(m.from) {
+				t.Fatalf("%s-%d goes from %v to %v, which are in fewer racks", m.topic, m.index, m.from, m.to)
+			}
+			for _, id := range m.added() {
+				if n := p.nodes[id]; n.leaving || n.down {
+					t.Fatalf("%s-%d goes to node %d", m.topic, m.index, id)
+				}
+			}
+			for _, part := range s.parts {
+				if part.topic == m.topic && part.index == m.index && part.fixed {
+					t.Fatalf("%s-%d is being moved already", m.topic, m.index)
+				}
+			}
+			copied += m.bytes
+		}
+		if s.lim.moves > 0 && len(moves) > s.lim.moves || s.lim.bytes > 0 && copied > s.lim.bytes {
+			t.Fatalf("%d moves of %d bytes; allowed are %+v", len(moves), copied, s.lim)
+		}
+		leaving := slices.ContainsFunc(s.nodes, func(n planNode) bool { return n.leaving })
+		if before, after := s.imbalance(), s.after(moves).imbalance(); !leaving && after > before+1e-9 {
+			t.Fatalf("the imbalance grows from %g to %g", before, after)
+		}
+		if !leaving && s.lim.moves == 0 && s.lim.bytes == 0 {
+			if again := plan(s.nodes, s.after(moves).parts, s.lim); len(again) > 0 {
+				t.Fatalf("a second plan moves %d partitions once more", len(again))
+			}
+		}
+	})
+}
+
+// TestPlanDrainsANode: nothing stays that can go elsewhere, and nobody else's moves.
+func TestPlanDrainsANode(t *testing.T) {
+	nodes := []planNode{{id: 1}, {id: 2}, {id: 3}, {id: 4, leaving: true}}
+	var parts []planPartition
+	for i := range int32(30) {
+		parts = append(parts, planPartition{topic: "t", index: i, replicas: []int32{i%4 + 1, (i+1)%4 + 1}, bytes: int64(i)})
+	}
+	moves := plan(nodes, parts, planLimits{evacuate: true})
+	for _, m := range moves {
+		if !slices.Contains(m.from, 4) || slices.Contains(m.to, 4) {
+			t.Errorf("%+v", m)
+		}
+	}
+	if len(moves) != 14 {
+		t.Errorf("%d moves", len(moves))
+	}
+}
+
+// TestANewNodeGetsItsShare of bytes, replicas and leaders, by one plan.
+func TestANewNodeGetsItsShare(t *testing.T) {
+	nodes := []planNode{{id: 1}, {id: 2}, {id: 3}, {id: 4}}
+	s := scene{nodes: nodes, lim: planLimits{tolerance: 0.02}}
+	for i := range int32(120) {
+		s.parts = append(s.parts, planPartition{topic: "t", index: i, replicas: []int32{i%3 + 1, (i+1)%3 + 1}, bytes: 100})
+	}
+	done := newPlanner(nodes, s.after(plan(s.nodes, s.parts, s.lim)).parts, s.lim)
+	for _, n := range done.order {
+		if len(n.holds) < 59 || len(n.holds) > 61 || n.leads < 29 || n.leads > 31 {
+			t.Errorf("node %d has %d replicas and leads %d", n.id, len(n.holds), n.leads)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/cli/conn"
+)
+
+// removed is what remove did.
+type removed struct {
+	Node         int32 `json:"node"`
+	Voter        bool  `json:"voter_removed"`
+	Unregistered bool  `json:"unregistered"`
+}
+
+func removeCommand(e *conn.Env) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "remove NODE",
+		Short: "Forget a node that is drained and stopped",
+		Long: "Forget a node for good: it loses its vote in the metadata quorum, and its registration. Refused while replicas are " +
+			"assigned to it ('leat cluster drain' moves them), and while it is up, as it would come back.",
+		Example: "  leat cluster remove 3",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := nodeID(args[0])
+			if err != nil {
+				return err
+			}
+			return e.WithClient(cmd, func(ctx context.Context, cl *kgo.Client, adm *kadm.Client) error {
+				done, err := removeNode(ctx, cl, adm, id, force)
+				if err != nil {
+					return err
+				}
+				if e.JSON() {
+					return e.WriteJSON(done)
+				}
+				e.Note("node %d is removed", id)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "remove it though it is up")
+	return cmd
+}
+
+func removeNode(ctx context.Context, cl *kgo.Client, adm *kadm.Client, id int32, force bool) (removed, error) {
+	done := removed{Node: id}
+	s := &state{}
+	var err error
+	if s.meta, err = adm.Metadata(ctx); err != nil {
+		return done, err
+	}
+	if s.brokers, err = describeBrokers(ctx, cl); err != nil {
+		return done, err
+	}
+	if n := s.holds(id); n > 0 {
+		return done, fmt.Errorf("node %d has replicas of %d partitions; 'leat cluster drain %d' moves them", id, n, id)
+	}
+	at := slices.IndexFunc(s.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id })
+	if at >= 0 && !s.brokers[at].IsFenced && !force {
+		return done, fmt.Errorf("node %d is up; stop it first, or give --force", id)
+	}
+	quorum, err := describeQuorum(ctx, cl)
+	if err != nil {
+		return done, err
+	}
+	for _, v := range quorum.CurrentVoters {
+		if v.ReplicaID != id {
+			continue
+		}
+		req := kmsg.NewPtrRemoveRaftVoterRequest()
+		req.VoterID, req.VoterDirectoryID = id, v.ReplicaDirectoryID
+		resp, err := req.RequestWith(ctx, cl)
+		if err != nil {
+			return done, err
+		}
+		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+			return done, fmt.Errorf("vote of node %d: %w", id, conn.WithMessage(err, text(resp.ErrorMessage)))
+		}
+		done.Voter = true
+	}
+	if at >= 0 {
+		req := kmsg.NewPtrUnregisterBrokerRequest()
+		req.BrokerID = id
+		resp, err := req.RequestWith(ctx, cl)
+		if err != nil {
+			return done, err
+		}
+		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+			return done, fmt.Errorf("registration of node %d: %w", id, conn.WithMessage(err, text(resp.ErrorMessage)))
+		}
+		done.Unregistered = true
+	}
+	if !done.Voter && !done.Unregistered {
+		return done, fmt.Errorf("node %d: the cluster does not know it", id)
+	}
+	return done, nil
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// describeQuorum asks for the metadata quorum.
+func describeQuorum(ctx context.Context, cl *kgo.Client) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	t := kmsg.NewDescribeQuorumRequestTopic()
+	t.Topic, t.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{kmsg.NewDescribeQuorumRequestTopicPartition()}
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, conn.WithMessage(err, text(resp.ErrorMessage))
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, kerr.UnknownServerError
+	}
+	p := &resp.Topics[0].Partitions[0]
+	return p, kerr.ErrorForCode(p.ErrorCode)
+}

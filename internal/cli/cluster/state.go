@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// state is what the commands that move things know of the cluster.
+type state struct {
+	meta    kadm.Metadata
+	brokers []kmsg.DescribeClusterResponseBroker // fenced ones too, by id
+	dirs    kadm.DescribedAllLogDirs
+	moving  kadm.ListPartitionReassignmentsResponses
+}
+
+// look asks the cluster.
+func look(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*state, error) {
+	s := &state{}
+	var err error
+	if s.meta, err = adm.Metadata(ctx); err != nil {
+		return nil, err
+	}
+	if s.brokers, err = describeBrokers(ctx, cl); err != nil {
+		return nil, err
+	}
+	// A broker that is down does not tell; what others say is enough to plan by.
+	if s.dirs, err = adm.DescribeAllLogDirs(ctx, nil); err != nil && len(s.dirs) == 0 {
+		return nil, err
+	}
+	s.moving, err = reassignments(ctx, cl)
+	return s, err
+}
+
+// describeBrokers lists the brokers that the cluster knows, fenced ones too.
+func describeBrokers(ctx context.Context, cl *kgo.Client) ([]kmsg.DescribeClusterResponseBroker, error) {
+	req := kmsg.NewPtrDescribeClusterRequest()
+	req.EndpointType, req.IncludeFencedBrokers = 1, true
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(resp.Brokers, func(a, b kmsg.DescribeClusterResponseBroker) int { return int(a.NodeID) - int(b.NodeID) })
+	return resp.Brokers, kerr.ErrorForCode(resp.ErrorCode)
+}
+
+// reassignments lists the partitions whose replicas are being moved. (kadm takes no
+// list for none.)
+func reassignments(ctx context.Context, cl *kgo.Client) (kadm.ListPartitionReassignmentsResponses, error) {
+	req := kmsg.NewPtrListPartitionReassignmentsRequest()
+	req.TimeoutMillis = 15_000
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, err
+	}
+	all := kadm.ListPartitionReassignmentsResponses{}
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		all[t.Topic] = map[int32]kadm.ListPartitionReassignmentsResponse{}
+		for _, p := range t.Partitions {
+			all[t.Topic][p.Partition] = kadm.ListPartitionReassignmentsResponse{
+				Topic: t.Topic, Partition: p.Partition, Replicas: p.Replicas, AddingReplicas: p.AddingReplicas, RemovingReplicas: p.RemovingReplicas}
+		}
+	}
+	return all, nil
+}
+
+// nodes are the brokers to plan for; those of leaving get nothing and keep nothing.
+func (s *state) nodes(leaving ...int32) []planNode {
+	var all []planNode
+	for _, b := range s.brokers {
+		n := planNode{id: b.NodeID, down: b.IsFenced, leaving: slices.Contains(leaving, b.NodeID)}
+		if b.Rack != nil {
+			n.rack = *b.Rack
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// partitions are the partitions to plan for, by topic and number.
+func (s *state) partitions() []planPartition {
+	var all []planPartition
+	for _, t := range s.meta.Topics.Sorted() {
+		for _, p := range t.Partitions.Sorted() {
+			_, moving := s.moving[t.Topic][p.Partition]
+			all = append(all, planPartition{topic: t.Topic, index: p.Partition, replicas: p.Replicas, bytes: s.size(t.Topic, p.Partition),
+				fixed: moving || p.Leader < 0 || len(p.Replicas) == 0})
+		}
+	}
+	return all
+}
+
+// size is what the largest replica of a partition takes.
+func (s *state) size(topic string, partition int32) (most int64) {
+	for _, dirs := range s.dirs {
+		for _, d := range dirs {
+			if p, ok := d.Topics.Lookup(topic, partition); ok {
+				most = max(most, p.Size)
+			}
+		}
+	}
+	return most
+}
+
+// holds counts the replicas that a broker is to have, those on their way included.
+func (s *state) holds(id int32) (replicas int) {
+	s.meta.Topics.EachPartition(func(p kadm.PartitionDetail) {
+		if slices.Contains(p.Replicas, id) {
+			replicas++
+		}
+	})
+	return replicas
+}

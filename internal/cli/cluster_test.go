@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// mover plays the part of a controller that moves replicas, beside a cluster in memory.
+type mover struct {
+	mu       sync.Mutex
+	assigned map[string][]int32 // by "topic-partition"
+	moving   []string
+	cancels  int
+	settings []string // in the order of their being set and deleted
+	elected  bool
+	removed  []string
+}
+
+func (m *mover) attach(w *world) {
+	on := func(key kmsg.Key, fn func(kmsg.Request) kmsg.Response) {
+		w.cluster.ControlKey(key.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			resp := fn(r)
+			return resp, nil, resp != nil
+		})
+	}
+	on(kmsg.ApiVersions, allVersions)
+	on(kmsg.AlterPartitionAssignments, m.assign)
+	on(kmsg.ListPartitionReassignments, m.list)
+	on(kmsg.ElectLeaders, func(r kmsg.Request) kmsg.Response {
+		m.elected = true
+		return r.ResponseKind()
+	})
+	on(kmsg.IncrementalAlterConfigs, m.configure)
+	on(kmsg.DescribeQuorum, describedQuorum)
+	on(kmsg.RemoveRaftVoter, func(r kmsg.Request) kmsg.Response {
+		m.removed = append(m.removed, "voter")
+		return r.ResponseKind()
+	})
+	on(kmsg.UnregisterBroker, func(r kmsg.Request) kmsg.Response {
+		m.removed = append(m.removed, "broker")
+		return r.ResponseKind()
+	})
+}
+
+// allVersions says that every request is known: the cluster in memory lacks some.
+func allVersions(r kmsg.Request) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.ApiVersionsResponse)
+	kversion.V4_4_0().EachMaxKeyVersion(func(key, highest int16) {
+		k := kmsg.NewApiVersionsResponseApiKey()
+		k.ApiKey, k.MaxVersion = key, highest
+		resp.ApiKeys = append(resp.ApiKeys, k)
+	})
+	return resp
+}
+
+func (m *mover) assign(r kmsg.Request) kmsg.Response {
+	req := r.(*kmsg.AlterPartitionAssignmentsRequest)
+	resp := req.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
+	for _, t := range req.Topics {
+		out := kmsg.NewAlterPartitionAssignmentsResponseTopic()
+		out.Topic = t.Topic
+		for _, p := range t.Partitions {
+			name := place(t.Topic, p.Partition)
+			if p.Replicas == nil {
+				m.cancels++
+				m.moving = nil
+			} else {
+				m.assigned[name] = p.Replicas
+				m.moving = append(m.moving, name)
+			}
+			part := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
+			part.Partition = p.Partition
+			out.Partitions = append(out.Partitions, part)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+// list tells what moves, and is done with it.
+func (m *mover) list(r kmsg.Request) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
+	for _, name := range m.moving {
+		topic, index, _ := strings.Cut(name, "/")
+		t := kmsg.NewListPartitionReassignmentsResponseTopic()
+		t.Topic = topic
+		p := kmsg.NewListPartitionReassignmentsResponseTopicPartition()
+		p.Partition = int32(index[0] - '0')
+		t.Partitions = append(t.Partitions, p)
+		resp.Topics = append(resp.Topics, t)
+	}
+	m.moving = nil
+	return resp
+}
+
+func (m *mover) configure(r kmsg.Request) kmsg.Response {
+	req := r.(*kmsg.IncrementalAlterConfigsRequest)
+	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
+	for _, res := range req.Resources {
+		for _, c := range res.Configs {
+			verb := "delete "
+			if c.Op == kmsg.IncrementalAlterConfigOpSet {
+				verb = "set "
+			}
+			m.settings = append(m.settings, verb+c.Name)
+		}
+		out := kmsg.NewIncrementalAlterConfigsResponseResource()
+		out.ResourceType, out.ResourceName = res.ResourceType, res.ResourceName
+		resp.Resources = append(resp.Resources, out)
+	}
+	return resp
+}
+
+func describedQuorum(r kmsg.Request) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.DescribeQuorumResponse)
+	t := kmsg.NewDescribeQuorumResponseTopic()
+	t.Topic = "__cluster_metadata"
+	p := kmsg.NewDescribeQuorumResponseTopicPartition()
+	p.LeaderID, p.LeaderEpoch, p.HighWatermark = 0, 7, 100
+	for id := range int32(3) {
+		v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
+		v.ReplicaID, v.LogEndOffset, v.LastCaughtUpTimestamp = id, 100-int64(id), 5000-int64(id)
+		p.CurrentVoters = append(p.CurrentVoters, v)
+	}
+	t.Partitions = append(t.Partitions, p)
+	resp.Topics = append(resp.Topics, t)
+	return resp
+}
+
+func place(topic string, partition int32) string { return topic + "/" + string(rune('0'+partition)) }
+
+func newMover(t *testing.T) (*world, *mover) {
+	w := newWorld(t, kfake.NumBrokers(4), kfake.SeedTopics(4, "orders"))
+	m := &mover{assigned: map[string][]int32{}}
+	m.attach(w)
+	return w, m
+}
+
+// TestClusterStatus: nodes, partitions and the quorum on one screen.
+func TestClusterStatus(t *testing.T) {
+	w, _ := newMover(t)
+	var s struct {
+		Healthy    bool
+		Partitions int
+		Brokers    []struct{ ID, Replicas int }
+		Quorum     struct {
+			Leader  int
+			Members []struct {
+				ID, Lag, Behind_ms int
+				Voter              bool
+			}
+		}
+	}
+	w.json(&s, "cluster", "status")
+	if !s.Healthy || s.Partitions != 4 || len(s.Brokers) != 4 || len(s.Quorum.Members) != 3 {
+		t.Fatalf("%+v", s)
+	}
+	if last := s.Quorum.Members[2]; last.Lag != 2 || last.Behind_ms != 2 || !last.Voter {
+		t.Errorf("%+v", last)
+	}
+	text := w.ok("", "cluster", "status")
+	for _, word := range []string{"healthy", "under-replicated", "DISK FREE", "leader", "voter"} {
+		if !strings.Contains(text, word) {
+			t.Errorf("%q is not in\n%s", word, text)
+		}
+	}
+}
+
+// TestClusterDrain: a plan first, then moves under a limit that is lifted again.
+func TestClusterDrain(t *testing.T) {
+	w, m := newMover(t)
+	var plan struct {
+		Moves []struct{ From, To []int32 }
+	}
+	w.json(&plan, "cluster", "drain", "0", "--dry-run")
+	for _, mv := range plan.Moves {
+		if !slices.Contains(mv.From, 0) || slices.Contains(mv.To, 0) {
+			t.Errorf("%+v", mv)
+		}
+	}
+	if len(m.assigned) != 0 || len(m.settings) != 0 {
+		t.Fatal("a dry run changed something")
+	}
+	// The cluster in memory does not move, so that the node is not empty in the end.
+	r := w.run("", "cluster", "drain", "0", "--rate", "1000", "--parallel", "1")
+	if len(plan.Moves) == 0 {
+		t.Fatal("nothing is to be moved")
+	}
+	if r.code != 1 || !strings.Contains(r.err, "node 0 still has replicas") {
+		t.Errorf("%+v", r)
+	}
+	if len(m.assigned) != len(plan.Moves) || !m.elected {
+		t.Errorf("moved %v, elected %v", m.assigned, m.elected)
+	}
+	if n := len(m.settings); n == 0 || !strings.HasPrefix(m.settings[0], "set ") || !strings.HasPrefix(m.settings[n-1], "delete ") {
+		t.Errorf("settings %v", m.settings)
+	}
+	w.fails(2, "no node id", "cluster", "drain", "x")
+	w.fails(1, "node 9", "cluster", "drain", "9")
+}
+
+// TestClusterBalance: it wants to be told what to do, and --cancel takes moves back.
+func TestClusterBalance(t *testing.T) {
+	w, m := newMover(t)
+	w.fails(2, "--dry-run, --apply and --cancel", "cluster", "balance")
+	w.fails(2, "--dry-run, --apply and --cancel", "cluster", "balance", "--apply", "--dry-run")
+	w.fails(2, "--parallel", "cluster", "balance", "--apply", "--parallel", "0")
+	w.ok("", "cluster", "balance", "--dry-run")
+	if len(m.assigned) != 0 {
+		t.Fatal("a dry run moved something")
+	}
+	w.ok("", "cluster", "balance", "--apply")
+	m.moving = []string{"orders/1"}
+	w.ok("", "cluster", "balance", "--cancel")
+	if m.cancels != 1 {
+		t.Errorf("%d moves taken back", m.cancels)
+	}
+}
+
+// TestClusterRemove: not while the node has replicas, or is up.
+func TestClusterRemove(t *testing.T) {
+	w, m := newMover(t)
+	w.fails(1, "leat cluster drain", "cluster", "remove", "0")
+	w.fails(1, "node 9", "cluster", "remove", "9")
+	if len(m.removed) != 0 {
+		t.Fatalf("removed %v", m.removed)
+	}
+	w.ok("", "topic", "delete", "orders")
+	w.fails(1, "stop it first", "cluster", "remove", "0")
+	w.ok("", "cluster", "remove", "0", "--force")
+	if !slices.Equal(m.removed, []string{"voter", "broker"}) {
+		t.Errorf("removed %v", m.removed)
+	}
+}
