@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -66,7 +65,6 @@ type broker struct {
 	applied  int
 	pulling  bool
 	sessions map[int32]*testSession
-	told     []string
 }
 
 var errLost = errors.New("no answer")
@@ -612,15 +610,6 @@ func (p *Partition) stored(from, to int64) (all []stored, err error) {
 		from = next
 	}
 	return all, nil
-}
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	var keys []K
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // eventWriter keeps what brokers log.

@@ -70,8 +70,10 @@ type FetchOp struct {
 	parts  []FetchPart
 	limits FetchLimits
 	ready  func(*FetchOp)
-	on     []waiter  // where it waits
-	got    []Fetched // read already, when the first look was enough
+	on     []waiter    // where it waits
+	got    []Fetched   // read already, when the first look was enough
+	idle   []Fetched   // of a follower: what the first look gave, no records
+	fired  atomic.Bool // something happened since
 
 	missing atomic.Int64 // bytes still wanted before it fires
 
@@ -120,6 +122,9 @@ func (m *Manager) Fetch(parts []FetchPart, limits FetchLimits, ready func(*Fetch
 	for i := range got {
 		got[i].Release()
 	}
+	if limits.Replica >= 0 && available == 0 {
+		op.idle = got
+	}
 	op.arm(op.missing.Add(-available) <= 0, m.patience(limits))
 	return op
 }
@@ -145,7 +150,7 @@ func (op *FetchOp) arm(now bool, wait time.Duration) {
 	op.armed = true
 	now = now || op.due
 	if !now {
-		op.timer = op.m.opt.Clock.AfterFunc(wait, op.fire)
+		op.timer = op.m.opt.Clock.AfterFunc(wait, op.end)
 	}
 	op.mu.Unlock()
 	if now {
@@ -162,6 +167,12 @@ func (op *FetchOp) grown(bytes int64) {
 }
 
 func (op *FetchOp) fire() {
+	op.fired.Store(true)
+	op.end()
+}
+
+// end calls ready, once.
+func (op *FetchOp) end() {
 	op.mu.Lock()
 	op.due = true
 	if !op.armed || op.done {
@@ -185,7 +196,11 @@ func (op *FetchOp) Collect() []Fetched {
 	for i := range op.on {
 		op.on[i].p.leave(&op.on[i])
 	}
-	if op.got == nil {
+	switch {
+	case op.got != nil:
+	case op.idle != nil && !op.fired.Load():
+		op.got = op.idle // whatever a follower waits for ends its wait
+	default:
 		op.got = op.read(false)
 	}
 	if op.limits.Replica >= 0 {

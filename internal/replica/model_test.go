@@ -129,7 +129,7 @@ func TestModel(t *testing.T) {
 	if seeds == 0 {
 		seeds = 150
 		if raceEnabled {
-			seeds = 30
+			seeds = 12
 		}
 	}
 	var sum Stats
