@@ -7,11 +7,16 @@
 // nothing else. A leader counts its own end only from what the log directory's sync
 // round reported.
 //
-// The package starts no goroutine. It is driven by calls: requests from the API,
-// Synced from the sync round, Apply from the metadata publisher, timers from the
-// clock; a simulator can therefore drive it from one goroutine.
+// A leader knows of its followers what they state when they fetch (leader.go) and asks
+// the controller for another in-sync set (isr.go); a follower fetches (fetcher.go) and
+// makes its log the leader's (follower.go).
 //
-// Lock order: Partition.mu, then whatever the log takes inside. Callbacks (an
+// The package starts no goroutine. It is driven by calls: requests from the API,
+// Synced from the sync round, Apply from the metadata publisher, answers of other
+// brokers from whoever carries them, timers from the clock; a simulator can therefore drive it from one goroutine.
+//
+// Lock order: Manager.mu, Partition.mu, then whatever the log takes inside; fetcher.mu and
+// changes.mu come last, and nothing of this package is taken under them. Callbacks (an
 // operation's ready, Options hooks) run without any lock of this package.
 package replica
 
