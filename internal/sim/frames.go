@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // encode makes the frame of a request, without its size.
@@ -34,6 +35,14 @@ func decode(req kmsg.Request, frame []byte) (kmsg.Response, error) {
 }
 
 func correlation(frame []byte) int32 { return int32(binary.BigEndian.Uint32(frame)) }
+
+// keyName names a request.
+func keyName(key int16) string {
+	if name := nodewire.NameForKey(key); name != "" {
+		return name
+	}
+	return kmsg.NameForKey(key)
+}
 
 // flatten takes an answer's bytes, sizes included, out of what it would be written from.
 func flatten(out api.Output) ([]byte, error) {

@@ -234,3 +234,8 @@ func (l *slowLoop) Stop() {
 	l.stopped = true
 	l.inner.Stop()
 }
+
+// restartAfter is how long whoever watches a process takes to start it again.
+func (h *Host) restartAfter() time.Duration {
+	return 100*time.Millisecond + time.Duration(h.Rand.Int64N(int64(5*time.Second)))
+}

@@ -157,7 +157,7 @@ func (l *Link) Send(req kmsg.Request) {
 	}
 	frame := encode(req, l.next, l.client)
 	l.next++
-	name := kmsg.NameForKey(req.Key())
+	name := keyName(req.Key())
 	l.up.send(func() {
 		l.w.Tracef("deliver %d %s>%s %s %d", l.id, l.from.Name, l.to.Name, name, len(frame))
 		l.arrived(frame)
@@ -188,7 +188,7 @@ func (l *Link) answered(frame []byte) {
 		}
 		resp, err := decode(l.calls[i].req, frame)
 		if err != nil {
-			l.w.Failf("%s from %s: %w", kmsg.NameForKey(l.calls[i].req.Key()), l.to.Name, err)
+			l.w.Failf("%s from %s: %w", keyName(l.calls[i].req.Key()), l.to.Name, err)
 			return
 		}
 		l.finish(l.calls[i], resp, nil)

@@ -1,0 +1,293 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/leat-stream/leat/internal/sim/history"
+)
+
+// Cluster is a run: nodes, clients, faults, and what is checked.
+type Cluster struct {
+	*World
+	Settings Settings
+	Nodes    []*Host
+	Rec      Recorder
+	Log      *slog.Logger // of the nodes
+
+	admin     *admin
+	producers []*producer
+	consumers []*consumer
+	members   []*member
+	faults    *faults
+}
+
+// Length of the phases of a run, in virtual time.
+const (
+	forming   = 60 * time.Second // bound of the cluster's beginning
+	faulty    = 2 * time.Minute
+	recovery  = 3 * time.Minute // bound for all to be well again after the last fault
+	finishing = 60 * time.Second
+)
+
+// NewCluster makes the run of a seed.
+func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Cluster) func(*Host) (Process, error)) *Cluster {
+	c := &Cluster{World: NewWorld(seed, trace), Log: log}
+	c.Rec.Answered = map[string]int{}
+	c.Settings = drawSettings(c.Stream("settings"))
+	for i := range c.Settings.Nodes {
+		h := c.AddHost(fmt.Sprint("n", i+1), int32(i+1))
+		h.Boot = boot(c)
+		c.Nodes = append(c.Nodes, h)
+	}
+	inv := newInvariants(c)
+	c.Check = inv.check
+	c.admin = newAdmin(newClient(c.World, "admin", c.Nodes, &c.Rec))
+	return c
+}
+
+// Simulate is the whole run: the cluster forms, clients work while faults happen for d,
+// everything heals, everything has to be well again, and the history is judged.
+func (c *Cluster) Simulate(d time.Duration) error {
+	c.Tracef("settings %+v", c.Settings)
+	for _, h := range c.Nodes {
+		c.Clock.AfterFunc(time.Duration(c.sched.Int64N(int64(time.Second))), h.Start)
+	}
+	if !c.RunUntil(forming, func() bool { return c.serving() == len(c.Nodes) }) {
+		return c.stuck("the cluster does not form: %d of %d nodes serve", c.serving(), len(c.Nodes))
+	}
+	made := 0
+	for _, t := range c.Settings.Topics {
+		c.admin.create(t, func() { made++ })
+	}
+	if !c.RunUntil(forming, func() bool { return made == len(c.Settings.Topics) }) {
+		return c.stuck("%d of %d topics were created", made, len(c.Settings.Topics))
+	}
+	c.startClients()
+	c.faults = newFaults(c)
+	if c.Settings.Faults {
+		c.faults.start()
+	}
+	if err := c.Run(d); err != nil {
+		return err
+	}
+	if err := c.heal(); err != nil {
+		return err
+	}
+	return c.judge()
+}
+
+// stuck is what is wrong when something that must happen did not.
+func (c *Cluster) stuck(format string, args ...any) error {
+	if err := c.Err(); err != nil {
+		return err
+	}
+	c.Failf(format, args...)
+	return c.Err()
+}
+
+func (c *Cluster) serving() (n int) {
+	for _, h := range c.Nodes {
+		if h.Serving {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Cluster) startClients() {
+	all := c.Settings.partitions()
+	s := &c.Settings
+	for i := range s.Producers {
+		p := newProducer(newClient(c.World, fmt.Sprint("p", i), c.Nodes, &c.Rec), all, -1, true)
+		c.producers = append(c.producers, p)
+		p.start()
+	}
+	for i := range s.PlainProducers {
+		p := newProducer(newClient(c.World, fmt.Sprint("q", i), c.Nodes, &c.Rec), all, int16(i%2), false)
+		c.producers = append(c.producers, p)
+		p.start()
+	}
+	for i := range s.Consumers {
+		k := newConsumer(newClient(c.World, fmt.Sprint("c", i), c.Nodes, &c.Rec), all)
+		c.consumers = append(c.consumers, k)
+		k.start()
+		k.after(k.backoff(), k.latest)
+	}
+	for g := range s.Groups {
+		for i := range s.Members {
+			m := newMember(newClient(c.World, fmt.Sprintf("g%d-%d", g, i), c.Nodes, &c.Rec), fmt.Sprint("g", g), all, s.GroupSession)
+			c.members = append(c.members, m)
+			m.start()
+		}
+	}
+	c.admin.start(c.Settings)
+}
+
+// heal ends all faults; then everything that was begun has to be finished.
+func (c *Cluster) heal() error {
+	c.Tracef("all is healed")
+	c.faults.end()
+	for _, p := range c.producers {
+		p.stopped = true
+		p.delivery = recovery
+	}
+	c.admin.stopped = true
+	if !c.RunUntil(recovery, func() bool { return c.serving() == len(c.Nodes) }) {
+		return c.stuck("%d of %d nodes serve again", c.serving(), len(c.Nodes))
+	}
+	for _, p := range c.producers {
+		p.drain()
+	}
+	if !c.RunUntil(recovery, c.allIdle) {
+		return c.stuck("producers wait for ever: %s", c.waiting())
+	}
+	whole := false
+	var look func()
+	look = func() {
+		c.admin.inSync(c.Settings, func(ok bool) {
+			if whole = ok; !ok {
+				c.admin.after(500*time.Millisecond, look)
+			}
+		})
+	}
+	look()
+	if !c.RunUntil(recovery, func() bool { return whole }) {
+		return c.stuck("replicas do not come back in sync: %s", c.admin.behind)
+	}
+	fresh := newProducer(newClient(c.World, "fresh", c.Nodes, &c.Rec), c.Settings.partitions(), -1, true)
+	c.producers = append(c.producers, fresh)
+	fresh.each()
+	if !c.RunUntil(finishing, fresh.idle) {
+		return c.stuck("a new producer makes no progress: %s", c.waiting())
+	}
+	return nil
+}
+
+func (c *Cluster) allIdle() bool {
+	for _, p := range c.producers {
+		if !p.idle() {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Cluster) waiting() (s string) {
+	for _, p := range c.producers {
+		for _, t := range p.parts {
+			if n := len(p.lines[t].batches); n > 0 {
+				s += fmt.Sprintf("%s has %d batches for %v; ", p.h.Name, n, t)
+			}
+		}
+	}
+	return s
+}
+
+// judge reads everything and has the history checked.
+func (c *Cluster) judge() error {
+	parts := c.Settings.partitions()
+	last := newConsumer(newClient(c.World, "last", c.Nodes, &c.Rec), parts)
+	last.start()
+	ends := map[tp]int64{}
+	var ask func(t tp)
+	ask = func(t tp) {
+		last.list(t, -1, func(end int64, ok bool) {
+			if ok {
+				ends[t] = end
+				return
+			}
+			last.after(last.backoff(), func() { ask(t) })
+		})
+	}
+	for _, t := range parts {
+		last.after(time.Second, func() { ask(t) })
+	}
+	caughtUp := func(k *consumer) bool {
+		for _, t := range parts {
+			if end, ok := ends[t]; !ok || k.parts[t] == nil || k.parts[t].at < end {
+				return false
+			}
+		}
+		return true
+	}
+	all := append([]*consumer{last}, c.consumers...)
+	if !c.RunUntil(finishing, func() bool {
+		for _, k := range all {
+			if !caughtUp(k) {
+				return false
+			}
+		}
+		return true
+	}) {
+		for _, k := range all {
+			for _, t := range parts {
+				if p := k.parts[t]; p.at < ends[t] {
+					return c.stuck("%s stands at %d of %v, which ends at %d", k.h.Name, p.at, t, ends[t])
+				}
+			}
+		}
+		return c.stuck("ends of partitions are not told: %d of %d", len(ends), len(parts))
+	}
+	if err := c.groupsCatchUp(parts, ends); err != nil {
+		return err
+	}
+	for _, t := range parts {
+		l := history.Log{Partition: t.history(), End: ends[t]}
+		for _, r := range c.Rec.Reads {
+			if r.Consumer == "last" && r.Partition == l.Partition {
+				l.Records = append(l.Records, r.Records...)
+			}
+		}
+		c.Rec.Logs = append(c.Rec.Logs, l)
+	}
+	for _, f := range history.Check(&c.Rec.History) {
+		c.Failf("history: %v", f)
+	}
+	return c.Err()
+}
+
+// groupsCatchUp waits until every group has read and committed everything.
+func (c *Cluster) groupsCatchUp(parts []tp, ends map[tp]int64) error {
+	lag := func() string {
+		type key struct {
+			group string
+			part  history.Partition
+		}
+		at := map[key]int64{}
+		for _, o := range c.Rec.Commits {
+			if o.Outcome == history.OK {
+				k := key{o.Group, o.Partition}
+				at[k] = max(at[k], o.Offset)
+			}
+		}
+		for g := range c.Settings.Groups {
+			for _, t := range parts {
+				if n := at[key{fmt.Sprint("g", g), t.history()}]; n < ends[t] {
+					return fmt.Sprintf("group g%d committed %d of %v, which ends at %d", g, n, t, ends[t])
+				}
+			}
+		}
+		return ""
+	}
+	next := c.Now()
+	done := func() bool { // looked at now and then: it is no cheap question
+		if c.Now() < next {
+			return false
+		}
+		next = c.Now() + time.Second
+		return lag() == ""
+	}
+	if !c.RunUntil(recovery, done) {
+		return c.stuck("%s", lag())
+	}
+	return nil
+}
+
+// Report says in a few lines what happened.
+func (c *Cluster) Report() string {
+	return fmt.Sprintf("seed %d: %d events, %v, %d operations, %d faults, %d produced, %d reads, trace %016x, counts %v",
+		c.Seed, c.Events, c.Now().Round(time.Millisecond), c.Rec.Operations, c.Count["fault"], len(c.Rec.Produces), len(c.Rec.Reads), c.Sum(), c.Count)
+}

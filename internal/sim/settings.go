@@ -1,0 +1,91 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// Settings are what varies with the seed.
+type Settings struct {
+	Nodes  int
+	Topics []TopicSettings
+	// Faults is false in some seeds: nothing may be lost in a healthy cluster either.
+	Faults bool
+	// PowerCuts: hosts may lose what is not synced. Not with relaxed topics.
+	PowerCuts bool
+	FaultGap  time.Duration // on average
+
+	SessionTimeout  time.Duration // of brokers
+	ReplicaLag      time.Duration
+	SnapshotBytes   int
+	OffsetsRF       int
+	GroupSession    time.Duration
+	Producers       int
+	PlainProducers  int
+	Consumers       int
+	Groups, Members int
+}
+
+// TopicSettings are those of a topic.
+type TopicSettings struct {
+	Name         string
+	Partitions   int
+	RF, MinISR   int
+	Relaxed      bool
+	SegmentBytes int
+}
+
+func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
+
+// drawSettings draws them for a seed.
+func drawSettings(r *rand.Rand) Settings {
+	s := Settings{
+		Nodes: pick(r, 1, 3, 3, 3, 3, 4, 4, 5), Faults: r.IntN(8) > 0, PowerCuts: r.IntN(4) > 0,
+		FaultGap:       pick(r, time.Second, 2*time.Second, 4*time.Second),
+		SessionTimeout: pick(r, 2*time.Second, 4*time.Second, 9*time.Second), ReplicaLag: pick(r, time.Second, 3*time.Second, 10*time.Second),
+		SnapshotBytes: pick(r, 2<<10, 16<<10, 1<<20), GroupSession: pick(r, 6*time.Second, 10*time.Second),
+		Producers: 2 + r.IntN(3), PlainProducers: r.IntN(2), Consumers: 1 + r.IntN(2), Groups: 1 + r.IntN(2), Members: 1 + r.IntN(3),
+	}
+	s.OffsetsRF = min(3, s.Nodes)
+	for i := range 1 + r.IntN(3) {
+		t := TopicSettings{
+			Name: fmt.Sprint("t", i), Partitions: 1 + r.IntN(4), RF: s.OffsetsRF, MinISR: min(pick(r, 1, 2, 2), s.Nodes),
+			Relaxed: !s.PowerCuts && r.IntN(3) == 0, SegmentBytes: pick(r, 1<<20, 16<<10, 1<<30),
+		}
+		s.Topics = append(s.Topics, t)
+	}
+	return s
+}
+
+func (s *Settings) partitions() (all []tp) {
+	for _, t := range s.Topics {
+		for p := range t.Partitions {
+			all = append(all, tp{t.Name, int32(p)})
+		}
+	}
+	return all
+}
+
+// node is the settings of one node.
+func (s *Settings) node(id int, hosts []*Host) []string {
+	var servers []string
+	for _, h := range hosts[:min(3, len(hosts))] {
+		servers = append(servers, h.Address(ControllerDoor))
+	}
+	h := hosts[id-1]
+	return []string{
+		fmt.Sprint("node.id=", id),
+		"listeners=PLAINTEXT://" + h.Address(ClientDoor) + ",CONTROLLER://" + h.Address(ControllerDoor),
+		"controller.quorum.bootstrap.servers=" + strings.Join(servers, ","),
+		fmt.Sprint("broker.session.timeout.ms=", s.SessionTimeout.Milliseconds()),
+		fmt.Sprint("broker.heartbeat.interval.ms=", s.SessionTimeout.Milliseconds()/4),
+		fmt.Sprint("replica.lag.time.max.ms=", s.ReplicaLag.Milliseconds()),
+		fmt.Sprint("metadata.log.max.record.bytes.between.snapshots=", s.SnapshotBytes),
+		"offsets.topic.num.partitions=3",
+		fmt.Sprint("offsets.topic.replication.factor=", s.OffsetsRF),
+		"num.recovery.threads.per.data.dir=1", "insecure=true",
+		"group.initial.rebalance.delay.ms=500",
+	}
+}
