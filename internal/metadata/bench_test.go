@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/schema"
 )
@@ -74,6 +76,68 @@ func BenchmarkRestart(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkFailover is what the controller does for a broker that fell silent: it is
+// fenced, and every partition that it was in sync with changes. The image that is
+// published after it is part of it.
+func BenchmarkFailover(b *testing.B) {
+	k := bigCluster(b, 30, 100_000)
+	base, _ := k.c.b.Image()
+	bytes, records := 0, 0
+	b.ReportAllocs()
+	for b.Loop() {
+		c := NewController(base, k.opts)
+		d := c.Decide(machine.Input{Now: k.now, Rand: k.rand, Token: 1, Request: &Request{Req: fenceRequest(base, 7)}})
+		bytes, records = 0, len(d.Records)
+		for _, rec := range d.Records {
+			bytes += len(rec.Value)
+			if err := c.Apply(base.Index()+1, 0, rec); err != nil {
+				b.Fatal(err)
+			}
+		}
+		c.b.Image()
+	}
+	b.ReportMetric(float64(records), "records")
+	b.ReportMetric(float64(bytes), "record-bytes")
+}
+
+func fenceRequest(img *Image, broker int32) *kmsg.BrokerHeartbeatRequest {
+	req := kmsg.NewPtrBrokerHeartbeatRequest()
+	req.BrokerID, req.BrokerEpoch, req.WantFence = broker, img.Broker(broker).Epoch, true
+	return req
+}
+
+// BenchmarkControllerFailover is how a new controller builds its state: the records
+// of a snapshot, and its first timers.
+func BenchmarkControllerFailover(b *testing.B) {
+	k := bigCluster(b, 30, 100_000)
+	img, _ := k.c.b.Image()
+	whole := frames(b, img)
+	b.ReportAllocs()
+	for b.Loop() {
+		c := NewController(nil, k.opts)
+		for _, f := range whole {
+			if err := c.Apply(0, 0, machine.Record{Value: f}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if d := c.Resume(k.now); len(d.Timers) < 30 {
+			b.Fatal("no sessions")
+		}
+	}
+}
+
+// BenchmarkChores is a round of what timers do when there is nothing to do.
+func BenchmarkChores(b *testing.B) {
+	k := bigCluster(b, 30, 100_000)
+	for b.Loop() {
+		for _, key := range []string{choreWatch, choreLeaders, choreUnclean, choreInternal} {
+			if d := k.c.Decide(machine.Input{Now: k.now, Request: machine.TimerFired{Key: key}}); len(d.Records) > 0 {
+				b.Fatal("records")
+			}
+		}
 	}
 }
 

@@ -13,11 +13,15 @@
 //     that the controller decided on;
 //   - a partition's leader is a member of its ISR, and its ISR, ELR and replicas
 //     are sets of which ISR and ELR are disjoint;
+//   - a partition has a leader while any clean replica is alive, and no replica that
+//     lost records or is on another disk passes for a clean one;
+//   - a reassignment ends with exactly the replicas that were asked for;
 //   - a leader epoch never goes back, and each change adds 1 to a partition epoch;
 //   - a broker epoch is given out once.
 //
 // Where to look: one file per request (create_topics.go …); who becomes leader
-// and why, elect.go; where replicas go, place.go.
+// and why, elect.go; where replicas go, place.go; what the controller does unasked,
+// chores.go; who is alive, heartbeat.go and watch.go.
 package metadata
 
 import (
