@@ -122,7 +122,9 @@ type Dir struct {
 	unsaved []*Log  // to checkpoint
 	gone    []LogID // deleted, and still in the state file
 	trash   []*trash
-	closed  bool
+	// suspects are segments in which a reader met damage, for the scrubber.
+	suspects []*segment
+	closed   bool
 
 	lastCheckpoint time.Time
 	lastAppended   int64

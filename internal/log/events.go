@@ -69,7 +69,9 @@ func (e Truncated) String() string {
 }
 
 // Quarantined tells that data which was recorded as synced is damaged. Reads of the
-// offsets From to To-1 fail; the bytes are in File, if there were any.
+// offsets From to To-1 fail; the bytes are in File, if there were any, or stay where they
+// are. It is told by recovery, also that of a log that is opened only when it is used, and
+// by the scrubber: at any time, then, the replica must not lead until it is mended.
 type Quarantined struct {
 	Log      LogID
 	From, To int64
@@ -85,7 +87,9 @@ func (e Quarantined) String() string {
 	return s
 }
 
-// DamageMet tells that a read or a compaction met damaged bytes.
+// DamageMet tells that a read or a compaction met damaged bytes, or that the scrubber
+// could not read. The scrubber's next Step looks there first, and sets aside what is
+// damaged.
 type DamageMet struct {
 	Log             LogID
 	Segment, Offset int64

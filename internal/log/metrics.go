@@ -7,6 +7,7 @@ import (
 
 // Metrics counts what a directory does since it was opened. The zero value is ready.
 type Metrics struct {
+	ScrubbedBytes                  atomic.Int64
 	AppendedBytes, AppendedRecords atomic.Int64
 	WriteFailures                  atomic.Int64
 	DamageMet                      atomic.Int64

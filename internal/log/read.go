@@ -285,6 +285,7 @@ func (l *Log) readFailure(err error, s *segment, offset int64) error {
 	}
 	if errors.Is(err, ErrCorrupt) {
 		l.d.opt.Metrics.damageMet()
+		l.d.suspect(s)
 		if s.firstMet(err) {
 			l.d.event(DamageMet{Log: l.ID(), Segment: s.base, Offset: offset, Err: err})
 		}
