@@ -16,6 +16,7 @@ func (m *metrics) watchLog(reg prometheus.Registerer, l *log.Metrics) {
 	count("leat_log_appended_records_total", "Records appended to partitions.", func() float64 { return float64(l.AppendedRecords.Load()) })
 	count("leat_log_write_failures_total", "Appends that the file system refused.", func() float64 { return float64(l.WriteFailures.Load()) })
 	count("leat_log_damage_total", "Damaged ranges met in segments.", func() float64 { return float64(l.DamageMet.Load()) })
+	count("leat_scrub_read_bytes_total", "Bytes read by the search for damage.", func() float64 { return float64(l.ScrubbedBytes.Load()) })
 	count("leat_log_sync_rounds_total", "Group commits.", func() float64 { return float64(l.SyncRounds.Load()) })
 	count("leat_log_synced_logs_total", "Partitions made durable, summed over group commits.", func() float64 { return float64(l.SyncedLogs.Load()) })
 	count("leat_log_checkpoints_total", "Checkpoints written.", func() float64 { return float64(l.Checkpoints.Load()) })

@@ -158,6 +158,8 @@ const (
 	LeatLogLevel                                         StringName = "leat.log.level"
 	LeatOpenFilesMax                                     IntName    = "leat.open.files.max"
 	LeatQuorumVoter                                      StringName = "leat.quorum.voter"
+	LeatScrubBytesPerSecond                              LongName   = "leat.scrub.bytes.per.second"
+	LeatScrubIntervalMs                                  LongName   = "leat.scrub.interval.ms"
 	LeatUnauthenticatedRequestMaxBytes                   IntName    = "leat.unauthenticated.request.max.bytes"
 	ListenerSecurityProtocolMap                          StringName = "listener.security.protocol.map"
 	Listeners                                            ListName   = "listeners"

@@ -9,7 +9,7 @@ import (
 // ScrubOptions say how fast a scrub goes.
 type ScrubOptions struct {
 	BytesPerSecond int64         // leat.scrub.bytes.per.second; 0: only what a reader has met is looked at
-	Interval       time.Duration // leat.scrub.interval: from the begin of a pass to that of the next
+	Interval       time.Duration // leat.scrub.interval.ms: from the begin of a pass to that of the next
 }
 
 // Scrubber reads all that is synced in a directory, again and again and slowly, and checks
@@ -51,7 +51,8 @@ const (
 	minScrub      = 64 << 10 // bytes in a step
 	maxScrub      = 4 << 20
 	urgentScrub   = 16 << 20 // bytes per second at least for what a reader has met
-	maxScrubTurns = 256      // logs or segments in a step
+	maxScrubTurns = 32       // logs or segments in a step: opening a log costs, too
+	leastRest     = 100 * time.Millisecond
 	maxSuspects   = 64
 )
 
@@ -80,7 +81,7 @@ func (s *Scrubber) Step(now time.Time, o ScrubOptions) (next time.Time) {
 		}
 	}
 	s.d.opt.Metrics.ScrubbedBytes.Add(read)
-	return now.Add(max(time.Duration(float64(read)/float64(rate)*float64(time.Second)), time.Millisecond))
+	return now.Add(max(time.Duration(float64(read)/float64(rate)*float64(time.Second)), leastRest))
 }
 
 // suspected is what a reader has met.

@@ -219,6 +219,7 @@ func (l *Log) settle(prod producers, end int64) {
 	}
 	l.setDamage(slices.DeleteFunc(slices.Clone(l.damage), func(d damagedRange) bool { return d.to > end }))
 	l.dirty.snapshotAt = 0
+	l.uncleanable.Store(false) // if the damage stays, compaction meets it again
 	if l.cleaned.Load() > end {
 		l.cleaned.Store(end)
 	}

@@ -168,3 +168,28 @@ func TestTruncateOnAFullDisk(t *testing.T) {
 		})
 	}
 }
+
+// TestTruncateLetsCompact: compaction, which damage had stopped, goes on when that is cut off.
+func TestTruncateLetsCompact(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", compacted)
+	write := func() {
+		w.append(l, keyed(record.NewHeader(0), "a", "1"))
+		w.append(l, keyed(record.NewHeader(0), "a", "2"))
+		w.roll(l)
+		w.append(l, keyed(record.NewHeader(0), "a", "3"))
+		w.checkpoint()
+	}
+	write()
+	w.change(aLog, flip(fileLen(w, aLog)-1))
+	if _, err := l.Compact(CompactOptions{Now: w.clock.Now()}); !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	w.must(l.TruncateTo(0))
+	write()
+	if res := w.compact(l); res.Removed == 0 {
+		t.Fatalf("%+v", res)
+	}
+}
+
+func fileLen(w *world, name string) int { return len(w.content(name)) }

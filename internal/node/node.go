@@ -76,7 +76,9 @@ type Node struct {
 	rand  *rand.Rand // for the start only
 	id    int32
 	jobs  jobs
-	tasks *tasks
+
+	scrubber *log.Scrubber
+	tasks    *tasks
 
 	cfg        atomic.Pointer[config.Config]
 	dir        *log.Dir

@@ -33,6 +33,8 @@ func (n *Node) serving() {
 	n.jobs.every(config.Millis(n.Config(), config.LogRetentionCheckIntervalMs), n.retain)
 	n.jobs.every(retryEvery, n.meta.retry)
 	n.jobs.after(0, n.clean)
+	n.scrubber = n.dir.NewScrubber()
+	n.jobs.after(0, n.scrub)
 	if every := config.Millis(n.Config(), config.MetadataLogMaxSnapshotIntervalMs); every > 0 {
 		n.jobs.every(every, func() { n.meta.snapshotDue(0) })
 	}

@@ -44,6 +44,7 @@ var stories = []story{
 	{"a start acts on a state that a killed process did not sync", unsyncedState, nil},
 	{"a process is killed in a truncation to a start inside a batch", truncatedToStart, nil},
 	{"a checkpoint makes a transaction index", newTxnIndex, keepsTxnIndex},
+	{"a scrub sets damage aside", scrubbed, readsAround},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
@@ -557,6 +558,45 @@ func readsAround(w *world) error {
 		return fmt.Errorf("%d batches are refused, %d were harmed", refused, want)
 	}
 	return w.verifyEvidence(p)
+}
+
+// A scrub finds a damaged batch of a sealed segment; what it refuses is refused after the
+// power cut.
+func scrubbed(w *world) error {
+	err := w.begin(func(p *partition) { p.cfg.SegmentBytes, p.txns = 1000, false })
+	for range 9 {
+		if err == nil {
+			err = w.one(w.batch(record.NewHeader(0), 2, 100), log.OriginClient)
+		}
+	}
+	p := w.logs[0]
+	list, lerr := p.log.Segments()
+	if err := errors.Join(err, lerr, w.round(), w.checkpoint()); err != nil || len(list) != 3 {
+		return fmt.Errorf("%d segments: %w", len(list), err)
+	}
+	name := fmt.Sprintf("%s/%s/%020d.log", dataDir, p.id, list[1].Base)
+	if err := w.disk.FlipBit(name, list[1].Bytes/2); err != nil {
+		return err
+	}
+	b, err := w.content(name)
+	if err != nil {
+		return err
+	}
+	p.harmed, p.evidence = 1, b[list[1].Bytes/2-25:][:50]
+	w.scrub()
+	if w.alarm == nil {
+		return errors.New("the damage was not found")
+	}
+	w.alarm = nil
+	return nil
+}
+
+// scrub checks all that is synced.
+func (w *world) scrub() {
+	s := w.dir.NewScrubber()
+	for now, end := w.clock.Now(), w.clock.Now().Add(time.Minute); now.Before(end); {
+		now = s.Step(now, log.ScrubOptions{BytesPerSecond: 1 << 20, Interval: time.Hour})
+	}
 }
 
 // verifyEvidence looks for damaged bytes, which recovery is to keep.

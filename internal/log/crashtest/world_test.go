@@ -304,6 +304,7 @@ func drawHabits(rng *rand.Rand) (h habits) {
 		{3, (*world).compact},
 		{4, (*world).bumpEpoch},
 		{1, func(w *world, _ *partition) error { return w.restart() }},
+		{2, func(w *world, _ *partition) error { w.note("scrub"); w.scrub(); return w.alarm }},
 	} {
 		s.weight = s.weight * []int{0, 1, 2, 2, 2, 6}[rng.IntN(6)]
 		h.steps = append(h.steps, s)
