@@ -37,7 +37,9 @@ func (n *Node) Step(m *raftpb.Message) {
 		if m.GetType() == raftpb.MsgSnap && n.started && n.announce(c, m) {
 			return
 		}
-		c.step(m)
+		if err := c.step(m); err != nil {
+			n.fail(err)
+		}
 	})
 }
 

@@ -118,6 +118,7 @@ func (c *core) majority(voters []uint64) bool {
 // lost forgets what only a leader knows.
 func (c *core) lost() {
 	clear(c.members.contacts)
+	c.endTransfer(nil)
 	if ch := c.members.change; ch != nil {
 		c.members.change = nil
 		c.out.applies = append(c.out.applies, apply{call: ch.done, err: ErrNotLeader})

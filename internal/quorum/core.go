@@ -28,6 +28,7 @@ type core struct {
 	confs    []confAt
 	sent     map[uint64]int // ticks since a snapshot went to a member
 	members  memberState
+	transfer *transfer
 	incoming map[uint64]SnapshotMeta // fetched snapshots that are not installed yet
 	settled  []apply                 // what follows the entries that are being handed out
 	now      time.Time               // of this step; set by the owner
@@ -129,6 +130,7 @@ func (c *core) campaign() error { return c.rn.Campaign() }
 
 func (c *core) tick() {
 	c.rn.Tick()
+	c.tickTransfer()
 	c.retrySnapshots()
 }
 
@@ -160,14 +162,19 @@ func (c *core) retrySnapshots() {
 }
 
 // step takes a message from another member. One from an unknown or removed member
-// is dropped.
-func (c *core) step(m *raftpb.Message) {
+// is dropped. A leader never tells a member of a commit beyond what that member said
+// that it has synced: if it does, this log was more once.
+func (c *core) step(m *raftpb.Message) error {
+	if m.GetType() == raftpb.MsgHeartbeat && m.GetCommit() > c.last && m.GetTerm() >= c.rn.BasicStatus().GetTerm() {
+		return fmt.Errorf("%w: entry %d was synced here, the log ends at %d", ErrLostLog, m.GetCommit(), c.last)
+	}
 	if c.stale(m) {
-		return
+		return nil
 	}
 	// The library's errors say only that it ignored the message.
 	_ = c.rn.Step(m)
 	c.heard(m.GetFrom())
+	return nil
 }
 
 // stepSnapshot takes a MsgSnap whose file was fetched.
@@ -176,7 +183,7 @@ func (c *core) stepSnapshot(m *raftpb.Message, meta SnapshotMeta) {
 	if meta.Index > commit {
 		c.incoming[meta.Index] = meta
 	}
-	c.step(m)
+	_ = c.step(m) // no heartbeat
 	if c.rn.BasicStatus().GetCommit() == commit {
 		delete(c.incoming, meta.Index) // the library ignored it
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -22,7 +23,14 @@ type diskWriter struct {
 	// begun are the messages that the store has taken and not made durable yet: the
 	// disk is full.
 	begun []*raftpb.Message
-	full  bool // guarded by Node.mu: it waits until the clock says to try again
+	noted bool // that the log is lost
+
+	// Guarded by Node.mu:
+	full    bool   // it waits until the clock says to try again
+	busy    bool   // a turn runs
+	written uint64 // grows with every write that is durable
+	seen    uint64 // of written, at the last tick
+	idle    int    // ticks without progress
 }
 
 // fullPause is how long a full disk is left alone.
@@ -32,10 +40,17 @@ const fullPause = time.Second
 func (n *Node) writeTurn() {
 	w := &n.writer
 	n.mu.Lock()
-	if n.ended() != nil || w.full {
+	if ended := n.ended(); ended != nil || w.full {
 		n.mu.Unlock()
+		w.noteLost(ended)
 		return
 	}
+	w.busy = true
+	defer func() {
+		n.mu.Lock()
+		w.busy = false
+		n.mu.Unlock()
+	}()
 	w.jobs = append(w.jobs, n.writes...)
 	n.writes = nil
 	n.mu.Unlock()
@@ -74,6 +89,7 @@ func (n *Node) writeSome(w *diskWriter) error {
 	w.begun = nil
 	// An error says that the node is ending; what was written stays.
 	_ = n.do(func(c *core) {
+		w.written++
 		for _, m := range ms {
 			if err := c.persisted(m); err != nil {
 				n.fail(err)
@@ -108,6 +124,16 @@ func (n *Node) diskFull(err error) {
 		n.mu.Unlock()
 		n.disk.Wake()
 	})
+}
+
+// noteLost notes a lost log where the next start looks: a voter that forgot may vote
+// twice. Should the note be lost too, the leader tells again.
+func (w *diskWriter) noteLost(err error) {
+	if w.noted || !errors.Is(err, ErrLostLog) || w.store == nil {
+		return
+	}
+	w.noted = true
+	_ = w.store.marker.set(math.MaxUint64, 0) // the node has failed already, with err
 }
 
 // close closes the store; no turn runs any more. What was not written is left out.

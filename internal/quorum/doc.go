@@ -18,6 +18,10 @@
 //   - Ticks and heartbeats never wait for the disk nor for hooks.
 //   - A disk that has lost what it once synced does not start (ErrLostLog,
 //     ErrCorrupt): such a voter could vote twice.
+//     That an old copy of the directory was put back only the leader can tell, by the
+//     first heartbeat; the member fails with ErrLostLog then, and does not start again.
+//   - A leader whose disk hangs for two election timeouts hands over: until then
+//     heartbeats and the other members' commits go on without its disk.
 //   - Nothing here owns a goroutine: the loops are turns of an env.Exec and the ticks
 //     come from an env.Clock, so a simulator drives a Node from one seed. The library
 //     draws its election timeouts from crypto/rand, which testing/cryptotest's

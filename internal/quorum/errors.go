@@ -24,6 +24,8 @@ var (
 	ErrUnknownMember = errors.New("quorum: no such member")
 	// ErrNotCaughtUp: a learner that is behind, or silent, gets no vote.
 	ErrNotCaughtUp = errors.New("quorum: the member has not caught up")
+	// ErrNotTransferred: the other member did not take over in time.
+	ErrNotTransferred = errors.New("quorum: leadership was not taken over")
 	// ErrLastVoter: the last voter stays.
 	ErrLastVoter = errors.New("quorum: the last voter cannot be removed")
 	// ErrNoMajority: too few of the voters that would be left are active.

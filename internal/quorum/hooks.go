@@ -44,6 +44,10 @@ func (n *Node) release() {
 		waiting = append(waiting, ch.done)
 		n.core.members.change = nil
 	}
+	if t := n.core.transfer; t != nil && t.done != nil {
+		waiting = append(waiting, t.done)
+	}
+	n.core.transfer = nil
 	pulls := n.pulls
 	n.pulls = nil
 	err := n.ended()

@@ -189,6 +189,7 @@ func (n *Node) tickLater() {
 		_ = n.do(func(c *core) { // an error says that the node is ending
 			n.ticking = false
 			c.tick()
+			n.watchDisk(c)
 		})
 	})
 }
@@ -241,6 +242,7 @@ func (n *Node) fail(err error) {
 		close(n.stop)
 		if n.hooks != nil {
 			n.hooks.Wake() // to tell those who wait
+			n.disk.Wake()  // to note what is lost
 		}
 		if f := n.opts.Failed; f != nil {
 			n.opts.Exec.Go("quorum failed", func() { f(err) })
@@ -279,6 +281,9 @@ func (n *Node) Close() error {
 		n.endFetch()
 	}
 	n.release()
+	if started {
+		n.writer.noteLost(n.Err())
+	}
 	err := n.writer.close(started, n.opts.Logger)
 	if n.own != nil {
 		n.own.Wait()

@@ -34,7 +34,9 @@ type world struct {
 	trace uint64 // hash of everything that happened
 	calm  bool   // no more faults
 	logs  bool   // the nodes are Logs, of batches
-	lossy bool   // messages are lost and doubled
+	// prepare is called for every node before it starts.
+	prepare func(*simNode)
+	lossy   bool // messages are lost and doubled
 
 	// What must hold over all nodes:
 	leaders   map[uint64]uint64   // term -> node
@@ -124,6 +126,9 @@ func (w *world) add(voters []Member) *simNode {
 	w.byID[n.member.ID()] = n
 	if err := errors.Join(n.disk.MkdirAll("d", 0o755), n.disk.SyncDir(".")); err != nil {
 		w.t.Fatal(err)
+	}
+	if w.prepare != nil {
+		w.prepare(n)
 	}
 	n.start()
 	return n
@@ -233,6 +238,9 @@ func (n *simNode) failed(err error) {
 	case errors.Is(err, env.ErrPowerOff):
 		n.crash()
 	case errors.Is(err, ErrLostLog):
+		if cerr := n.node.Close(); !errors.Is(cerr, ErrLostLog) {
+			n.w.t.Errorf("close: %v", cerr)
+		}
 		n.stop()
 	default:
 		n.w.t.Errorf("node %d failed: %v", n.number, err)
