@@ -56,7 +56,7 @@ func (m *Manager) pump() {
 	m.woken = nil
 	m.mu.Unlock()
 	for _, f := range list {
-		f.pump()
+		m.opt.Clock.AfterFunc(0, f.pump) // it may have to read logs, which must not hold up the metadata
 	}
 	m.changes.send()
 }
@@ -283,7 +283,8 @@ func (m *Manager) refresh(img *metadata.Image, name string) {
 	}
 }
 
-// Stop ends every long poll, now and from here on; consumers get what there is.
+// Stop ends every long poll, now and from here on; consumers get what there is. Nothing
+// is fetched from other brokers any more; those that follow this one go on.
 func (m *Manager) Stop() {
 	m.stopping.Store(true)
 	m.Each(func(p *Partition) { p.wakeFetches() })

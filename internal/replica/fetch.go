@@ -90,7 +90,7 @@ type FetchOp struct {
 // taken by Collect, which must be called exactly once after ready.
 func (m *Manager) Fetch(parts []FetchPart, limits FetchLimits, ready func(*FetchOp)) *FetchOp {
 	op := &FetchOp{m: m, parts: parts, limits: limits, ready: ready}
-	if limits.MaxWait <= 0 || limits.MinBytes <= 0 || len(parts) == 0 || m.stopping.Load() {
+	if limits.MaxWait <= 0 || limits.MinBytes <= 0 || len(parts) == 0 || m.stopping.Load() && limits.Replica < 0 {
 		if limits.Replica >= 0 {
 			op.got = op.read(true) // states where the follower is
 		}
@@ -138,7 +138,7 @@ const (
 
 // patience is how long a fetch waits.
 func (m *Manager) patience(l FetchLimits) time.Duration {
-	if l.Replica >= 0 && m.now().UnixNano()-m.gained.Load() < int64(unrest) {
+	if l.Replica >= 0 && (m.stopping.Load() || m.now().UnixNano()-m.gained.Load() < int64(unrest)) {
 		return min(l.MaxWait, unrestPoll)
 	}
 	return l.MaxWait

@@ -337,6 +337,7 @@ func (f *fetcher) part(ref Ref, in *kmsg.FetchResponseTopicPartition) {
 		f.mu.Unlock()
 		return // no longer asked for, or not yet in this role
 	}
+	e.p.sick.Store(e.pause >= f.m.tuning().Backoff)
 	f.mu.Unlock()
 	v := e.p.take(f.leader, e.epoch, in)
 	t, now := f.m.tuning(), f.m.now()

@@ -98,6 +98,7 @@ func TestUnreachableLeaderIsTriedAtOnceOnceAndThenWithPauses(t *testing.T) {
 		done = append(done, d)
 	}
 	w.change(2, 1, 2)
+	w.clock.Advance(0)
 	for range 4 {
 		d := done[len(done)-1]
 		done = done[:0]
@@ -113,6 +114,7 @@ func TestUnreachableLeaderIsTriedAtOnceOnceAndThenWithPauses(t *testing.T) {
 	done[0](nil, errLost)
 	n := len(at)
 	w.must(w.apply())
+	w.clock.Advance(0)
 	if len(at) != n+1 {
 		t.Fatal("it was not tried at once")
 	}
@@ -142,6 +144,9 @@ func TestPartitionWithTroubleRestsAndTheOthersGoOn(t *testing.T) {
 	c.run(5 * time.Second)
 	if forgot < 3 || forgot > 12 {
 		t.Fatalf("it rested %d times", forgot)
+	}
+	if n := c.told("CorruptFetched"); n < 3 || n >= forgot {
+		t.Fatalf("it was told %d times", n)
 	}
 	c.acked("t", 1, "b")
 	c.mangle = nil

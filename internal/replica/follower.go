@@ -41,6 +41,13 @@ func (p *Partition) position() (offset int64, lastEpoch int32, ok bool) {
 	return offset, -1, true
 }
 
+// complain tells of trouble, until it has lasted for some tries.
+func (p *Partition) complain(level slog.Level, e fmt.Stringer) {
+	if !p.sick.Load() {
+		p.m.event(level, e)
+	}
+}
+
 // take takes a leader's answer for the partition, which was asked for in a leader epoch.
 func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartition) verdict {
 	switch err := kerr.TypedErrorForCode(in.ErrorCode); err {
@@ -50,7 +57,7 @@ func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartiti
 	case kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch, kerr.NotLeaderForPartition, kerr.UnknownTopicID, kerr.UnknownTopicOrPartition, kerr.ReplicaNotAvailable:
 		return wait
 	default:
-		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 		return trouble
 	}
 	if in.DivergingEpoch.EndOffset >= 0 {
@@ -63,17 +70,17 @@ func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartiti
 		return stale
 	case errors.Is(err, record.ErrCorrupt):
 		p.m.counters.corrupt.Add(1)
-		p.m.event(slog.LevelError, CorruptFetched{p.id, p.log.EndOffset(), leader, err})
+		p.complain(slog.LevelError, CorruptFetched{p.id, p.log.EndOffset(), leader, err})
 		return trouble
 	case err != nil:
-		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 		return trouble
 	}
 	// The start offset follows the leader's, as far as this replica knows to be
 	// committed. No lock is held: moving it may call for a sync round.
 	if start := min(in.LogStartOffset, p.HighWatermark()); start > p.log.StartOffset() {
 		if err := p.log.SetStartOffset(start); err != nil {
-			p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+			p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 			return trouble
 		}
 	}
@@ -162,7 +169,7 @@ func (p *Partition) diverge(leader, epoch, lastEpoch int32, end int64) verdict {
 	}
 	if err != nil {
 		p.mu.Unlock()
-		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 		return trouble
 	}
 	to = p.log.EndOffset()
@@ -201,12 +208,12 @@ func (p *Partition) outOfRange(leader, epoch int32, in *kmsg.FetchResponseTopicP
 	start, end := p.log.StartOffset(), p.log.EndOffset()
 	if in.LogStartOffset < 0 || (in.LogStartOffset <= end && start < end) {
 		p.mu.Unlock()
-		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, fmt.Errorf("offset %d is out of range there, where the log starts at %d", end, in.LogStartOffset)})
+		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, fmt.Errorf("offset %d is out of range there, where the log starts at %d", end, in.LogStartOffset)})
 		return trouble
 	}
 	if err := p.log.TruncateFullyTo(in.LogStartOffset); err != nil {
 		p.mu.Unlock()
-		p.m.event(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
+		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 		return trouble
 	}
 	p.cut(in.LogStartOffset)

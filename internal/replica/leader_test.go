@@ -417,3 +417,33 @@ func TestWaitersKeepTheirOrder(t *testing.T) {
 		t.Fatal(ws)
 	}
 }
+
+func TestStoppingLeaderLetsFollowersGoOn(t *testing.T) {
+	l := newLead(t, 1, 1, 2)
+	l.fetch(2, 12, 0)
+	l.clock.Advance(time.Minute)
+	l.m.Stop()
+	answered := false
+	ask := func(id int32) {
+		answered = false
+		l.m.Fetch([]FetchPart{from("t", 0, 0)}, FetchLimits{Replica: id, ReplicaEpoch: 12, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Minute}, func(op *FetchOp) {
+			answered = true
+			op.Collect()
+		})
+	}
+	if ask(Consumer); !answered {
+		t.Fatal("a consumer waits")
+	}
+	if ask(2); answered {
+		t.Fatal("a follower is sent round and round")
+	}
+	l.send("t", 0, 1, "a")
+	if !answered {
+		t.Fatal("the append did not wake it")
+	}
+	l.fetch(2, 12, 1)
+	ask(2)
+	if l.clock.Advance(unrestPoll); !answered {
+		t.Fatal("it waits long")
+	}
+}

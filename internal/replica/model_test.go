@@ -155,13 +155,32 @@ func TestModel(t *testing.T) {
 	}
 }
 
-func modelRun(t *testing.T, seed uint64) (sum Stats, acked int) {
+// TestModelRepeats: one seed gives one history.
+func TestModelRepeats(t *testing.T) {
+	for seed := range uint64(3) {
+		var traces [2]string
+		for i := range traces {
+			_, c := modelCluster(t, seed)
+			traces[i] = fmt.Sprint(c.clock.Now(), c.calls, c.model.acked, c.model.committed, len(c.records)) + c.dump()
+		}
+		if traces[0] != traces[1] {
+			t.Fatalf("seed %d went two ways:\n%s\n%s", seed, traces[0], traces[1])
+		}
+	}
+}
+
+func modelRun(t *testing.T, seed uint64) (Stats, int) {
+	sum, c := modelCluster(t, seed)
+	return sum, len(c.model.acked)
+}
+
+func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 	defer func() {
 		if t.Failed() {
 			t.Logf("go test ./internal/replica -run TestModel -model.seed %d -model.seeds 1", seed)
 		}
 	}()
-	c := newCluster(t, seed, 3)
+	c = newCluster(t, seed, 3)
 	c.tuning.LagMax = time.Duration(2+c.rng.IntN(8)) * time.Second
 	c.tuning.PartitionMaxBytes = int32(200 + c.rng.IntN(2000))
 	c.start()
@@ -200,7 +219,7 @@ func modelRun(t *testing.T, seed uint64) (sum Stats, acked int) {
 	for _, b := range c.nodes {
 		add(b)
 	}
-	return sum, len(c.model.acked)
+	return sum, c
 }
 
 // produce sends a value to the leader, or to whom somebody may think to be it.

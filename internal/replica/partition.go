@@ -26,7 +26,8 @@ type Partition struct {
 	leaderHW int64     // of the leader that is followed, as it last told; -1 before
 	fetching *fetching // where this replica fetches; nil when it does not
 
-	lag atomic.Int64 // records that the leader has more, as it last told
+	lag  atomic.Int64 // records that the leader has more, as it last told
+	sick atomic.Bool  // following fails for some time, which was told
 }
 
 // role is what the metadata log says of the partition, as one immutable value.
