@@ -43,5 +43,6 @@ func Scenarios() []Scenario {
 		{"broker configs", brokerConfigs},
 		{"config resources", configResources},
 		{"log dirs", logDirs},
+		{"cluster administration", clusterRequests},
 	}
 }

@@ -122,4 +122,6 @@ var built = map[kmsg.Key]bool{
 	kmsg.DeleteGroups: true, kmsg.IncrementalAlterConfigs: true, kmsg.OffsetDelete: true,
 	kmsg.DescribeCluster: true, kmsg.DescribeProducers: true,
 	kmsg.DescribeTopicPartitions: true, kmsg.ListConfigResources: true,
+	kmsg.ListPartitionReassignments: true, kmsg.AlterPartitionAssignments: true, kmsg.ElectLeaders: true,
+	kmsg.UnregisterBroker: true, kmsg.DescribeQuorum: true,
 }

@@ -65,6 +65,7 @@ func asksMetadataLog(req *kmsg.DescribeQuorumRequest) bool {
 
 func noSuchQuorum(req *kmsg.DescribeQuorumRequest) *kmsg.DescribeQuorumResponse {
 	resp := kmsg.NewPtrDescribeQuorumResponse()
+	resp.ErrorMessage = new(string) // empty where nothing is wrong, as with Kafka
 	for i := range req.Topics {
 		t := kmsg.NewDescribeQuorumResponseTopic()
 		t.Topic = req.Topics[i].Topic
@@ -81,7 +82,9 @@ func noSuchQuorum(req *kmsg.DescribeQuorumRequest) *kmsg.DescribeQuorumResponse 
 
 func (s *Server) describedQuorum(state QuorumState) *kmsg.DescribeQuorumResponse {
 	resp := kmsg.NewPtrDescribeQuorumResponse()
+	resp.ErrorMessage = new(string)
 	p := kmsg.NewDescribeQuorumResponseTopicPartition()
+	p.ErrorMessage = new(string)
 	p.LeaderID, p.LeaderEpoch, p.HighWatermark = state.Leader, state.Epoch, state.HighWatermark
 	for _, m := range state.Voters {
 		p.CurrentVoters = append(p.CurrentVoters, quorumReplica(m))
