@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/leat-stream/leat/internal/nodewire"
 )
 
@@ -208,5 +210,32 @@ func TestLargeSnapshotIsFetched(t *testing.T) {
 	l, err := list(n.disk, crashDir)
 	if err != nil || len(l.leftovers) > 0 {
 		t.Fatalf("left %v, %v", l.leftovers, err)
+	}
+}
+
+// TestRemovedMembersAskInVain: for votes, also when there is no leader.
+func TestRemovedMembersAskInVain(t *testing.T) {
+	w := newWorld(t, 9, 3)
+	lead := w.wait()
+	gone, other := w.nodes[(lead.number+1)%3], w.nodes[(lead.number+2)%3]
+	w.must(RemoveVoter, gone.member)
+	w.until("the other knows", func() bool { return len(other.node.Members()) == 2 })
+	for _, n := range w.nodes {
+		n.cut = true
+	}
+	w.run(5 * time.Second) // no lease holds any more
+	ask := func(index uint64) uint64 {
+		other.node.Step(&raftpb.Message{
+			Type: raftpb.MsgVote.Enum(), From: new(gone.member.ID()), To: new(other.member.ID()),
+			Term: new(uint64(1000) + index), Index: new(index), LogTerm: new(uint64(1)),
+		})
+		return other.node.Status().Term
+	}
+	if term := ask(1); term >= 1000 {
+		t.Fatalf("a removed member made it term %d", term)
+	}
+	// Its log is beyond its removal: it may have been added again since.
+	if term := ask(500); term != 1500 {
+		t.Fatalf("a member that was added again is not heard: term %d", term)
 	}
 }

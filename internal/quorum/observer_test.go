@@ -169,6 +169,12 @@ func TestObserverFollows(t *testing.T) {
 	lag.paused = false
 	w.propose()
 	w.same(v)
+	// What a member that is behind says counts for nothing, and another one is asked.
+	st := v.ob.Status()
+	stale := &nodewire.PullResponse{Commit: st.Applied - 1, Leader: st.Leader}
+	if err, fatal := v.ob.take(stale); err == nil || fatal != nil || v.ob.Status().Applied != st.Applied {
+		t.Fatalf("a member that is behind is good enough: %v, %v", err, fatal)
+	}
 	v.ob.Close()
 }
 
