@@ -17,6 +17,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ import (
 	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/node"
+	"github.com/leat-stream/leat/internal/peer"
 )
 
 // Options of a Broker. All fields but OpenFiles, BootID and MemberMemory are required.
@@ -60,6 +62,7 @@ type Broker struct {
 
 	gate  gate
 	node  *node.Node
+	peers *peer.Peers
 	doors []*door
 
 	ready   atomic.Bool
@@ -95,9 +98,6 @@ func Open(ctx context.Context, opt Options) (*Broker, error) {
 		return nil, err
 	}
 	cfg := opt.Config
-	if err := alone(cfg); err != nil {
-		return nil, err
-	}
 	if _, err := addressLimits(cfg.String(config.MaxConnectionsPerIpOverrides)); err != nil {
 		return nil, err
 	}
@@ -124,7 +124,12 @@ func (b *Broker) open(ctx context.Context, seed func() uint64) error {
 	if err := b.bind(ctx); err != nil {
 		return err
 	}
+	b.peers = peer.New(peer.Options{
+		Network: env.TCP, Clock: b.clock, Exec: &b.exec, Logger: b.log,
+		Resolve: func(id int32, d peer.Door) (string, bool) { return b.node.Resolve(id, d) },
+	})
 	n, err := node.Open(node.Options{
+		Caller: b.peers, Controllers: b.controllers(), Version: b.opt.Version,
 		Config: b.opt.Config, Log: b.log, FS: b.opt.FS, Clock: b.clock, Exec: &b.exec, Seed: seed, DataDir: b.opt.DataDir,
 		SegmentFiles: b.shares.Segments, RequestMemory: budget(b.opt.Config), MemberMemory: cmp.Or(b.opt.MemberMemory, shareOfMemory(leastMembers)),
 		Failed: b.opt.Failed, BootID: b.opt.BootID, Doors: b.registered, Endpoint: b.endpoint,
@@ -153,33 +158,44 @@ func shareOfMemory(least int64) int64 {
 	return memoryShare
 }
 
-// bind opens every listener for clients.
+// bind opens every listener.
 func (b *Broker) bind(ctx context.Context) error {
 	for _, l := range b.config().Listeners() {
-		if l.Controller {
-			continue // a quorum of one has no peers to listen to
+		err := b.bindListener(ctx, l)
+		if err != nil && l.Optional && errors.Is(err, syscall.EADDRINUSE) {
+			// Nobody asked for it: a node that is started with nothing must come up.
+			b.log.Warn("no other node can join this one", "why", err)
+			continue
 		}
-		port := ""
-		for i, address := range l.Addresses() {
-			host, p, err := net.SplitHostPort(address)
-			if err != nil {
-				return fmt.Errorf("listener %s: %w", l.Name, err)
-			}
-			if i > 0 && p == "0" {
-				p = port
-			}
-			d, err := b.openDoor(ctx, l.Name, host, p)
-			if err != nil {
-				if i > 0 {
-					continue // ::1 beside 127.0.0.1 is not on every machine
-				}
-				return err
-			}
-			if _, port, err = net.SplitHostPort(d.ln.Addr().String()); err != nil {
-				return fmt.Errorf("listener %s: %w", l.Name, err)
-			}
-			b.doors = append(b.doors, d)
+		if err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// bindListener opens all addresses of a listener.
+func (b *Broker) bindListener(ctx context.Context, l config.Listener) error {
+	port := ""
+	for i, address := range l.Addresses() {
+		host, p, err := net.SplitHostPort(address)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		if i > 0 && p == "0" {
+			p = port
+		}
+		d, err := b.openDoor(ctx, l, host, p)
+		if err != nil {
+			if i > 0 {
+				continue // ::1 beside 127.0.0.1 is not on every machine
+			}
+			return err
+		}
+		if _, port, err = net.SplitHostPort(d.ln.Addr().String()); err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		b.doors = append(b.doors, d)
 	}
 	return nil
 }

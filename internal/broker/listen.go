@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/config"
 )
 
 // idleScan is how often connections are checked against connections.max.idle.ms.
@@ -23,6 +24,9 @@ type door struct {
 	b    *Broker
 	name string // listener name
 	host string // as configured
+	// controller says that other nodes, and the tools that speak with controllers, come
+	// in here.
+	controller bool
 	// authenticates says that clients have to say who they are before anything else.
 	authenticates bool
 	ln            net.Listener
@@ -34,7 +38,8 @@ type door struct {
 }
 
 // openDoor binds an address; accepting starts with run.
-func (b *Broker) openDoor(ctx context.Context, name, host, port string) (*door, error) {
+func (b *Broker) openDoor(ctx context.Context, of config.Listener, host, port string) (*door, error) {
+	name := of.Name
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
@@ -49,7 +54,7 @@ func (b *Broker) openDoor(ctx context.Context, name, host, port string) (*door, 
 			return strings.Join(all, ",")
 		}, port)
 	}
-	return &door{b: b, name: name, host: host, ln: ln, conns: map[*conn]struct{}{}}, nil
+	return &door{b: b, name: name, host: host, controller: of.Controller, ln: ln, conns: map[*conn]struct{}{}}, nil
 }
 
 // PortTaken adds to the error of a port that is in use which setting moves it, with an
@@ -91,7 +96,7 @@ func (d *door) run() {
 // admit starts a connection, unless there are too many or the door is shut.
 func (d *door) admit(nc net.Conn) {
 	c := newConn(d.b, nc, api.Conn{
-		ID: d.b.connIDs.Add(1), Listener: d.name, Local: nc.LocalAddr(), Remote: nc.RemoteAddr(),
+		ID: d.b.connIDs.Add(1), Listener: d.name, Controller: d.controller, Local: nc.LocalAddr(), Remote: nc.RemoteAddr(),
 		Principal: "User:ANONYMOUS",
 	})
 	c.authenticated.Store(!d.authenticates)

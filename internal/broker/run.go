@@ -5,11 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/leat-stream/leat/internal/config"
 )
 
 // Start joins the cluster, opens the partitions, and then serves clients. It returns
 // once it does.
 func (b *Broker) Start(ctx context.Context) error {
+	b.accept(true)
 	started := make(chan error, 1)
 	b.node.Start(func(err error) { started <- err })
 	select {
@@ -21,14 +24,20 @@ func (b *Broker) Start(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	b.every(idleScan, b.closeIdle)
-	for _, d := range b.doors {
-		b.loops.Go(d.run)
-	}
-	for _, l := range b.Listening() {
-		b.event(slog.LevelInfo, ListenerOpen{l})
-	}
+	b.accept(false)
 	b.ready.Store(true)
 	return nil
+}
+
+// accept begins to take connections: at the controllers' doors, where other nodes have
+// to find this one before it can serve, or at those for clients.
+func (b *Broker) accept(controllers bool) {
+	for _, d := range b.doors {
+		if d.controller == controllers {
+			b.loops.Go(d.run)
+			b.event(slog.LevelInfo, ListenerOpen{b.listening(d)})
+		}
+	}
 }
 
 // every runs f again and again until the broker stops.
@@ -97,6 +106,11 @@ func (b *Broker) Close(grace time.Duration) (err error) {
 }
 
 func (b *Broker) close(grace time.Duration) error {
+	if b.ready.Load() && grace > 0 && b.config().Bool(config.ControlledShutdownEnable) {
+		ctx, cancel := context.WithTimeout(context.Background(), handoverPatience)
+		b.node.Leave(ctx)
+		cancel()
+	}
 	b.ready.Store(false)
 	var errs []error
 	for _, d := range b.doors {
@@ -131,9 +145,15 @@ func (b *Broker) close(grace time.Duration) error {
 	if b.node != nil {
 		errs = append(errs, b.node.Close())
 	}
+	if b.peers != nil {
+		b.peers.Close()
+	}
 	b.exec.Wait()
 	return errors.Join(errs...)
 }
+
+// handoverPatience is how long a stop waits until others lead what this broker led.
+const handoverPatience = 10 * time.Second
 
 // awaitReaders waits until no connection reads or handles a request any more, at most
 // until cut.

@@ -203,11 +203,3 @@ func TestFreshDirectoryIsNoUncleanStop(t *testing.T) {
 		t.Fatalf("the log after a clean stop:\n%s", n.log)
 	}
 }
-
-// Settings of a cluster never lead to a cluster of one.
-func TestClusterSettingsAreNotIgnored(t *testing.T) {
-	wants(t, prepare(t, "leat.join=127.0.0.1:9093", "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0").refused(), "leat.join")
-	wants(t, prepare(t, "node.id=1", "controller.quorum.bootstrap.servers=127.0.0.1:1,127.0.0.1:2",
-		"listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0").refused(), "several controllers")
-	wants(t, prepare(t, "process.roles=controller", "listeners=CONTROLLER://127.0.0.1:0").refused(), "process.roles")
-}

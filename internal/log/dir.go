@@ -85,7 +85,8 @@ type Dir struct {
 	opt      DirOptions
 	fs       env.FS
 	path     string
-	meta     meta
+	metaMu   sync.Mutex
+	meta     meta   // guarded by metaMu once the directory is open
 	sameBoot bool   // the kernel is that of the last time: its page cache is there
 	again    bool   // this kernel has had the directory open, if only for a recovery that failed
 	lastBoot string // boot id of the last time
@@ -354,7 +355,11 @@ func (d *Dir) Path() string { return d.path }
 func (d *Dir) DirectoryID() [16]byte { return d.meta.directory }
 
 // ClusterID is the cluster that the directory belongs to.
-func (d *Dir) ClusterID() string { return d.meta.cluster }
+func (d *Dir) ClusterID() string {
+	d.metaMu.Lock()
+	defer d.metaMu.Unlock()
+	return d.meta.cluster
+}
 
 // Logs lists the logs of the directory, by name.
 func (d *Dir) Logs() []LogID {

@@ -102,6 +102,30 @@ func (d *Dir) openMeta() error {
 	return nil
 }
 
+// SetCluster says which cluster the directory belongs to, durably, once that is known.
+// One that belongs to another is refused.
+func (d *Dir) SetCluster(id string) error {
+	d.metaMu.Lock()
+	defer d.metaMu.Unlock()
+	switch d.meta.cluster {
+	case id:
+		return nil
+	case "":
+	default:
+		return fmt.Errorf("log directory %s belongs to cluster %s, not to %s", d.path, d.meta.cluster, id)
+	}
+	m := d.meta
+	m.cluster = id
+	if err := replaceSmall(d.fs, d.path, metaFile, m.encode()); err != nil {
+		return err
+	}
+	if err := d.fs.SyncDir(d.path); err != nil {
+		return err
+	}
+	d.meta = m
+	return nil
+}
+
 // readBoot compares the kernel's boot id with that of the last time.
 func (d *Dir) readBoot() error {
 	p, err := readSmall(d.fs, d.path+"/"+leatFile, maxMetaLen)

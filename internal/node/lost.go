@@ -182,34 +182,48 @@ const registeredFile = "registered.properties"
 
 // readRegistered tells whether the kernel is still the one of the last registration.
 func readRegistered(fsys env.FS, dir, boot string) (same bool, err error) {
-	f, err := fsys.OpenFile(filepath.Join(dir, registeredFile), os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
+	buf, err := readFile(fsys, filepath.Join(dir, registeredFile), 4096)
+	if err != nil || buf == nil {
 		return false, err
 	}
-	buf := make([]byte, 4096)
-	n, err := f.ReadAt(buf, 0)
-	if n == 0 && !errors.Is(err, io.EOF) {
-		return false, errors.Join(err, f.Close())
-	}
-	for line := range strings.Lines(string(buf[:n])) {
+	for line := range strings.Lines(string(buf)) {
 		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "boot.id="); ok && boot != "" && id == boot {
 			same = true
 		}
 	}
-	return same, f.Close()
+	return same, nil
 }
 
 // writeRegistered records the kernel's boot id, durably.
 func writeRegistered(fsys env.FS, dir, boot string) error {
-	name := filepath.Join(dir, registeredFile)
+	return replaceFile(fsys, dir, registeredFile, []byte("boot.id="+boot+"\nversion=1\n"))
+}
+
+// readFile reads a small file; nil when it is not there.
+func readFile(fsys env.FS, name string, limit int) ([]byte, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, limit)
+	n, err := f.ReadAt(buf, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return buf[:n], errors.Join(err, f.Close())
+}
+
+// replaceFile writes a small file, durably: it is the old one or the new one.
+func replaceFile(fsys env.FS, dir, file string, content []byte) error {
+	name := filepath.Join(dir, file)
 	f, err := fsys.OpenFile(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt([]byte("boot.id="+boot+"\nversion=1\n"), 0)
+	_, err = f.WriteAt(content, 0)
 	if err == nil {
 		if err = f.Sync(); err != nil {
 			err = fmt.Errorf("%w: %s: %w", errSync, name, err)
@@ -230,10 +244,11 @@ func writeRegistered(fsys env.FS, dir, boot string) error {
 // errSync marks a failed sync: what it should have made durable may be lost.
 var errSync = errors.New("sync failed")
 
-// metadataMissing refuses a data directory that a broker has served from and whose
-// metadata log is gone: a new log under the old directory id would be an empty cluster
-// that takes everything there is for strays, and a voter that has forgotten its votes.
-func (n *Node) metadataMissing() error {
+// metadataThere tells whether the data directory has a metadata log. A directory that a
+// voter has served from and whose metadata log is gone is refused: a new log under the
+// old directory id would be an empty cluster that takes everything there is for strays,
+// and a voter that has forgotten its votes.
+func (n *Node) metadataThere() (bool, error) {
 	exists := func(name string) (bool, error) {
 		_, err := n.opt.FS.Stat(filepath.Join(n.opt.DataDir, name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -242,15 +257,15 @@ func (n *Node) metadataMissing() error {
 		return err == nil, err
 	}
 	there, err := exists(metadataFolder)
-	if err != nil || there {
-		return err
+	if err != nil || there || !n.Config().Controller() {
+		return there, err
 	}
 	served, err := exists(registeredFile)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if served || len(n.dir.Logs()) > 0 {
-		return fmt.Errorf("data directory %s: its metadata log (%s) is missing; restore it, or start with an empty directory", n.opt.DataDir, metadataFolder)
+		return false, fmt.Errorf("data directory %s: its metadata log (%s) is missing; restore it, or start with an empty directory", n.opt.DataDir, metadataFolder)
 	}
-	return nil
+	return false, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/leat-stream/leat/internal/group"
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/nodewire"
 	"github.com/leat-stream/leat/internal/quorum"
 )
 
@@ -28,14 +29,18 @@ const metadataFolder = "metadata"
 // metadataLog is this node's part in the metadata: the quorum's member, the
 // controller on it, and the committed image that everything else reads.
 type metadataLog struct {
-	n       *Node
-	log     *quorum.Log
-	runtime *machine.Runtime
-	img     atomic.Pointer[metadata.Image]
+	n         *Node
+	log       atomic.Pointer[quorum.Log]        // nil while the node has none
+	observing sync.Mutex                        // guards what observations hold
+	observer  atomic.Pointer[observation]       // nil while the node is a member of the quorum
+	hint      atomic.Pointer[nodewire.Identity] // the leader, as a node said when this one joined
+	runtime   *machine.Runtime
+	img       atomic.Pointer[metadata.Image]
 
 	term atomic.Int32
 
-	builder *metadata.Builder // of the hooks' goroutine alone
+	taking  sync.Mutex // one batch at a time comes in; guards what follows
+	builder *metadata.Builder
 
 	apply   sync.Mutex // one image at a time goes to the replicas; guards what follows
 	serving bool       // images go to the replicas as they come
@@ -50,34 +55,64 @@ type metadataLog struct {
 	snapshots   sync.WaitGroup
 
 	joining // of the broker to the cluster
+	calls   calls
 }
 
-// openMetadata opens the Raft log of a quorum of one.
+// openMetadata opens the metadata of a node that has some already.
 func openMetadata(n *Node) (*metadataLog, error) {
 	m := &metadataLog{
 		n: n, builder: metadata.NewBuilder(nil),
 		incarnation: env.UUID(n.rand), deleted: map[[16]byte]struct{}{},
 	}
+	m.calls.m = m
 	m.img.Store(new(metadata.Image))
-	m.runtime = machine.NewRuntime(machine.Options{Clock: n.clock, Seed: n.opt.Seed(), CommitTimeout: controllerTimeout, Notify: m.controllerEvent})
-	if err := n.metadataMissing(); err != nil {
+	m.runtime = machine.NewRuntime(machine.Options{Clock: n.clock, Exec: n.opt.Exec, Seed: n.opt.Seed(), CommitTimeout: controllerTimeout, Notify: m.controllerEvent})
+	there, err := n.metadataThere()
+	if err == nil && there && n.Config().Controller() {
+		if err = m.open(nil, false); errors.Is(err, quorum.ErrEmpty) {
+			err = nil // a first start was cut short before it began the log
+		}
+	}
+	if err != nil {
 		m.runtime.Close()
 		return nil, err
 	}
-	self := quorum.Member{NodeID: n.id, DirectoryID: n.dir.DirectoryID()}
+	return m, nil
+}
+
+// open opens the metadata log. Where there is none, voters begin one, and join makes one
+// that waits for others to fill it.
+func (m *metadataLog) open(voters []quorum.Member, join bool) error {
+	n := m.n
 	l, err := quorum.OpenLog(quorum.Options{
-		FS: n.opt.FS, Dir: filepath.Join(n.opt.DataDir, metadataFolder), Clock: n.clock,
-		Self: self, Voters: []quorum.Member{self}, Logger: n.log,
+		FS: n.opt.FS, Dir: filepath.Join(n.opt.DataDir, metadataFolder), Clock: n.clock, Exec: n.opt.Exec,
+		Self: quorum.Member{NodeID: n.id, DirectoryID: n.dir.DirectoryID(), Address: n.opt.Controllers}, Voters: voters, Join: join, Logger: n.log,
 		SnapshotBytes: n.Config().Long(config.MetadataLogMaxRecordBytesBetweenSnapshots),
+		TickInterval:  raftTick, ElectionTicks: raftElection, HeartbeatTicks: raftHeartbeat,
+		Send: m.sendRaft, FetchSnapshot: m.fetchSnapshot, Failed: m.logFailed,
 	}, quorum.LogHooks{
 		Restore: m.restore, Records: m.records, Lead: m.lead, Resign: m.resign, SnapshotDue: m.snapshotDue,
 	})
 	if err != nil {
-		m.runtime.Close()
-		return nil, fmt.Errorf("metadata log: %w", err)
+		return fmt.Errorf("metadata log: %w", err)
 	}
-	m.log = l
-	return m, nil
+	m.log.Store(l)
+	return nil
+}
+
+// The pace of the quorum: a leader that is silent for 0.5 to 1 s is replaced.
+const (
+	raftTick      = 50 * time.Millisecond
+	raftElection  = 10
+	raftHeartbeat = 2
+)
+
+// logFailed ends the process when the metadata log fails: what cannot be synced must
+// not be answered for (decision D6).
+func (m *metadataLog) logFailed(err error) {
+	err = fmt.Errorf("metadata log: %w", err)
+	m.n.tasks.post(func() { m.fail(err) })
+	m.n.opt.Failed(err)
 }
 
 // controllerTimeout is how long a decision of the controller may take to be committed.
@@ -86,15 +121,19 @@ const controllerTimeout = 15 * time.Second
 // image is the newest committed image.
 func (m *metadataLog) image() *metadata.Image { return m.img.Load() }
 
-// submit hands a request to the controller.
-func (m *metadataLog) submit(req any, done func(body any, err error)) {
-	m.runtime.Submit(controllerShard, req, done)
-}
-
 // restore takes the state of a snapshot; a new log begins with one that holds nothing.
+//
+// A node that becomes a member of the quorum has followed an observer so far: what
+// comes twice is passed over, by its offsets.
 func (m *metadataLog) restore(last, _ int64, recs iter.Seq2[machine.Record, error]) error {
-	if last == 0 {
-		m.builder = metadata.NewBuilder(nil)
+	m.taking.Lock()
+	defer m.taking.Unlock()
+	if last <= m.image().Index() {
+		for _, err := range recs {
+			if err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 	b, err := metadata.LoadSnapshot(func(yield func([]byte, error) bool) {
@@ -117,6 +156,20 @@ func (m *metadataLog) restore(last, _ int64, recs iter.Seq2[machine.Record, erro
 // records takes one committed batch into the image, publishes it, and only then lets
 // the replies that wait for it go.
 func (m *metadataLog) records(batch quorum.Batch) error {
+	m.taking.Lock()
+	defer m.taking.Unlock()
+	if batch.End() > m.image().Index()+1 {
+		if err := m.take(batch); err != nil {
+			return err
+		}
+	}
+	if term := m.term.Load(); term != 0 {
+		m.runtime.Committed(controllerShard, term, batch.End())
+	}
+	return nil
+}
+
+func (m *metadataLog) take(batch quorum.Batch) error {
 	for i, rec := range batch.Records {
 		if err := m.builder.ApplyFrame(batch.Base+int64(i), rec.Value); err != nil {
 			return err
@@ -124,9 +177,6 @@ func (m *metadataLog) records(batch quorum.Batch) error {
 	}
 	if img, delta := m.builder.Image(); img != nil {
 		m.publish(img, delta)
-	}
-	if term := m.term.Load(); term != 0 {
-		m.runtime.Committed(controllerShard, term, batch.End())
 	}
 	return nil
 }
@@ -196,7 +246,7 @@ func (m *metadataLog) forget(img *metadata.Image, deleted []group.Topic) {
 func (m *metadataLog) lead(epoch int32, end int64) {
 	m.term.Store(epoch)
 	opts := metadata.Options{Config: m.n.opt.Config, Features: featureRanges(), NodeID: m.n.id}
-	m.runtime.Lead(controllerShard, epoch, m.log, func() machine.Machine { return metadata.NewController(nil, opts) })
+	m.runtime.Lead(controllerShard, epoch, m.log.Load(), func() machine.Machine { return metadata.NewController(nil, opts) })
 	m.runtime.Committed(controllerShard, epoch, end)
 }
 
@@ -239,7 +289,9 @@ func (m *metadataLog) snapshotIfDue() {
 	}
 	m.due = false
 	img := m.image()
-	m.snapshots.Go(func() {
+	m.snapshots.Add(1)
+	m.n.opt.Exec.Go("snapshot", func() {
+		defer m.snapshots.Done()
 		if err := m.snapshot(img); err != nil && !errors.Is(err, quorum.ErrClosed) {
 			m.n.log.Error("metadata snapshot not written", "why", err)
 		}
@@ -256,7 +308,7 @@ func (m *metadataLog) snapshot(img *metadata.Image) error {
 		}
 		frames = append(frames, machine.Record{Value: frame})
 	}
-	return m.log.TakeSnapshot(img.Index(), slices.Values(frames))
+	return m.log.Load().TakeSnapshot(img.Index(), slices.Values(frames))
 }
 
 // featureRanges are the feature levels that this build can run.
@@ -298,28 +350,21 @@ func (m *metadataLog) retry() {
 	m.snapshotIfDue()
 }
 
-// watch ends the process when the metadata log fails: what cannot be synced must not
-// be answered for.
-func (m *metadataLog) watch() {
-	select {
-	case <-m.log.Node().Failed():
-		m.n.tasks.post(func() { m.fail(m.failed()) })
-		m.n.opt.Failed(m.failed())
-	case <-m.n.ctx.Done():
-	}
-}
-
 func (m *metadataLog) failed() error {
-	if err := m.log.Node().Err(); err != nil {
-		return fmt.Errorf("metadata log: %w", err)
+	if l := m.log.Load(); l != nil && l.Node().Err() != nil {
+		return fmt.Errorf("metadata log: %w", l.Node().Err())
 	}
 	return nil
 }
 
 // close ends the controller and the member.
 func (m *metadataLog) close() error {
+	m.endObserving()
 	m.runtime.Close()
-	err := m.log.Close()
+	var err error
+	if l := m.log.Load(); l != nil {
+		err = l.Close()
+	}
 	m.snapshots.Wait()
 	return err
 }

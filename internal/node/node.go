@@ -33,6 +33,7 @@ import (
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/peer"
 	"github.com/leat-stream/leat/internal/replica"
 )
 
@@ -60,6 +61,13 @@ type Options struct {
 	Endpoint func(c *api.Conn) (host string, port int32, ok bool)
 	// SyncObserved is told how long each sync round took; it may be nil.
 	SyncObserved func(time.Duration)
+	// Caller calls other nodes; nil where there are none.
+	Caller peer.Caller
+	// Version is the build's.
+	Version string
+	// Controllers is host:port at which others reach this node's CONTROLLER listener;
+	// empty where it has none.
+	Controllers string
 }
 
 // Door is a listener for clients, bound.
@@ -70,15 +78,17 @@ type Door struct {
 
 // Node is one node of a cluster.
 type Node struct {
-	opt   Options
-	log   *slog.Logger
-	clock env.Clock
-	rand  *rand.Rand // for the start only
-	id    int32
-	jobs  jobs
+	opt       Options
+	log       *slog.Logger
+	clock     env.Clock
+	rand      *rand.Rand // for the start only
+	id        int32
+	jobs      jobs
+	tasks     *tasks
+	former    *former
+	addresses addresses
 
 	scrubber *log.Scrubber
-	tasks    *tasks
 
 	cfg        atomic.Pointer[config.Config]
 	dir        *log.Dir
@@ -96,8 +106,7 @@ type Node struct {
 
 	ctx     context.Context // ends when the node stops
 	cancel  context.CancelFunc
-	endSync context.CancelFunc
-	synced  chan struct{} // closed when the sync loop has ended
+	started atomic.Bool
 }
 
 // Open opens the data directory; nothing happens before Start. After an error
@@ -125,7 +134,7 @@ func (n *Node) open() error {
 	}
 	n.members = api.NewMembers(n.opt.MemberMemory)
 	n.groups = machine.NewRuntime(machine.Options{
-		Clock: n.clock, Seed: n.opt.Seed(), Loops: runtime.GOMAXPROCS(0),
+		Clock: n.clock, Exec: n.opt.Exec, Seed: n.opt.Seed(), Loops: runtime.GOMAXPROCS(0),
 		CommitTimeout: config.Millis(n.Config(), config.OffsetsCommitTimeoutMs),
 		Effects:       n.groupEffect,
 		Notify:        n.groupEvent,
@@ -134,16 +143,20 @@ func (n *Node) open() error {
 		NodeID: n.id, FS: n.opt.FS, Dir: n.dir, Clock: n.clock, Logger: n.log,
 		Config: func(img *metadata.Image, topic string) replica.Settings { return topicSettings(n.Config(), img, topic) },
 		Led:    n.ledOffsets, Resigned: n.resignedOffsets, Committed: n.committedOffsets,
+		BrokerEpoch: n.brokerEpoch, Fetch: n.fetchFrom, AlterISR: n.alterISR, Tuning: n.tuning,
 	})
 	meta, err := openMetadata(n)
 	if err != nil {
 		return err
 	}
 	n.meta = meta
+	if n.former, err = newFormer(n, n.meta.member()); err != nil {
+		return err
+	}
 	n.ids = &producerIDs{allocate: n.meta.allocateIDs}
 	n.api = &api.Server{
 		NodeID: n.id, Config: n.Config, Clock: n.clock, Log: n.log, Image: n.Image,
-		Replicas: n.replicas, Groups: n.groups, Controller: n.meta.submit, Endpoint: n.endpoint,
+		Replicas: n.replicas, Groups: n.groups, Controller: n.meta.submit, ControllerHere: n.meta.here, Nodes: n.fromNode, Endpoint: n.endpoint,
 		ProducerIDs: n.ids.get, Complaints: n.complaints, Members: n.members, Budget: api.NewBudget(n.opt.RequestMemory, n.clock),
 	}
 	n.api.Init()
@@ -160,14 +173,11 @@ func (n *Node) endpoint(c *api.Conn, of *metadata.Broker) (host string, port int
 	return l.Host, int32(l.Port), ok
 }
 
-// openDir opens the log directory. A new one gets a cluster id here, since it says in
-// meta.properties whose it is before the metadata log has its first record.
+// openDir opens the log directory. A new one gets the cluster's id when the node is in
+// a cluster (Dir.SetCluster).
 func (n *Node) openDir() error {
-	cluster := ""
-	if _, err := n.opt.FS.Stat(filepath.Join(n.opt.DataDir, "meta.properties")); errors.Is(err, fs.ErrNotExist) {
-		cluster = metadata.UUIDString(env.UUID(n.rand))
-	}
-	n.opening.fresh = cluster != ""
+	_, statErr := n.opt.FS.Stat(filepath.Join(n.opt.DataDir, "meta.properties"))
+	n.opening.fresh = errors.Is(statErr, fs.ErrNotExist)
 	var err error
 	if n.boot = n.opt.BootID; n.boot == "" {
 		if n.boot, err = env.BootID(); err != nil {
@@ -189,7 +199,7 @@ func (n *Node) openDir() error {
 	}}
 	n.dir, err = log.OpenDir(log.DirOptions{
 		FS: n.opt.FS, Clock: n.clock, Path: n.opt.DataDir, Rand: env.NewRand(n.opt.Seed()),
-		ClusterID: cluster, NodeID: n.id, BootID: n.boot,
+		NodeID: n.id, BootID: n.boot,
 		MaxOpenFiles:    n.opt.SegmentFiles,
 		RecoveryThreads: cfg.Int(config.NumRecoveryThreadsPerDataDir),
 		CheckpointBytes: cfg.Long(config.LeatCheckpointBytes),

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -25,7 +26,7 @@ func (m *metadataLog) register() {
 func (m *metadataLog) registration() *kmsg.BrokerRegistrationRequest {
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.Version = req.MaxVersion()
-	req.BrokerID, req.ClusterID, req.IncarnationID = m.n.id, m.image().ClusterID(), m.incarnation
+	req.BrokerID, req.ClusterID, req.IncarnationID = m.n.id, cmp.Or(m.image().ClusterID(), m.cluster), m.incarnation
 	req.LogDirs = [][16]byte{m.n.dir.DirectoryID()}
 	req.Features = metadata.RegistrationFeatures(featureRanges())
 	if rack := m.n.Config().String(config.BrokerRack); rack != "" {
@@ -116,7 +117,8 @@ func (m *metadataLog) beat() {
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.Version = req.MaxVersion()
 	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = m.n.id, m.epoch.Load(), m.image().Index()
-	m.submit(&metadata.Request{Req: req}, func(body any, err error) {
+	req.WantShutdown = m.left != nil
+	m.submitFor(config.Millis(m.n.Config(), config.BrokerSessionTimeoutMs)/2, &metadata.Request{Req: req}, func(body any, err error) {
 		m.n.tasks.post(func() { m.beaten(body, err) })
 	})
 }
@@ -130,8 +132,17 @@ func (m *metadataLog) beaten(body any, err error) {
 	if ok && err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
-	if err != nil {
+	if err != nil && m.n.ctx.Err() == nil {
 		m.n.log.Warn("heartbeat", "why", err)
+	}
+	if done := m.left; done != nil {
+		if err == nil && resp.ShouldShutdown {
+			m.left, m.phase = nil, phaseLeft
+			done()
+			return
+		}
+		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.beat) })
+		return
 	}
 	if m.started == nil {
 		return

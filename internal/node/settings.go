@@ -1,6 +1,9 @@
 package node
 
 import (
+	"strings"
+	"time"
+
 	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
@@ -23,6 +26,34 @@ func topicSettings(cfg *config.Config, img *metadata.Image, topic string) replic
 		Durable: !t.Relaxed,
 		Watched: topic == metadata.OffsetsTopic,
 		Deletes: t.CleanupDelete || !t.CleanupCompact,
+
+		LeaderThrottled:   replica.ParseThrottled(throttled(img, topic, "leader.replication.throttled.replicas")),
+		FollowerThrottled: replica.ParseThrottled(throttled(img, topic, "follower.replication.throttled.replicas")),
+	}
+}
+
+// throttled is a topic's list of throttled replicas.
+func throttled(img *metadata.Image, topic, name string) string {
+	return img.Config(metadata.ResourceTopic, topic)[name]
+}
+
+// rackAware is what replica.selector.class is set to for fetches from the nearest
+// replica (KIP-392).
+const rackAware = "RackAwareReplicaSelector"
+
+// tuning is what the settings say of replication.
+func (n *Node) tuning(*metadata.Image) replica.Tuning {
+	c := n.Config()
+	return replica.Tuning{
+		LagMax:            time.Duration(c.Long(config.ReplicaLagTimeMaxMs)) * time.Millisecond,
+		ResponseMaxBytes:  int32(c.Int(config.ReplicaFetchResponseMaxBytes)),
+		PartitionMaxBytes: int32(c.Int(config.ReplicaFetchMaxBytes)),
+		MinBytes:          int32(c.Int(config.ReplicaFetchMinBytes)),
+		MaxWait:           config.Millis(c, config.ReplicaFetchWaitMaxMs),
+		Backoff:           config.Millis(c, config.ReplicaFetchBackoffMs),
+		RackAware:         strings.HasSuffix(c.String(config.ReplicaSelectorClass), rackAware),
+		LeaderRate:        c.Long(config.LeaderReplicationThrottledRate),
+		FollowerRate:      c.Long(config.FollowerReplicationThrottledRate),
 	}
 }
 

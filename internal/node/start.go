@@ -1,7 +1,7 @@
 package node
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -14,17 +14,15 @@ import (
 // Start begins the node's work. done is told once: nil when the node serves, or why it
 // never will.
 func (n *Node) Start(done func(error)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.endSync, n.synced = cancel, make(chan struct{})
-	n.opt.Exec.Go("sync", func() {
-		defer close(n.synced)
-		n.dir.Run(ctx)
-	})
-	n.opt.Exec.Go("watch", n.meta.watch)
+	n.started.Store(true)
+	n.dir.Start(n.opt.Exec)
 	n.jobs.every(complaintsEvery, n.complaints.Flush)
 	n.tasks.post(func() {
 		n.meta.started = done
-		n.meta.log.Start()
+		if l := n.meta.log.Load(); l != nil {
+			l.Start()
+		}
+		n.former.tick()
 	})
 }
 
@@ -58,6 +56,7 @@ const (
 	phaseRegistering              // the controller is asked
 	phaseRegistered               // until the own image has the registration
 	phaseServing                  // partitions are open; heartbeats
+	phaseLeft                     // others lead what this broker led
 	phaseFailed
 )
 
@@ -65,8 +64,10 @@ const (
 // node's tasks.
 type joining struct {
 	phase     phase
-	created   bool // the leader of the metadata has seen to the cluster's being there
-	heartbeat bool // one is under way
+	created   bool   // the leader of the metadata has seen to the cluster's being there
+	cluster   string // its id, known before there is an image of it; "" where the image tells
+	heartbeat bool   // one is under way
+	left      func() // told when others lead; nil while the broker is to stay
 	started   func(error)
 }
 
@@ -105,12 +106,19 @@ func (m *metadataLog) bootstrapped(body any, err error) {
 	m.progress()
 }
 
+// mayRegister tells whether the cluster is there: this node leads it and has seen to
+// that, or another does.
+func (m *metadataLog) mayRegister() bool {
+	leader, known := m.leader()
+	return m.created || known && leader != m.n.id
+}
+
 // progress goes as far as the image allows.
 func (m *metadataLog) progress() {
 	img := m.image()
 	switch m.phase {
 	case phaseWaiting:
-		if img.ClusterID() != "" && m.created {
+		if m.n.Config().Broker() && cmp.Or(img.ClusterID(), m.cluster) != "" && m.mayRegister() {
 			m.register()
 		}
 	case phaseRegistered:

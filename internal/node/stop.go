@@ -10,7 +10,7 @@ import (
 // StopWaiting ends what waits long: members parked at a coordinator are told to look
 // for it again, and no fetch waits any more.
 func (n *Node) StopWaiting() {
-	if n.endSync != nil {
+	if n.started.Load() {
 		n.flush()
 	}
 	if n.groups != nil {
@@ -23,7 +23,7 @@ func (n *Node) StopWaiting() {
 
 // Flush makes what producers wait for durable and gives up the rest.
 func (n *Node) Flush() {
-	if n.endSync != nil {
+	if n.started.Load() {
 		n.flush()
 		n.replicas.GiveUp()
 	}
@@ -48,6 +48,9 @@ func (n *Node) EndControl() {
 	n.jobs.stop()
 	n.tasks.loop.Stop()
 	if n.meta != nil {
+		n.meta.calls.close()
+	}
+	if n.meta != nil {
 		n.meta.runtime.Close()
 	}
 }
@@ -62,14 +65,13 @@ func (n *Node) Close() error {
 	if n.meta != nil {
 		errs = append(errs, n.unclean(n.meta.close()))
 	}
-	if n.endSync != nil {
-		n.endSync()
-		<-n.synced
+	if n.started.Load() {
+		n.dir.Stop()
 	}
 	if n.dir != nil {
 		failed := n.dir.Failed() // long ago: then there is nothing to be done at the stop
 		err := n.dir.Close(true)
-		if n.endSync != nil {
+		if n.started.Load() {
 			err = cmp.Or(err, failed)
 		}
 		errs = append(errs, n.unclean(err))

@@ -15,8 +15,7 @@ const (
 	KeyPull     int16 = 20002
 	KeySnapshot int16 = 20003
 
-	KeyAutoCreate int16 = 20004
-	KeyLost       int16 = 20005
+	KeyLost int16 = 20004
 )
 
 // maxVersion is the newest version of every message.
@@ -28,7 +27,6 @@ const (
 	MaxListed   = 1 << 10
 	MaxMessages = 1 << 16
 	MaxEntries  = 1 << 20
-	MaxTopics   = 1 << 16
 	MaxReplicas = 1 << 20
 )
 
@@ -50,8 +48,6 @@ func RequestForKey(key int16) kmsg.Request {
 		return &PullRequest{}
 	case KeySnapshot:
 		return &SnapshotRequest{}
-	case KeyAutoCreate:
-		return &AutoCreateRequest{}
 	case KeyLost:
 		return &LostRequest{}
 	}
@@ -69,8 +65,6 @@ func NameForKey(key int16) string {
 		return "LeatPull"
 	case KeySnapshot:
 		return "LeatSnapshot"
-	case KeyAutoCreate:
-		return "LeatAutoCreate"
 	case KeyLost:
 		return "LeatLost"
 	}
@@ -139,11 +133,9 @@ var (
 	_ kmsg.Request  = (*RaftRequest)(nil)
 	_ kmsg.Request  = (*PullRequest)(nil)
 	_ kmsg.Request  = (*SnapshotRequest)(nil)
-	_ kmsg.Request  = (*AutoCreateRequest)(nil)
 	_ kmsg.Request  = (*LostRequest)(nil)
 	_ kmsg.Response = (*HelloResponse)(nil)
 	_ kmsg.Response = (*PullResponse)(nil)
 	_ kmsg.Response = (*SnapshotResponse)(nil)
-	_ kmsg.Response = (*AutoCreateResponse)(nil)
 	_ kmsg.Response = (*LostResponse)(nil)
 )

@@ -69,14 +69,10 @@ func examples() map[string]body {
 		"snapshot-response-empty": &SnapshotResponse{},
 		"snapshot-response":       &SnapshotResponse{ErrorCode: -1, Index: 100, Size: 1 << 34, Data: []byte("some of it")},
 
-		"auto-create-request-empty":  &AutoCreateRequest{},
-		"auto-create-request":        &AutoCreateRequest{ClusterID: begun.ClusterID, NodeID: 3, Principal: "User:ANONYMOUS", ClientID: "c", Address: "10.0.0.1", Topics: []string{"a", "b"}},
-		"auto-create-response-empty": &AutoCreateResponse{},
-		"auto-create-response":       &AutoCreateResponse{ErrorCode: 41, BodyVersion: 7, Body: []byte("topics")},
-		"lost-request-empty":         &LostRequest{},
-		"lost-request":               &LostRequest{ClusterID: begun.ClusterID, NodeID: 3, BrokerEpoch: 1 << 40, Replicas: []LostReplica{{TopicID: [16]byte{1}, Partition: 2}}},
-		"lost-response-empty":        &LostResponse{},
-		"lost-response":              &LostResponse{ErrorCode: 77},
+		"lost-request-empty":  &LostRequest{},
+		"lost-request":        &LostRequest{ClusterID: begun.ClusterID, NodeID: 3, BrokerEpoch: 1 << 40, Replicas: []LostReplica{{TopicID: [16]byte{1}, Partition: 2}}},
+		"lost-response-empty": &LostResponse{},
+		"lost-response":       &LostResponse{ErrorCode: 77},
 	}
 }
 

@@ -45,7 +45,7 @@ var layers = map[string]layer{
 	}},
 	"internal/broker": {imports: []string{
 		"internal/env", "internal/config", "internal/log", "internal/machine", "internal/metadata",
-		"internal/group", "internal/replica", "internal/api", "internal/node",
+		"internal/group", "internal/replica", "internal/api", "internal/peer", "internal/node",
 	}},
 	"internal/server": {imports: []string{"internal/env", "internal/config", "internal/broker"}},
 	// public

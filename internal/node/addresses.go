@@ -1,0 +1,71 @@
+package node
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/leat-stream/leat/internal/nodewire"
+	"github.com/leat-stream/leat/internal/peer"
+)
+
+// addresses are where the CONTROLLER listeners of other nodes are, as they said
+// themselves: newer than what the metadata may know, and there before it.
+type addresses struct {
+	mu    sync.Mutex
+	known map[int32]nodewire.Identity
+}
+
+// heard takes what a node says of itself.
+func (a *addresses) heard(from nodewire.Identity) {
+	if from.NodeID < 0 || from.Address == "" {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.known == nil {
+		a.known = map[int32]nodewire.Identity{}
+	}
+	a.known[from.NodeID] = from
+}
+
+// all are the nodes that were heard of, by id.
+func (a *addresses) all() []nodewire.Identity {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := make([]nodewire.Identity, 0, len(a.known))
+	for _, id := range slices.Sorted(maps.Keys(a.known)) {
+		list = append(list, a.known[id])
+	}
+	return list
+}
+
+func (a *addresses) of(node int32) (string, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id, ok := a.known[node]
+	return id.Address, ok
+}
+
+// Resolve tells where another node listens.
+func (n *Node) Resolve(node int32, d peer.Door) (addr string, ok bool) {
+	if d == peer.ToBroker {
+		b := n.Image().Broker(node)
+		if b == nil {
+			return "", false
+		}
+		l, ok := b.Listener(n.Config().InterBrokerListener())
+		return net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))), ok
+	}
+	if addr, ok := n.addresses.of(node); ok {
+		return addr, true
+	}
+	for _, m := range n.meta.members() {
+		if m.NodeID == node && m.Address != "" {
+			return m.Address, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,215 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/machine"
+	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/nodewire"
+	"github.com/leat-stream/leat/internal/peer"
+)
+
+// calls are the requests of this node, and of its clients, to the active controller,
+// wherever it is. While there is none, or it moves, a request is asked again until its
+// deadline (KIP-590); what was sent to a controller that did not answer may have been
+// carried out, as with Kafka.
+type calls struct {
+	m *metadataLog
+
+	mu     sync.Mutex
+	closed bool
+	open   map[*call]struct{}
+}
+
+// call is one request under way.
+type call struct {
+	calls    *calls
+	req      any
+	done     func(body any, err error)
+	deadline time.Time
+	once     sync.Once
+}
+
+const (
+	// controllerPatience is how long a request may look for a controller that decides it.
+	controllerPatience = 15 * time.Second
+	// controllerPause is the wait before it is asked again.
+	controllerPause = 50 * time.Millisecond
+)
+
+// submit hands a request to the active controller; done is called once.
+func (m *metadataLog) submit(req any, done func(body any, err error)) {
+	m.submitFor(controllerPatience, req, done)
+}
+
+func (m *metadataLog) submitFor(patience time.Duration, req any, done func(body any, err error)) {
+	c := &call{calls: &m.calls, req: req, done: done, deadline: m.n.clock.Now().Add(patience)}
+	m.calls.mu.Lock()
+	if m.calls.closed {
+		m.calls.mu.Unlock()
+		done(nil, machine.ErrClosed)
+		return
+	}
+	if m.calls.open == nil {
+		m.calls.open = map[*call]struct{}{}
+	}
+	m.calls.open[c] = struct{}{}
+	m.calls.mu.Unlock()
+	c.try()
+}
+
+// here hands a request to the controller of this node and to no other.
+func (m *metadataLog) here(req any, done func(body any, err error)) {
+	m.runtime.Submit(controllerShard, req, done)
+}
+
+// close fails what is under way.
+func (cs *calls) close() {
+	cs.mu.Lock()
+	open := cs.open
+	cs.closed, cs.open = true, nil
+	cs.mu.Unlock()
+	for c := range open {
+		c.finish(nil, machine.ErrClosed)
+	}
+}
+
+func (c *call) finish(body any, err error) {
+	c.once.Do(func() {
+		c.calls.mu.Lock()
+		delete(c.calls.open, c)
+		c.calls.mu.Unlock()
+		c.done(body, err)
+	})
+}
+
+// try asks the controller as far as this node knows it.
+func (c *call) try() {
+	m := c.calls.m
+	if m.term.Load() != 0 || m.n.opt.Caller == nil {
+		m.here(c.req, c.answered)
+		return
+	}
+	leader, known := m.leader()
+	if !known || leader == m.n.id {
+		c.later(machine.ErrNotLeader)
+		return
+	}
+	req, decode, err := m.onWire(c.req)
+	if err != nil {
+		c.finish(nil, err)
+		return
+	}
+	left := c.deadline.Sub(m.n.clock.Now())
+	if left <= 0 {
+		c.finish(nil, machine.ErrTimeout)
+		return
+	}
+	m.n.opt.Caller.Call(peer.Target{Node: leader}, peer.Control, req, left, func(resp kmsg.Response, err error) {
+		if err != nil {
+			c.answered(nil, fmt.Errorf("%w: %w", machine.ErrNotLeader, err))
+			return
+		}
+		c.answered(decode(resp))
+	})
+}
+
+// answered takes the controller's answer, unless it says that it is none.
+func (c *call) answered(body any, err error) {
+	if err == nil {
+		if resp, ok := body.(kmsg.Response); ok && notController(resp) {
+			err = kerr.NotController
+		}
+	}
+	if errors.Is(err, machine.ErrNotLeader) || errors.Is(err, machine.ErrLoading) || errors.Is(err, kerr.NotController) ||
+		errors.Is(err, metadata.ErrNotBootstrapped) {
+		c.later(err)
+		return
+	}
+	c.finish(body, err)
+}
+
+// later asks again, while there is time.
+func (c *call) later(why error) {
+	m := c.calls.m
+	if !m.n.clock.Now().Add(controllerPause).Before(c.deadline) || m.n.opt.Caller == nil && errors.Is(why, machine.ErrClosed) {
+		c.finish(nil, why)
+		return
+	}
+	m.n.jobs.after(controllerPause, c.try)
+}
+
+// notController tells of an answer by which a node says that it is not the active
+// controller.
+func notController(resp kmsg.Response) bool {
+	code := kerr.NotController.Code
+	switch r := resp.(type) {
+	case *kmsg.EnvelopeResponse:
+		return r.ErrorCode == code
+	case *kmsg.BrokerRegistrationResponse:
+		return r.ErrorCode == code
+	case *kmsg.BrokerHeartbeatResponse:
+		return r.ErrorCode == code
+	case *kmsg.AlterPartitionResponse:
+		return r.ErrorCode == code
+	case *kmsg.AllocateProducerIDsResponse:
+		return r.ErrorCode == code
+	case *kmsg.AssignReplicasToDirsResponse:
+		return r.ErrorCode == code
+	}
+	return false
+}
+
+// onWire is a request as another node's controller takes it, and how its answer is read.
+func (m *metadataLog) onWire(req any) (kmsg.Request, func(kmsg.Response) (any, error), error) {
+	switch r := req.(type) {
+	case *metadata.Request:
+		if r.Principal != "" {
+			return forward(r)
+		}
+		return r.Req, func(resp kmsg.Response) (any, error) { return resp, nil }, nil
+	case *metadata.AutoCreateTopics:
+		return forward(r)
+	case *metadata.RegisterBroker:
+		return api.PackRegistration(r), func(resp kmsg.Response) (any, error) { return resp, nil }, nil
+	case *metadata.ReplicasLost:
+		wire := &nodewire.LostRequest{ClusterID: m.image().ClusterID(), NodeID: r.BrokerID, BrokerEpoch: r.BrokerEpoch}
+		for _, tp := range r.Partitions {
+			wire.Replicas = append(wire.Replicas, nodewire.LostReplica{TopicID: tp.TopicID, Partition: tp.Partition})
+		}
+		return wire, func(resp kmsg.Response) (any, error) {
+			lost, ok := resp.(*nodewire.LostResponse)
+			if !ok {
+				return nil, fmt.Errorf("answered with %T", resp)
+			}
+			return &metadata.ReplicasLostReply{ErrorCode: lost.ErrorCode}, nil
+		}, nil
+	}
+	return nil, nil, fmt.Errorf("%w: %T has no form on the wire", metadata.ErrUnsupported, req)
+}
+
+// forward packs a client's request together with who the client is (KIP-590).
+func forward(req any) (kmsg.Request, func(kmsg.Response) (any, error), error) {
+	f, err := api.Forward(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.Envelope, func(resp kmsg.Response) (any, error) {
+		outer, ok := resp.(*kmsg.EnvelopeResponse)
+		if !ok {
+			return nil, fmt.Errorf("answered with %T", resp)
+		}
+		inner, err := f.Answer(outer)
+		if err != nil {
+			return nil, err
+		}
+		return inner, nil
+	}, nil
+}

@@ -1,0 +1,277 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/forming"
+	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/nodewire"
+	"github.com/leat-stream/leat/internal/peer"
+	"github.com/leat-stream/leat/internal/quorum"
+)
+
+// former drives the step machine by which the node finds its cluster. It belongs to the
+// node's tasks.
+type former struct {
+	n       *Node
+	machine *forming.Machine
+	token   uint64
+	asked   map[uint64]func(*nodewire.HelloResponse)
+}
+
+const (
+	formingTick = 100 * time.Millisecond
+	// helloPatience is how long a hello waits for its answer.
+	helloPatience = 2 * time.Second
+)
+
+// self is this node as others know it.
+func (n *Node) self() nodewire.Identity {
+	return nodewire.Identity{NodeID: n.id, DirectoryID: n.dir.DirectoryID(), Address: n.opt.Controllers}
+}
+
+// newFormer makes the machine. inCluster says that the node belongs to one already.
+func newFormer(n *Node, inCluster bool) (*former, error) {
+	promise, err := readPromise(n.opt.FS, n.opt.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	known, err := readKnown(n.opt.FS, n.opt.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	cfg := forming.Config{
+		Self: n.self(), Voter: n.Config().Controller(), Join: n.Config().String(config.LeatJoin), Known: known,
+		ClusterID: n.dir.ClusterID(), InCluster: inCluster, Promise: promise,
+		NewClusterID: func() string { return metadata.UUIDString(env.UUID(n.rand)) }, Software: n.opt.Version,
+	}
+	cfg.Listed, cfg.Setting = n.listed()
+	return &former{n: n, machine: forming.New(cfg), asked: map[uint64]func(*nodewire.HelloResponse){}}, nil
+}
+
+// step feeds an event and carries out what comes of it. An action whose outcome is
+// known at once feeds the next.
+func (f *former) step(e forming.Event) {
+	for _, a := range f.machine.Step(f.n.clock.Now(), e) {
+		f.do(a)
+	}
+}
+
+func (f *former) tick() {
+	f.step(forming.Tick{})
+	f.n.jobs.after(formingTick, func() { f.n.tasks.post(f.tick) })
+}
+
+func (f *former) do(a forming.Action) {
+	n := f.n
+	switch a := a.(type) {
+	case forming.Ask:
+		n.opt.Caller.Call(peer.Target{Node: -1, Address: a.Address}, peer.Control, a.Req, helloPatience, func(resp kmsg.Response, err error) {
+			hello, ok := resp.(*nodewire.HelloResponse)
+			if err == nil && !ok {
+				err = forming.ErrNoHello
+			}
+			n.tasks.post(func() {
+				if hello != nil {
+					n.addresses.heard(hello.From)
+				}
+				f.step(forming.Heard{Address: a.Address, Resp: hello, Err: err})
+			})
+		})
+	case forming.AskControllers:
+		f.askControllers(a.Address)
+	case forming.Answer:
+		if answer := f.asked[a.Token]; answer != nil {
+			delete(f.asked, a.Token)
+			answer(a.Resp)
+		}
+	case forming.Save:
+		if err := writePromise(n.opt.FS, n.opt.DataDir, a.Promise); err != nil {
+			n.meta.fail(fmt.Errorf("promise to found a cluster: %w", err))
+			n.opt.Failed(err)
+			return
+		}
+		n.tasks.post(func() { f.step(forming.Saved{}) })
+	case forming.Begin:
+		if err := n.begin(a.Founding); err != nil {
+			n.meta.fail(err)
+			return
+		}
+		n.tasks.post(func() { f.step(forming.Begun{}) })
+	case forming.Join:
+		n.meta.hint.Store(&a.Leader)
+		n.addresses.heard(a.Leader)
+		for _, m := range a.Members {
+			n.addresses.heard(m)
+		}
+		if err := n.join(a); err != nil {
+			n.meta.fail(err)
+		}
+	case forming.Say:
+		n.log.Info(a.Text)
+	case forming.Refuse:
+		n.meta.fail(a.Refusal)
+	}
+}
+
+// askControllers asks a listener for clients where the controllers are.
+func (f *former) askControllers(address string) {
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	req.Version = 2
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic, topic.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{{}}
+	req.Topics = append(req.Topics, topic)
+	f.n.opt.Caller.Call(peer.Target{Node: -1, Address: address}, peer.Control, req, helloPatience, func(resp kmsg.Response, err error) {
+		var all []string
+		if r, ok := resp.(*kmsg.DescribeQuorumResponse); ok && err == nil {
+			err = kerr.ErrorForCode(r.ErrorCode)
+			for _, node := range r.Nodes {
+				for _, l := range node.Listeners {
+					all = append(all, net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))))
+				}
+			}
+		}
+		f.n.tasks.post(func() { f.step(forming.Controllers{Addresses: all, Err: err}) })
+	})
+}
+
+// hello answers another node.
+func (n *Node) hello(r *api.Request, req *nodewire.HelloRequest) {
+	n.tasks.post(func() {
+		n.addresses.heard(req.From)
+		f := n.former
+		f.token++
+		f.asked[f.token] = func(resp *nodewire.HelloResponse) { r.Reply(resp) }
+		f.step(forming.Known{Standing: n.standing()})
+		f.step(forming.Asked{Token: f.token, Req: req})
+	})
+}
+
+// standing is what this node knows of its cluster.
+func (n *Node) standing() forming.Standing {
+	s := forming.Standing{Leader: nodewire.Identity{NodeID: -1}, FreeNodeID: -1}
+	leader, led := n.meta.leader()
+	for _, m := range n.meta.members() {
+		id := identity(m.Member)
+		if m.Voter {
+			s.Voters = append(s.Voters, id)
+		}
+		if led && m.NodeID == leader {
+			s.Leader = id
+		}
+	}
+	img := n.Image()
+	if img.ClusterID() == "" {
+		return s
+	}
+	free := int32(1)
+	for _, b := range img.Brokers() {
+		free = max(free, b.ID+1)
+		if b.Active() && len(b.Directories) > 0 {
+			s.Nodes = append(s.Nodes, nodewire.Identity{NodeID: b.ID, DirectoryID: b.Directories[0]})
+		}
+	}
+	for _, v := range s.Voters {
+		free = max(free, v.NodeID+1)
+	}
+	s.FreeNodeID = free
+	return s
+}
+
+// listed are the nodes to form a cluster with, and the setting that says so.
+func (n *Node) listed() (all []forming.Listed, setting string) {
+	voters, setting := n.Config().Voters()
+	for _, v := range voters {
+		all = append(all, forming.Listed{Address: v.Endpoint.String(), NodeID: v.ID})
+	}
+	return all, setting
+}
+
+// begin creates the metadata log of a new cluster.
+func (n *Node) begin(f nodewire.Founding) error {
+	if err := n.dir.SetCluster(f.ClusterID); err != nil {
+		return dataDirError(n.opt.DataDir, err)
+	}
+	var voters []quorum.Member
+	for _, v := range f.Voters {
+		voters = append(voters, quorum.Member{NodeID: v.NodeID, DirectoryID: v.DirectoryID, Address: v.Address})
+	}
+	if err := n.meta.open(voters, false); err != nil {
+		return err
+	}
+	n.meta.log.Load().Start()
+	return nil
+}
+
+// join follows the metadata of a cluster that exists; its leader makes a controller a
+// member of the quorum.
+func (n *Node) join(j forming.Join) error {
+	if err := n.dir.SetCluster(j.ClusterID); err != nil {
+		return dataDirError(n.opt.DataDir, err)
+	}
+	if n.Config().Controller() && n.meta.log.Load() == nil {
+		if err := n.meta.open(nil, true); err != nil {
+			return err
+		}
+		n.meta.log.Load().Start()
+	}
+	if err := n.remember(); err != nil {
+		return err
+	}
+	n.meta.created = true
+	n.meta.cluster = j.ClusterID
+	n.meta.observe()
+	n.meta.progress()
+	return nil
+}
+
+// knownFile holds the addresses of the controllers that a node heard of when it joined,
+// one a line, so that it finds its cluster again without being told.
+const knownFile = "controllers"
+
+// remember records them.
+func (n *Node) remember() error {
+	var b strings.Builder
+	for _, id := range n.addresses.all() {
+		if id.NodeID != n.id {
+			fmt.Fprintln(&b, id.Address)
+		}
+	}
+	return replaceFile(n.opt.FS, n.opt.DataDir, knownFile, []byte(b.String()))
+}
+
+func readKnown(fsys env.FS, dir string) ([]string, error) {
+	b, err := readFile(fsys, filepath.Join(dir, knownFile), maxPromise)
+	return strings.Fields(string(b)), err
+}
+
+// readPromise reads what the node promised when a cluster was founded.
+func readPromise(fsys env.FS, dir string) (forming.Promise, error) {
+	b, err := readFile(fsys, filepath.Join(dir, forming.PromiseFile), maxPromise)
+	if err != nil || b == nil {
+		return forming.Promise{}, err
+	}
+	p, err := forming.DecodePromise(b)
+	if err != nil {
+		return p, fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	return p, nil
+}
+
+func writePromise(fsys env.FS, dir string, p forming.Promise) error {
+	return replaceFile(fsys, dir, forming.PromiseFile, p.Encode())
+}
+
+// maxPromise is the most bytes of the promise's file.
+const maxPromise = 1 << 20

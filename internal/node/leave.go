@@ -1,0 +1,38 @@
+package node
+
+import (
+	"context"
+)
+
+// Leave hands over what the node leads, so that a stop costs no client an error; it
+// returns when others lead it, when nobody else is there, or when ctx ends. The node
+// serves on meanwhile.
+func (n *Node) Leave(ctx context.Context) {
+	left := make(chan struct{})
+	n.tasks.post(func() { n.meta.leave(func() { close(left) }) })
+	select {
+	case <-left:
+	case <-ctx.Done():
+		n.log.Warn("stopping before others lead everything that this broker leads", "why", context.Cause(ctx))
+	}
+}
+
+// leave asks the controller for a controlled shutdown; done is told once it is granted.
+func (m *metadataLog) leave(done func()) {
+	if m.phase != phaseServing || m.left != nil || !m.others() {
+		done()
+		return
+	}
+	m.left = done
+	m.beat()
+}
+
+// others tells whether another broker is there to take over.
+func (m *metadataLog) others() bool {
+	for _, b := range m.image().Brokers() {
+		if b.ID != m.n.id && b.Active() {
+			return true
+		}
+	}
+	return false
+}
