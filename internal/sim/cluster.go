@@ -52,8 +52,15 @@ func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Clu
 // everything heals, everything has to be well again, and the history is judged.
 func (c *Cluster) Simulate(d time.Duration) error {
 	c.Tracef("settings %+v", c.Settings)
-	for _, h := range c.Nodes {
+	founders := c.Nodes[:min(3, len(c.Nodes))]
+	for _, h := range founders {
 		c.Clock.AfterFunc(time.Duration(c.sched.Int64N(int64(time.Second))), h.Start)
+	}
+	if !c.RunUntil(forming, func() bool { return c.serving() == len(founders) }) {
+		return c.stuck("the cluster does not form: %d of %d nodes serve", c.serving(), len(founders))
+	}
+	for _, h := range c.Nodes[len(founders):] {
+		h.Start()
 	}
 	if !c.RunUntil(forming, func() bool { return c.serving() == len(c.Nodes) }) {
 		return c.stuck("the cluster does not form: %d of %d nodes serve", c.serving(), len(c.Nodes))

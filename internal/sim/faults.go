@@ -26,13 +26,7 @@ var errDisk = errors.New("sim: the disk fails")
 
 func newFaults(c *Cluster) *faults {
 	f := &faults{c: c, rng: c.Stream("faults")}
-	restart := func(h *Host) func() {
-		return func() {
-			if !h.Up() {
-				h.Start()
-			}
-		}
-	}
+	restart := func(h *Host) func() { return h.startIfDown }
 	f.kinds = []fault{
 		{"kill", 4, 8 * time.Second, func(h *Host) func() { h.Kill(); return restart(h) }},
 		{"power cut", 4, 8 * time.Second, func(h *Host) func() { h.Crash(); return restart(h) }},
@@ -173,9 +167,7 @@ func (f *faults) end() {
 			h.Crash()
 		}
 		h.Disk.FailSyncs(nil)
-		if !h.Up() {
-			h.Start()
-		}
+		h.startIfDown()
 	}
 }
 

@@ -108,7 +108,10 @@ func (h *Host) Start() {
 	if err != nil {
 		h.w.Tracef("%s did not start: %v", h.Name, err)
 		h.w.Count["start refused"]++
+		disk := h.Disk.KillClone()
 		h.end()
+		h.Disk = disk
+		h.w.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
 		return
 	}
 	life := h.life
@@ -120,11 +123,20 @@ func (h *Host) Start() {
 		h.w.Tracef("%s serves: %v", h.Name, err)
 		if err != nil {
 			h.w.Count["start failed"]++
-			h.Exec.Go("end", func() { h.Kill() })
+			h.Exec.Go("end", func() {
+				h.Kill()
+				h.w.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
+			})
 			return
 		}
 		h.Serving = true
 	})
+}
+
+func (h *Host) startIfDown() {
+	if !h.Up() {
+		h.Start()
+	}
 }
 
 // end takes the process down without a trace of it on the host's own side.

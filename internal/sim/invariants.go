@@ -19,7 +19,7 @@ type invariants struct {
 	images  map[int64]*metadata.Image // by index: what the first node had
 	seen    map[*Host]*metadata.Image
 	leaders map[epochOf]int32
-	marks   map[markOf]int64
+	marks   map[*replica.Partition]int64
 }
 
 type epochOf struct {
@@ -27,15 +27,8 @@ type epochOf struct {
 	epoch int32
 }
 
-// markOf is a replica in one life of its host.
-type markOf struct {
-	id   log.LogID
-	host *Host
-	life int
-}
-
 func newInvariants(c *Cluster) *invariants {
-	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]int32{}, marks: map[markOf]int64{}}
+	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]int32{}, marks: map[*replica.Partition]int64{}}
 }
 
 func (v *invariants) check(h *Host) {
@@ -86,12 +79,11 @@ func (v *invariants) oneLeader(h *Host, r *replica.Partition) {
 	v.leaders[key] = h.Node
 }
 
-// markRises: the high watermark of a replica never goes back while its process lives.
+// markRises: the high watermark of a replica never goes back while it is open.
 func (v *invariants) markRises(h *Host, r *replica.Partition) {
-	key := markOf{r.ID(), h, h.life}
 	hw := r.HighWatermark()
-	if was := v.marks[key]; hw < was {
+	if was := v.marks[r]; hw < was {
 		v.c.Failf("the high watermark of %v at %s went back from %d to %d", r.ID(), h.Name, was, hw)
 	}
-	v.marks[key] = hw
+	v.marks[r] = hw
 }

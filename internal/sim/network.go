@@ -230,12 +230,14 @@ func (l *Link) drop(err error) {
 	l.w.links = slices.DeleteFunc(l.w.links, func(o *Link) bool { return o == l })
 	l.up.held, l.down.held = nil, nil
 	l.w.Tracef("closed %d %s>%s %v", l.id, l.from.Name, l.to.Name, err)
-	l.from.do(l.life, "broken", func() {
-		for _, c := range slices.Clone(l.calls) {
-			l.finish(c, nil, err)
-		}
-		if l.Broken != nil {
-			l.Broken()
-		}
+	l.w.Clock.AfterFunc(0, func() { // not within the caller's own call
+		l.from.do(l.life, "broken", func() {
+			for _, c := range slices.Clone(l.calls) {
+				l.finish(c, nil, err)
+			}
+			if l.Broken != nil {
+				l.Broken()
+			}
+		})
 	})
 }

@@ -246,6 +246,9 @@ func (p *producer) transmit(l *line, b *pending) bool {
 		p.answered(l, b, r)
 		p.send()
 	})
+	if h := p.w.byName[p.brokers[lead.node]]; h == nil || p.links[h.Name].Closed() {
+		l.failed = true // no later batch goes over another connection before this one
+	}
 	return true
 }
 

@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 )
 
@@ -66,26 +65,4 @@ func (s *Settings) partitions() (all []tp) {
 		}
 	}
 	return all
-}
-
-// node is the settings of one node.
-func (s *Settings) node(id int, hosts []*Host) []string {
-	var servers []string
-	for _, h := range hosts[:min(3, len(hosts))] {
-		servers = append(servers, h.Address(ControllerDoor))
-	}
-	h := hosts[id-1]
-	return []string{
-		fmt.Sprint("node.id=", id),
-		"listeners=PLAINTEXT://" + h.Address(ClientDoor) + ",CONTROLLER://" + h.Address(ControllerDoor),
-		"controller.quorum.bootstrap.servers=" + strings.Join(servers, ","),
-		fmt.Sprint("broker.session.timeout.ms=", s.SessionTimeout.Milliseconds()),
-		fmt.Sprint("broker.heartbeat.interval.ms=", s.SessionTimeout.Milliseconds()/4),
-		fmt.Sprint("replica.lag.time.max.ms=", s.ReplicaLag.Milliseconds()),
-		fmt.Sprint("metadata.log.max.record.bytes.between.snapshots=", s.SnapshotBytes),
-		"offsets.topic.num.partitions=3",
-		fmt.Sprint("offsets.topic.replication.factor=", s.OffsetsRF),
-		"num.recovery.threads.per.data.dir=1", "insecure=true",
-		"group.initial.rebalance.delay.ms=500",
-	}
 }

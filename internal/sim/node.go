@@ -1,0 +1,65 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/node"
+)
+
+// bootNode makes the nodes of a cluster: the production code, all of it above sockets.
+func bootNode(c *Cluster) func(*Host) (Process, error) {
+	return func(h *Host) (Process, error) {
+		cfg, _, err := config.Load(config.Sources{Sets: c.Settings.node(int(h.Node), c.Nodes)})
+		if err != nil {
+			return nil, err
+		}
+		life := h.life
+		return node.Open(node.Options{
+			Config: cfg, Log: c.Log.With("node", h.Node), FS: h.Disk, Clock: h.Clock, Exec: h.Exec,
+			Seed: h.Rand.Uint64, DataDir: "/data", RequestMemory: 1 << 30, MemberMemory: 1 << 30, BootID: h.BootID,
+			Caller: h.Caller(), Version: "sim", Controllers: h.Address(ControllerDoor),
+			Failed: func(err error) {
+				if h.life != life {
+					return
+				}
+				c.Count["node failed"]++
+				c.Tracef("%s ends: %v", h.Name, err)
+				if !errors.Is(err, errDisk) {
+					c.Failf("%s ends by itself: %w", h.Name, err)
+				}
+				h.Exec.Go("end", func() {
+					h.Crash() // what a failed sync left in the page cache is not to be had again
+					c.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
+				})
+			},
+			Doors:    func() []node.Door { return []node.Door{{Name: ClientDoor, Host: h.Name, Port: 9092}} },
+			Endpoint: func(*api.Conn) (string, int32, bool) { return h.Name, 9092, true },
+		})
+	}
+}
+
+// node is the settings of one node.
+func (s *Settings) node(id int, hosts []*Host) []string {
+	var servers []string
+	for _, h := range hosts[:min(3, len(hosts))] {
+		servers = append(servers, h.Address(ControllerDoor))
+	}
+	h := hosts[id-1]
+	return []string{
+		fmt.Sprint("node.id=", id),
+		"listeners=PLAINTEXT://" + h.Address(ClientDoor) + ",CONTROLLER://" + h.Address(ControllerDoor),
+		"controller.quorum.bootstrap.servers=" + strings.Join(servers, ","),
+		fmt.Sprint("broker.session.timeout.ms=", s.SessionTimeout.Milliseconds()),
+		fmt.Sprint("broker.heartbeat.interval.ms=", s.SessionTimeout.Milliseconds()/4),
+		fmt.Sprint("replica.lag.time.max.ms=", s.ReplicaLag.Milliseconds()),
+		fmt.Sprint("metadata.log.max.record.bytes.between.snapshots=", s.SnapshotBytes),
+		"offsets.topic.num.partitions=3",
+		fmt.Sprint("offsets.topic.replication.factor=", s.OffsetsRF),
+		"num.recovery.threads.per.data.dir=1", "insecure=true",
+		"group.initial.rebalance.delay.ms=500",
+	}
+}
