@@ -58,7 +58,14 @@ func handleEnvelope(s *Server, r *Request) {
 			r.ReplyNone()
 			return
 		}
-		r.ReplyLater(func() kmsg.Response { return enveloped(inner, a()) })
+		// The committed image that the answer was made with, or a later one: the broker
+		// that forwards waits for it, so that its client meets what it has changed.
+		index := s.Image().Index()
+		r.ReplyLater(func() kmsg.Response {
+			resp := enveloped(inner, a())
+			resp.UnknownTags.Set(imageTag, binary.BigEndian.AppendUint64(nil, uint64(index)))
+			return resp
+		})
 	})
 	if v.Err != nil {
 		failed(kerr.UnsupportedVersion)
@@ -85,6 +92,21 @@ func enveloped(inner *Request, out Output) *kmsg.EnvelopeResponse {
 		resp.ResponseData = resp.ResponseData[4:] // without the size
 	}
 	return resp
+}
+
+// imageTag is a tagged field of an EnvelopeResponse: the log index of the controller's
+// committed image. Kafka would skip the field.
+const imageTag = 20_000
+
+// ImageIndex is the log index that an answer to what was forwarded stands for; 0 when it
+// does not say.
+func ImageIndex(resp *kmsg.EnvelopeResponse) (index int64) {
+	resp.UnknownTags.Each(func(tag uint32, b []byte) {
+		if tag == imageTag && len(b) == 8 {
+			index = int64(binary.BigEndian.Uint64(b))
+		}
+	})
+	return index
 }
 
 // errNoForward says that a request is none that brokers forward.

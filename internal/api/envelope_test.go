@@ -167,3 +167,21 @@ func TestPrincipalsTravel(t *testing.T) {
 		t.Error("hosts")
 	}
 }
+
+// TestForwardedAnswersSayWhatTheyStandFor: the image that a forwarded answer was made with.
+func TestForwardedAnswersSayWhatTheyStandFor(t *testing.T) {
+	w := newWorld(t)
+	w.topic("t", []int32{1})
+	w.here = func(req any, done func(any, error)) { done(kmsg.NewPtrCreateTopicsResponse(), nil) }
+	f, err := Forward(&metadata.AutoCreateTopics{Context: metadata.Context{Principal: "User:a"}, Names: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp := w.serve(ControllerDoor, 0, f.Envelope).(*kmsg.EnvelopeResponse)
+	if want := w.s.Image().Index(); want == 0 || ImageIndex(resp) != want {
+		t.Errorf("index %d, want %d", ImageIndex(resp), want)
+	}
+	if i := ImageIndex(kmsg.NewPtrEnvelopeResponse()); i != 0 {
+		t.Errorf("index %d of an answer that does not say", i)
+	}
+}

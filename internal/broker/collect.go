@@ -33,6 +33,7 @@ func (m *metrics) watchLog(reg prometheus.Registerer, l *log.Metrics) {
 // registerGauges registers what is read at each scrape.
 func (b *Broker) registerGauges(reg prometheus.Registerer) {
 	reg.MustRegister(&topicCollector{b: b}, &lagCollector{b: b})
+	b.registerReplication(reg)
 	gauge := func(name, help string, read func() float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 	}
@@ -65,6 +66,28 @@ func (b *Broker) registerGauges(reg prometheus.Registerer) {
 		return float64(s.Queued + s.Pending)
 	})
 	gauge("leat_metadata_index", "Log index of the committed cluster image.", func() float64 { return float64(b.node.Image().Index()) })
+}
+
+// registerReplication registers what tells how replication goes on.
+func (b *Broker) registerReplication(reg prometheus.Registerer) {
+	gauge := func(name, help string, read func(replica.Stats) float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return read(b.node.Replicas().Stats()) }))
+	}
+	count := func(name, help string, read func(replica.Stats) int64) {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(read(b.node.Replicas().Stats())) }))
+	}
+	gauge("leat_partitions_led", "Partitions that this broker leads.", func(s replica.Stats) float64 { return float64(s.Led) })
+	gauge("leat_partitions_followed", "Partitions that this broker follows.", func(s replica.Stats) float64 { return float64(s.Followed) })
+	gauge("leat_partitions_under_replicated", "Led partitions with fewer replicas in sync than they have.", func(s replica.Stats) float64 { return float64(s.UnderReplicated) })
+	gauge("leat_partitions_under_min_isr", "Led partitions with fewer replicas in sync than min.insync.replicas.", func(s replica.Stats) float64 { return float64(s.UnderMinISR) })
+	gauge("leat_replica_lag_max", "The most records that a follower on this broker lacks.", func(s replica.Stats) float64 { return float64(s.MaxLag) })
+	count("leat_isr_shrinks_total", "Replicas that left the in-sync set of a led partition.", func(s replica.Stats) int64 { return s.ISRShrinks })
+	count("leat_isr_expands_total", "Replicas that joined the in-sync set of a led partition.", func(s replica.Stats) int64 { return s.ISRExpands })
+	count("leat_leader_elections_total", "Leadership of partitions taken.", func(s replica.Stats) int64 { return s.Elections })
+	count("leat_replica_truncations_total", "Logs cut back to agree with their leader.", func(s replica.Stats) int64 { return s.Truncations })
+	count("leat_replica_truncations_below_high_watermark_total", "Of them, those that cut what was committed: an unclean election asks for it.", func(s replica.Stats) int64 { return s.TruncatedBelowHW })
+	count("leat_replica_corrupt_batches_total", "Batches of leaders that arrived with a wrong checksum.", func(s replica.Stats) int64 { return s.CorruptBatches })
+	count("leat_replica_failed_fetches_total", "Fetches from leaders that got no answer.", func(s replica.Stats) int64 { return s.FailedFetches })
 }
 
 // topicCollector reports each topic's partitions as sums: one series a topic and

@@ -194,7 +194,8 @@ func (c *conn) frame(br *bufio.Reader, size int) (f []byte, held int, err error)
 	f = c.b.frames.get(min(size, largeFrame))
 	last := time.Now().Add(progress + time.Duration(size/slowest)*time.Second)
 	for have := 0; have < size; {
-		if have == largeFrame && held == 0 {
+		// What nodes send each other waits for no client.
+		if have == largeFrame && held == 0 && !c.info.Controller {
 			c.b.frames.hold(size)
 			held = size
 			last = time.Now().Add(progress + time.Duration(size/slowest)*time.Second)

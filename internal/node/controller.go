@@ -117,7 +117,12 @@ func (c *call) try() {
 			c.answered(nil, fmt.Errorf("%w: %w", machine.ErrNotLeader, err))
 			return
 		}
-		c.answered(decode(resp))
+		body, err := decode(resp)
+		if outer, ok := resp.(*kmsg.EnvelopeResponse); ok && err == nil {
+			m.awaitImage(api.ImageIndex(outer), func() { c.answered(body, nil) })
+			return
+		}
+		c.answered(body, err)
 	})
 }
 

@@ -56,6 +56,7 @@ type metadataLog struct {
 
 	joining // of the broker to the cluster
 	calls   calls
+	waiters imageWaiters
 }
 
 // openMetadata opens the metadata of a node that has some already.
@@ -187,7 +188,10 @@ func (m *metadataLog) publish(img *metadata.Image, delta *metadata.Delta) {
 	defer m.apply.Unlock()
 	m.takeConfigs(img)
 	before := m.img.Swap(img)
-	defer m.n.tasks.post(m.progress)
+	defer m.n.tasks.post(func() {
+		m.imageMoved()
+		m.progress()
+	})
 	if m.serving {
 		m.n.metadataEvents(before, img, delta)
 		m.follow(img, delta)
