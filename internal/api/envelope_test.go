@@ -171,7 +171,7 @@ func TestPrincipalsTravel(t *testing.T) {
 // TestForwardedAnswersSayWhatTheyStandFor: the image that a forwarded answer was made with.
 func TestForwardedAnswersSayWhatTheyStandFor(t *testing.T) {
 	w := newWorld(t)
-	w.topic("t", []int32{1})
+	w.topic("t", []int32{1, 1})
 	w.here = func(req any, done func(any, error)) { done(kmsg.NewPtrCreateTopicsResponse(), nil) }
 	f, err := Forward(&metadata.AutoCreateTopics{Context: metadata.Context{Principal: "User:a"}, Names: []string{"x"}})
 	if err != nil {
