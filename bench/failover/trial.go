@@ -1,0 +1,256 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// topic is what the writers write to.
+const topic = "failover"
+
+// limit is when a trial is given up.
+const limit = 60 * time.Second
+
+// failures runs the trials of each kind on one cluster.
+func failures(ctx context.Context, p plan, kinds []string) error {
+	c, err := newCluster(p.leat, p.scratch, p.set)
+	if err != nil {
+		return err
+	}
+	defer c.stopAll()
+	if err := c.startAll(); err != nil {
+		return err
+	}
+	if err := create(ctx, c, topic, p.partitions); err != nil {
+		return err
+	}
+	ws := newWriters(ctx, c.addrs(), topic, p.partitions, p.pace)
+	defer ws.close()
+	for _, kind := range kinds {
+		if kind == "calm" {
+			err = calm(ctx, p, c, ws)
+		} else {
+			err = trials(ctx, p, c, ws, kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	ws.close()
+	return check(ctx, c, ws)
+}
+
+// create makes a topic of three replicas once there are three brokers.
+func create(ctx context.Context, c *cluster, name string, partitions int) error {
+	return await(ctx, "creating "+name, func(ctx context.Context) error {
+		if s, err := stand(c.addrs(), name); err == nil && s.whole && len(s.leads) > 0 {
+			return nil
+		}
+		cl, err := kgo.NewClient(kgo.SeedBrokers(c.addrs()...))
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		adm := kadm.NewClient(cl)
+		if b, err := adm.ListBrokers(ctx); err != nil || len(b) < nodes {
+			return fmt.Errorf("%d brokers: %w", len(b), err)
+		}
+		two := "2"
+		if _, err := adm.CreateTopic(ctx, int32(partitions), nodes, map[string]*string{"min.insync.replicas": &two}, name); err != nil {
+			return err
+		}
+		return errors.New("not whole yet")
+	})
+}
+
+// whole waits until all replicas are in sync and every node leads its share.
+func whole(ctx context.Context, c *cluster) error {
+	return await(ctx, "a whole cluster", func(ctx context.Context) error {
+		s, err := stand(c.addrs(), topic)
+		if err != nil {
+			return err
+		}
+		if !s.whole {
+			return errors.New("replicas are not in sync")
+		}
+		if len(s.leads) == nodes {
+			return nil
+		}
+		cl, err := kgo.NewClient(kgo.SeedBrokers(c.addrs()...))
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		if _, err := kadm.NewClient(cl).ElectLeaders(ctx, kadm.ElectPreferredReplica, nil); err != nil {
+			return err
+		}
+		return errors.New("leaders are not where they belong")
+	})
+}
+
+func trials(ctx context.Context, p plan, c *cluster, ws *writers, kind string) error {
+	var all times
+	for n := range p.rounds {
+		if err := whole(ctx, c); err != nil {
+			return err
+		}
+		// Not always at the same moment between two heartbeats.
+		time.Sleep(time.Second + time.Duration(n*137%500)*time.Millisecond)
+		took, err := trial(ctx, c, ws, kind)
+		if err != nil {
+			return err
+		}
+		all = append(all, took)
+	}
+	fmt.Printf("%-12s %v\n", kind, all)
+	return nil
+}
+
+// trial makes one node fail and waits until every partition is written to again.
+func trial(ctx context.Context, c *cluster, ws *writers, kind string) (time.Duration, error) {
+	active, _, err := controller(c)
+	if err != nil {
+		return 0, err
+	}
+	s, err := stand(c.addrs(), topic)
+	if err != nil {
+		return 0, err
+	}
+	victim := c.node(active)
+	if kind != "controller" {
+		victim = nil
+		for _, p := range c.nodes {
+			if p.id != active && (victim == nil || s.leads[p.id] > s.leads[victim.id]) {
+				victim = p
+			}
+		}
+	}
+	if victim == nil {
+		return 0, fmt.Errorf("controller %d", active)
+	}
+	sig := syscall.SIGKILL
+	if kind == "stop" || kind == "pause" {
+		sig = syscall.SIGSTOP
+	}
+	at := time.Now()
+	if err := victim.cmd.Process.Signal(sig); err != nil {
+		return 0, err
+	}
+	if kind == "pause" {
+		time.AfterFunc(4*time.Second, func() { _ = victim.cmd.Process.Signal(syscall.SIGCONT) })
+	}
+	took, last, ok := ws.since(ctx, at, limit)
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	fmt.Printf("  %s: node %d, led %d: %d ms\n", kind, victim.id, s.leads[victim.id], took.Milliseconds())
+	if !ok {
+		return 0, fmt.Errorf("%s: partition %d took no write for %v: %s", kind, last.partition, limit, last.why)
+	}
+	if kind == "pause" {
+		time.Sleep(time.Until(at.Add(5 * time.Second)))
+	}
+	if sig == syscall.SIGSTOP {
+		return took, victim.cmd.Process.Signal(syscall.SIGCONT)
+	}
+	<-victim.dead
+	return took, c.start(victim)
+}
+
+// calm keeps all processors busy and counts what moves all the same.
+func calm(ctx context.Context, p plan, c *cluster, ws *writers) error {
+	if err := whole(ctx, c); err != nil {
+		return err
+	}
+	before, err := stand(c.addrs(), topic)
+	if err != nil {
+		return err
+	}
+	_, term, err := controller(c)
+	if err != nil {
+		return err
+	}
+	busy, end := context.WithTimeout(ctx, p.calm)
+	defer end()
+	for range 2 * runtime.NumCPU() {
+		cmd := exec.CommandContext(busy, "sh", "-c", "while :; do :; done")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		defer func() { _ = cmd.Wait() }() // it is killed
+	}
+	<-busy.Done()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var after standing
+	if err := await(ctx, "standing", func(context.Context) (err error) { after, err = stand(c.addrs(), topic); return err }); err != nil {
+		return err
+	}
+	_, now, err := controller(c)
+	if err != nil {
+		return err
+	}
+	failed := int64(0)
+	for _, w := range ws.all {
+		failed += w.errors.Load()
+	}
+	fmt.Printf("%-12s %v with all processors busy: %d leader epochs, %d terms of the controller passed; %d failed writes\n",
+		"calm", p.calm, after.moves-before.moves, now-term, failed)
+	return nil
+}
+
+// check reads everything back: an acknowledged record lies where it was acknowledged.
+func check(ctx context.Context, c *cluster, ws *writers) error {
+	if err := whole(ctx, c); err != nil {
+		return err
+	}
+	left := 0
+	for _, w := range ws.all {
+		left += len(w.acked)
+	}
+	total := left
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.addrs()...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for left > 0 {
+		fetches := cl.PollFetches(ctx)
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%d of %d acknowledged records were not found", left, total)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			w := ws.all[r.Partition]
+			word, known := w.acked[r.Offset]
+			if !known {
+				return
+			}
+			if len(r.Value) != 8 || binary.BigEndian.Uint64(r.Value) != word {
+				err = fmt.Errorf("%s-%d at %d: %x was acknowledged, %x is there", topic, r.Partition, r.Offset, word, r.Value)
+				return
+			}
+			delete(w.acked, r.Offset)
+			left--
+		})
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Printf("%-12s %d acknowledged records, all there\n", "check", total)
+	return nil
+}
