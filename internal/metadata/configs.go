@@ -184,7 +184,7 @@ func (c *Controller) checkResource(ctx Context, res Resource) error {
 			return refuse(kerr.InvalidRequest, "Node id must be an integer, but it is: %.64s", res.Name)
 		case ctx.NodeID > 0 && int32(id) != ctx.NodeID:
 			return refuse(kerr.InvalidRequest, "Unexpected broker id, expected %d or empty string, but received %s", ctx.NodeID, res.Name)
-		case c.View().Broker(int32(id)) == nil:
+		case c.View().Broker(int32(id)) == nil && c.View().ControllerNode(int32(id)) == nil:
 			return refuse(kerr.BrokerIDNotRegistered, "No broker with id %d found.", id)
 		}
 	case ResourceBrokerLogger:

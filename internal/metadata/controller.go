@@ -62,8 +62,8 @@ type Request struct {
 
 // Controller is the machine (package machine) of the metadata log: its state is
 // an image, its requests are *Request, *Bootstrap, *AutoCreateTopics,
-// *RegisterBroker, *RegisterController and *ReplicasLost. Which brokers are alive is volatile: it is learnt anew by
-// heartbeats after a change of controller.
+// *RegisterBroker, *RegisterController, *AllocateNodeID and *ReplicasLost. Which brokers
+// are alive is volatile: it is learnt anew by heartbeats after a change of controller.
 type Controller struct {
 	opts     Options
 	b        *Builder
@@ -155,6 +155,8 @@ func (c *Controller) decide(in machine.Input) outcome {
 		return c.register(r, in.Now)
 	case *RegisterController:
 		return c.registerController(r)
+	case *AllocateNodeID:
+		return c.allocateNodeID(r)
 	case *ReplicasLost:
 		return c.replicasLost(r)
 	case *Request:

@@ -102,6 +102,37 @@ func (c *Controller) registerController(r *RegisterController) outcome {
 	return outcome{recs: append(recs, rec)}
 }
 
+// AllocateNodeID gives an id to a node that has none: one that names no other node, also
+// not one that was given and is not in use yet. A directory that asks again gets the same
+// one. The reply's body is a NodeIDReply, or an error of kerr's.
+type AllocateNodeID struct {
+	DirectoryID [16]byte
+	MayVote     bool
+	// Above is the highest id that is in use though it is not registered.
+	Above int32
+}
+
+// NodeIDReply is the id.
+type NodeIDReply struct{ NodeID int32 }
+
+func (c *Controller) allocateNodeID(r *AllocateNodeID) outcome {
+	if reservedUUID(r.DirectoryID) {
+		return outcome{body: refuse(kerr.InvalidRegistration, "A node without an id asks with directory %s", UUIDString(r.DirectoryID))}
+	}
+	img := c.View()
+	for _, n := range img.Controllers() {
+		if n.DirectoryID == r.DirectoryID {
+			return outcome{body: NodeIDReply{n.NodeID}}
+		}
+	}
+	node := ControllerNode{NodeID: max(img.FreeNodeID(), r.Above+1), DirectoryID: r.DirectoryID, MayVote: r.MayVote}
+	recs, err := c.raiseLevel(2)
+	if err != nil {
+		return outcome{body: err}
+	}
+	return outcome{recs: append(recs, node.record()), body: NodeIDReply{node.NodeID}}
+}
+
 // raiseLevel finalises the feature level that a record needs, if it is not yet. A
 // cluster of an earlier build gets it once all of its brokers run this one.
 func (c *Controller) raiseLevel(level int16) ([]schema.Record, error) {

@@ -117,3 +117,48 @@ func TestFreeNodeID(t *testing.T) {
 		t.Errorf("replicas: %d", got)
 	}
 }
+
+func TestAllocateNodeID(t *testing.T) {
+	k := newCluster(t, 3)
+	free := k.img().FreeNodeID()
+	for _, step := range []struct {
+		dir   byte
+		above int32
+		want  int32
+	}{{1, 0, free}, {2, 0, free + 1}, {1, 50, free}, {3, 50, 51}, {4, 0, 52}} {
+		got := k.do(&AllocateNodeID{DirectoryID: id(step.dir), Above: step.above, MayVote: true})
+		if got != (NodeIDReply{step.want}) {
+			t.Errorf("directory %d above %d: %v, want %d", step.dir, step.above, got, step.want)
+		}
+	}
+	if n := k.img().ControllerNode(51); n == nil || n.DirectoryID != id(3) || !n.MayVote {
+		t.Errorf("%+v", n)
+	}
+	if err, ok := k.do(&AllocateNodeID{}).(error); !ok || !errors.Is(err, kerr.InvalidRegistration) {
+		t.Errorf("without a directory: %v", err)
+	}
+	k.checkInvariants()
+}
+
+// What an operator says of a controller that is no broker is kept as a broker's setting.
+func TestConfigOfController(t *testing.T) {
+	k := newCluster(t, 1)
+	value := "never"
+	ask := func() int16 {
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		r := kmsg.NewIncrementalAlterConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeBroker, "7"
+		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		c.Name, c.Value = "leat.quorum.voter", &value
+		r.Configs = append(r.Configs, c)
+		req.Resources = append(req.Resources, r)
+		return k.ask(req).(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode
+	}
+	if got := ask(); got != kerr.BrokerIDNotRegistered.Code {
+		t.Errorf("a node that nobody knows: %d", got)
+	}
+	k.do(controllerNode(k, 7, 1))
+	if got := ask(); got != 0 || k.img().Config(ResourceBroker, "7")["leat.quorum.voter"] != "never" {
+		t.Errorf("a controller: %d", got)
+	}
+}

@@ -28,9 +28,11 @@ type HelloRequest struct {
 	From      Identity
 	ClusterID string // "" while the node is in no cluster; with Found: that founding is decided
 	Voter     bool   // the node may vote
-	Listed    []string
-	Ballot    Ballot    // asks to take part in no earlier attempt
-	Found     *Founding // asks to take part in this founding
+	// Applied is the last entry of the metadata log that the node has taken in.
+	Applied uint64
+	Listed  []string
+	Ballot  Ballot    // asks to take part in no earlier attempt
+	Found   *Founding // asks to take part in this founding
 }
 
 // HelloResponse answers a HelloRequest.
@@ -134,6 +136,7 @@ func (m *HelloRequest) walk(c *coder) {
 	m.From.walk(c)
 	c.str(&m.ClusterID)
 	c.boolean(&m.Voter)
+	number(c, &m.Applied)
 	array(c, &m.Listed, MaxListed, 2, func(s *string, c *coder) { c.str(s) })
 	m.Ballot.walk(c)
 	optional(c, &m.Found, (*Founding).walk)

@@ -43,7 +43,7 @@ func examples() map[string]body {
 	return map[string]body{
 		"hello-request-empty": &HelloRequest{},
 		"hello-request": &HelloRequest{
-			From: one, ClusterID: begun.ClusterID, Voter: true, Listed: []string{"one:9093", ""},
+			From: one, ClusterID: begun.ClusterID, Voter: true, Applied: 77, Listed: []string{"one:9093", ""},
 			Ballot: Ballot{Round: 4, By: one.DirectoryID}, Found: begun,
 		},
 		"hello-response-empty": &HelloResponse{},

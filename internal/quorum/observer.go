@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,8 +73,9 @@ type ObserverStatus struct {
 	Applied uint64 // the last entry that the hooks have seen
 	Commit  uint64 // of the group, as last heard
 	Leader  nodewire.Identity
-	Members []Member // by Raft id; not to be changed
-	End     int64    // one past the last record that the hooks have seen
+	Members []Member // by Raft id; not to be changed, as Voters
+	Voters  []uint64
+	End     int64 // one past the last record that the hooks have seen
 	// LastContact is when a member last answered with something of use.
 	LastContact time.Time
 }
@@ -289,9 +291,24 @@ func (o *Observer) apply(e nodewire.PullEntry) error {
 		return err
 	}
 	o.mu.Lock()
-	o.status.Members = members
+	o.status.Members, o.status.Voters = members, changeVoters(o.status.Voters, change.AsV2())
 	o.mu.Unlock()
 	return nil
+}
+
+// changeVoters carries out a change of single members.
+func changeVoters(voters []uint64, c *raftpb.ConfChangeV2) []uint64 {
+	for _, ch := range c.GetChanges() {
+		t := ch.GetType()
+		if t == raftpb.ConfChangeUpdateNode {
+			continue
+		}
+		voters = slices.DeleteFunc(slices.Clone(voters), func(v uint64) bool { return v == ch.GetNodeId() })
+		if t == raftpb.ConfChangeAddNode {
+			voters = append(voters, ch.GetNodeId())
+		}
+	}
+	return voters
 }
 
 // takePart adds a part of a snapshot, and restores the state from a whole one.
@@ -336,6 +353,7 @@ func (o *Observer) restore(file []byte) error {
 	o.end, o.term = h.last+1, r.meta.Term
 	o.mu.Lock()
 	o.status.Applied, o.status.End, o.status.Members = r.meta.Index, o.end, r.meta.Members
+	o.status.Voters = r.meta.Conf.GetVoters()
 	o.status.LastContact = o.opts.Clock.Now()
 	o.mu.Unlock()
 	return nil

@@ -144,6 +144,9 @@ func TestObserverFollows(t *testing.T) {
 	n := w.add(nil)
 	w.must(AddLearner, n.member)
 	w.until("a member more", func() bool { return slices.Contains(v.ob.Status().Members, n.member) })
+	if slices.Contains(v.ob.Status().Voters, n.member.ID()) || len(v.ob.Status().Voters) != 3 {
+		t.Fatalf("voters %x with a learner", v.ob.Status().Voters)
+	}
 	// Away for long: it comes back by a snapshot.
 	v.cut = true
 	for range 200 {
