@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -70,9 +69,7 @@ type Broker struct {
 	opts  Options
 	ports []int
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	dead chan struct{} // closed when cmd has been waited for
+	process Process
 }
 
 // Start chooses ports, prepares the data folder and starts a broker. It returns
@@ -122,35 +119,9 @@ func (b *Broker) Launch() error {
 	if err != nil {
 		return err
 	}
-	argv = append(append([]string{}, b.opts.Wrap...), argv...)
-	out, err := os.OpenFile(b.Output(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir = b.opts.Dir
-	cmd.Env = append(environment(), b.opts.Env...)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = attributes()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	dead := make(chan struct{})
-	b.mu.Lock()
-	b.cmd, b.dead = cmd, dead
-	b.mu.Unlock()
-	go func() {
-		_ = cmd.Wait() // the exit status is read from ProcessState
-		close(dead)
-	}()
-	return nil
-}
-
-// environment is this process's without what steers the tests: to Leat, every
-// variable that begins with LEAT_ is a setting.
-func environment() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LEAT_") })
+	b.process.Name, b.process.Dir, b.process.Env, b.process.Output = string(b.Kind), b.opts.Dir, b.opts.Env, b.Output()
+	b.process.Argv = append(append([]string{}, b.opts.Wrap...), argv...)
+	return b.process.Start()
 }
 
 // command is what starts the broker.
@@ -183,21 +154,10 @@ func (b *Broker) command() ([]string, error) {
 func (b *Broker) Output() string { return filepath.Join(b.opts.Dir, string(b.Kind)+".log") }
 
 // PID is the process's id, or 0 when none runs.
-func (b *Broker) PID() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.cmd == nil {
-		return 0
-	}
-	return b.cmd.Process.Pid
-}
+func (b *Broker) PID() int { return b.process.PID() }
 
 // Dead is closed once the process has ended.
-func (b *Broker) Dead() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.dead
-}
+func (b *Broker) Dead() <-chan struct{} { return b.process.Dead() }
 
 // AwaitReady waits until the broker answers a metadata request that names
 // itself as the controller's home.
@@ -211,11 +171,9 @@ func (b *Broker) AwaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-b.Dead():
-			text, _ := os.ReadFile(b.Output())
-			return fmt.Errorf("%s ended at its start: %v\n%s", b.Kind, b.cmd.ProcessState, tail(text, 4000))
+			return fmt.Errorf("%s ended at its start: %v\n%s", b.Kind, b.process.State(), b.process.Tail())
 		case <-ctx.Done():
-			text, _ := os.ReadFile(b.Output())
-			return fmt.Errorf("%s is not ready: %w\n%s", b.Kind, err, tail(text, 4000))
+			return fmt.Errorf("%s is not ready: %w\n%s", b.Kind, err, b.process.Tail())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
@@ -242,31 +200,11 @@ func (b *Broker) probe() error {
 }
 
 // Kill ends the process by SIGKILL and waits for its end.
-func (b *Broker) Kill() error { return b.end(syscall.SIGKILL, 30*time.Second) }
+func (b *Broker) Kill() error { return b.process.Kill() }
 
 // Stop ends the process by SIGTERM and waits for its end; one that has not
 // ended within limit is killed and is an error.
-func (b *Broker) Stop(limit time.Duration) error { return b.end(syscall.SIGTERM, limit) }
-
-func (b *Broker) end(sig syscall.Signal, limit time.Duration) error {
-	b.mu.Lock()
-	cmd, dead := b.cmd, b.dead
-	b.mu.Unlock()
-	if cmd == nil {
-		return nil
-	}
-	if err := cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	select {
-	case <-dead:
-		return nil
-	case <-time.After(limit):
-		_ = cmd.Process.Kill()
-		<-dead
-		return fmt.Errorf("%s did not end within %v of %v", b.Kind, limit, sig)
-	}
-}
+func (b *Broker) Stop(limit time.Duration) error { return b.process.End(syscall.SIGTERM, limit) }
 
 // Restart starts the broker again on its data and its ports.
 func (b *Broker) Restart(ctx context.Context) error {
