@@ -41,6 +41,8 @@ func newCluster(t rapid.TB, n int, sets ...string) *cluster {
 
 func newClusterWith(t rapid.TB, features map[string]int16, n int, sets ...string) *cluster {
 	t.Helper()
+	// The tests count on these times, whatever the defaults are.
+	sets = append([]string{"broker.session.timeout.ms=9000", "broker.heartbeat.interval.ms=2000"}, sets...)
 	cfg, _, err := config.Load(config.Sources{Sets: sets})
 	if err != nil {
 		t.Fatal(err)

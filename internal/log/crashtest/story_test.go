@@ -34,6 +34,7 @@ var stories = []story{
 	{"a topic id is lost twice", lostID, nil},
 	{"a transaction index is built again", damagedTxns, nil},
 	{"a directory is given an id", noDirectoryID, nil},
+	{"a directory learns its cluster", learnsCluster, keepsCluster},
 	{"a large index is lost after a clean stop", largeIndex, nil},
 	{"old segments go on a full disk", fullDisk, nil},
 	{"synced records are gone", lostSegment, readsAround},
@@ -408,6 +409,27 @@ func noDirectoryID(w *world) error {
 	}
 	_, err = f.WriteAt([]byte("cluster.id=c\nnode.id=1\nversion=1\n"), 0)
 	return errors.Join(err, f.Sync(), f.Close(), w.open())
+}
+
+// A directory is told its cluster after it was opened.
+func learnsCluster(w *world) error {
+	if err := w.close(); err != nil {
+		return err
+	}
+	f, err := w.disk.OpenFile(dataDir+"/meta.properties", os.O_RDWR|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte("node.id=1\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAg\nversion=1\n"), 0)
+	w.cluster = ""
+	return errors.Join(err, f.Sync(), f.Close(), w.open(), w.dir.SetCluster("c"))
+}
+
+func keepsCluster(w *world) error {
+	if got := w.dir.ClusterID(); got != "c" {
+		return fmt.Errorf("the directory belongs to cluster %q", got)
+	}
+	return nil
 }
 
 // An index of many entries is durable after a clean stop.

@@ -17,6 +17,8 @@ import (
 
 // world is one log directory with the model beside it.
 type world struct {
+	cluster string // that the directory is opened for; "" takes what is there
+
 	rng   *rand.Rand
 	clock *env.VirtualClock
 	disk  *env.Disk
@@ -123,7 +125,7 @@ type client struct {
 const dataDir = "data"
 
 func newWorld(seed uint64) *world {
-	w := &world{rng: env.NewRand(seed), clock: env.NewClock(time.UnixMilli(1_700_000_000_000)), disk: env.NewDisk(seed)}
+	w := &world{rng: env.NewRand(seed), clock: env.NewClock(time.UnixMilli(1_700_000_000_000)), disk: env.NewDisk(seed), cluster: "c"}
 	w.disk.SetClock(w.clock)
 	w.habits = drawHabits(w.rng)
 	return w
@@ -140,7 +142,7 @@ func (w *world) open() error {
 	w.disk.SkipSync(w.skip)
 	w.dir, err = log.OpenDir(log.DirOptions{
 		FS: w.disk, Clock: w.clock, Path: dataDir, Rand: env.NewRand(w.rng.Uint64()),
-		ClusterID: "c", NodeID: 1, BootID: fmt.Sprint("boot ", w.boot),
+		ClusterID: w.cluster, NodeID: 1, BootID: fmt.Sprint("boot ", w.boot),
 		MaxOpenFiles: 8, RecoveryThreads: 1, SyncParallel: 1,
 		CheckpointBytes: 4000, CheckpointEvery: 5 * time.Second,
 		JournalBytes: int64(16+4*w.rng.IntN(8)) << 10,
