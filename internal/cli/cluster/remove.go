@@ -69,7 +69,7 @@ func removeNode(ctx context.Context, cl *kgo.Client, adm *kadm.Client, id int32,
 	if at >= 0 && !s.brokers[at].IsFenced && !force {
 		return done, fmt.Errorf("node %d is up; stop it first, or give --force", id)
 	}
-	quorum, err := describeQuorum(ctx, cl)
+	quorum, err := DescribeQuorum(ctx, cl)
 	if err != nil {
 		return done, err
 	}
@@ -113,8 +113,8 @@ func text(s *string) string {
 	return *s
 }
 
-// describeQuorum asks for the metadata quorum.
-func describeQuorum(ctx context.Context, cl *kgo.Client) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+// DescribeQuorum asks for the metadata quorum.
+func DescribeQuorum(ctx context.Context, cl *kgo.Client) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	t := kmsg.NewDescribeQuorumRequestTopic()
 	t.Topic, t.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{kmsg.NewDescribeQuorumRequestTopicPartition()}

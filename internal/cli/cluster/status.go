@@ -99,7 +99,7 @@ func gatherStatus(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*statu
 	} else {
 		s.Moving = len(moving.Sorted())
 	}
-	if q, err := describeQuorum(ctx, cl); err != nil {
+	if q, err := DescribeQuorum(ctx, cl); err != nil {
 		s.missing("quorum", err)
 	} else {
 		s.quorum(q)

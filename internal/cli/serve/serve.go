@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -21,7 +22,10 @@ type Runner func(ctx context.Context, cfg *config.Config, warnings []config.Warn
 
 // Command is "leat serve".
 func Command(run Runner) *cobra.Command {
-	var fl Flags
+	var (
+		fl        Flags
+		withStdin bool
+	)
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
@@ -44,7 +48,14 @@ func Command(run Runner) *cobra.Command {
 			if run == nil {
 				return errors.New("this program was built without the server")
 			}
-			return run(cmd.Context(), cfg, warnings)
+			ctx := cmd.Context()
+			if withStdin {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+				go untilEnd(cmd.InOrStdin(), cancel)
+			}
+			return run(ctx, cfg, warnings)
 		},
 	}
 	f := cmd.Flags()
@@ -52,10 +63,19 @@ func Command(run Runner) *cobra.Command {
 	f.StringArrayVarP(&fl.Sets, "set", "s", nil, "a setting, NAME=VALUE (repeatable; stronger than file and environment)")
 	f.StringVar(&fl.Join, "join", "", "HOST:PORT of any node of the cluster to join; listens on the address of this machine that leads there")
 	f.BoolVar(&fl.Insecure, "insecure", false, "allow listeners that other machines can reach without TLS and authentication")
+	f.BoolVar(&withStdin, "stop-with-stdin", false, "stop when standard input ends")
+	f.Lookup("stop-with-stdin").Hidden = true // for a parent whose end, however it comes, is to end the server
 	conn.CompleteBy(cmd, "set", conn.Settings(config.ScopeBroker, "=", nil))
 	// The only error is a flag that does not exist.
 	_ = cmd.MarkFlagFilename("config", "properties")
 	return cmd
+}
+
+// untilEnd calls end once nothing more can come from a reader.
+func untilEnd(r io.Reader, end func()) {
+	// However it ends, the parent is gone.
+	_, _ = io.Copy(io.Discard, r)
+	end()
 }
 
 // Flags are where the server's settings come from, besides the environment.
