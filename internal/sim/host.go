@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -124,7 +125,11 @@ func (h *Host) Start() {
 		if err != nil {
 			h.w.Count["start failed"]++
 			h.Exec.Go("end", func() {
-				h.Kill()
+				if errors.Is(err, errDisk) {
+					h.Crash()
+				} else {
+					h.Kill()
+				}
 				h.w.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
 			})
 			return

@@ -76,6 +76,9 @@ func (v *invariants) oneLeader(h *Host, r *replica.Partition) {
 	if was, ok := v.leaders[key]; ok && was != h.Node {
 		v.c.Failf("both node %d and node %d lead %v in epoch %d", was, h.Node, r.ID(), l.LeaderEpoch)
 	}
+	if was, ok := v.leaders[key]; !ok || was != h.Node {
+		v.c.Tracef("%s leads %v in epoch %d", h.Name, r.ID(), l.LeaderEpoch)
+	}
 	v.leaders[key] = h.Node
 }
 

@@ -38,8 +38,9 @@ type line struct {
 	sequence int32
 	batches  []*pending
 	made     int
-	waiting  int  // under way
-	failed   bool // send nothing until all that is under way is back
+	waiting  int   // under way,
+	at       int32 // to this broker
+	failed   bool  // send nothing until all that is under way is back
 }
 
 type pending struct {
@@ -157,6 +158,11 @@ func (p *producer) send() {
 		if l.waiting == 0 && !p.pausing {
 			l.failed = false
 		}
+		lead, _ := p.leader(l.tp)
+		if l.waiting > 0 && lead.node != l.at {
+			continue // one leader must have answered before another is asked
+		}
+		l.at = lead.node
 		for _, b := range l.batches {
 			// The leader knows the last five batches: none is sent that far ahead of one
 			// that has no answer.
@@ -218,7 +224,7 @@ func (p *producer) transmit(l *line, b *pending) bool {
 	}
 	b.sent, b.tried = true, true
 	l.waiting++
-	p.w.Tracef("%s sends %v sequence %d+%d epoch %d to %d", p.h.Name, l.tp, b.sequence, len(b.values), p.epoch, lead.node)
+	p.w.Tracef("%s sends %v sequence %d+%d epoch %d to %d, leader epoch %d", p.h.Name, l.tp, b.sequence, len(b.values), p.epoch, lead.node, lead.epoch)
 	seq := b.sequence
 	if !p.idem {
 		seq = -1
