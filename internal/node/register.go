@@ -156,3 +156,16 @@ func (m *metadataLog) beaten(body any, err error) {
 	m.n.serving()
 	done(nil)
 }
+
+// replaced ends a broker that the committed metadata no longer knows: it was removed
+// from the cluster, or another process has registered under its id. What a controller
+// answers to a heartbeat says less, since it may be one that was deposed.
+func (m *metadataLog) replaced(byAnother bool) {
+	err := fmt.Errorf("broker %d was removed from the cluster", m.n.id)
+	if byAnother {
+		err = fmt.Errorf("another process has registered as broker %d", m.n.id)
+	}
+	m.phase = phaseFailed
+	m.fail(err)
+	m.n.opt.Failed(err)
+}

@@ -121,6 +121,10 @@ func (m *metadataLog) progress() {
 		if m.n.Config().Broker() && cmp.Or(img.ClusterID(), m.cluster) != "" && m.mayRegister() {
 			m.register()
 		}
+	case phaseServing:
+		if b := img.Broker(m.n.id); b == nil || b.IncarnationID != m.incarnation {
+			m.replaced(b != nil)
+		}
 	case phaseRegistered:
 		if b := img.Broker(m.n.id); b != nil && b.IncarnationID == m.incarnation {
 			m.registered()
