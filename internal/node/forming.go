@@ -68,8 +68,11 @@ func (f *former) step(e forming.Event) {
 	}
 }
 
+// tick also takes the broker on its way into the cluster: who leads the metadata may
+// become known without anything being committed.
 func (f *former) tick() {
 	f.step(forming.Tick{})
+	f.n.meta.progress()
 	f.n.jobs.after(formingTick, func() { f.n.tasks.post(f.tick) })
 }
 
