@@ -35,6 +35,7 @@ var settings = map[string]string{
 	"log.segment.bytes":                "4194304",
 	"replica.lag.time.max.ms":          "5000",
 	"group.initial.rebalance.delay.ms": "0",
+	"leat.log.level":                   "debug",
 }
 
 // node is one process of a cluster.
@@ -134,6 +135,11 @@ func (n *node) ask(req kmsg.Request) (kmsg.Response, error) {
 func (c *cluster) awaitHealthy(when string) {
 	c.t.Helper()
 	if err := c.healthy(c.t.Context(), healthLimit); err != nil {
+		for _, n := range c.nodes {
+			if n.check() != nil && n.Alive() {
+				_ = n.End(syscall.SIGQUIT, 10*time.Second) // its goroutines go to its output
+			}
+		}
 		c.t.Fatalf("%s: the cluster is not whole within %v: %v", when, healthLimit, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"testing"
 	"time"
@@ -75,12 +76,17 @@ func (s *storm) rage(d time.Duration) {
 	}
 }
 
-// shuffled is what can be done here, in random order.
+// shuffled is what can be done here, in random order; LEAT_FAULTS, a regular
+// expression of names, says what alone.
 func (s *storm) shuffled() []fault {
+	only, err := regexp.Compile(os.Getenv("LEAT_FAULTS"))
+	if err != nil {
+		s.t.Fatalf("LEAT_FAULTS: %v", err)
+	}
 	_, spaces := s.c.fabric.(*namespaced)
 	var can []fault
 	for _, f := range menu {
-		if (!f.namespaces || spaces) && (!f.disk || len(s.full) > 0) {
+		if (!f.namespaces || spaces) && (!f.disk || len(s.full) > 0) && only.MatchString(f.name) {
 			can = append(can, f)
 		}
 	}

@@ -78,3 +78,12 @@ func TestRollingRestart(t *testing.T) {
 	}
 	l.finish(t, c.seeds())
 }
+
+// TestQuietRestart: nodes come back into a cluster in which nothing happens, and in
+// which nothing is committed that would tell them that there is a leader.
+func TestQuietRestart(t *testing.T) {
+	c := start(t, newPlain(t), nil)
+	for _, n := range append(c.nodes, c.nodes...) {
+		c.rollOne(n)
+	}
+}
