@@ -116,7 +116,7 @@ func (s *store) open(l listing, r *recovered, note synced) error {
 		return err
 	}
 	if len(s.segments) > 0 {
-		if err := s.reopen(); err != nil {
+		if err := s.reopen(note); err != nil {
 			return err
 		}
 	}
@@ -136,10 +136,14 @@ func (s *store) open(l listing, r *recovered, note synced) error {
 	return s.marker.set(last.header.number, uint64(last.size))
 }
 
-// reopen opens the last segment and wipes what follows its last frame.
-func (s *store) reopen() error {
+// reopen opens the last segment and wipes what follows its last frame. What the note
+// does not cover is written once more where it stands: if a sync failed before this
+// start, the kernel takes the bytes in its page cache for written, and a sync alone
+// would do nothing about them.
+func (s *store) reopen(note synced) error {
 	last := &s.segments[len(s.segments)-1]
-	f, err := s.fs.OpenFile(filepath.Join(s.dir, segmentName(last.header.number)), os.O_RDWR, 0)
+	name := filepath.Join(s.dir, segmentName(last.header.number))
+	f, err := s.fs.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -155,7 +159,19 @@ func (s *store) reopen() error {
 		}
 		last.bad, last.stray = nil, false
 	}
-	// What is read from now on must not depend on a page cache.
+	from := int64(0)
+	if note.segment == last.header.number {
+		from = int64(note.bytes)
+	}
+	if from < last.size {
+		b := make([]byte, last.size-from)
+		if _, err := f.ReadAt(b, from); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(b, from); err != nil {
+			return err
+		}
+	}
 	return f.Sync()
 }
 
