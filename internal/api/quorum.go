@@ -14,11 +14,12 @@ type Quorum interface {
 	Change(c VoterChange, done func(err error))
 }
 
-// QuorumState is the metadata log's membership.
+// QuorumState is the metadata log's membership. Offsets number the entries of the log,
+// not the records in them.
 type QuorumState struct {
 	Leader        int32 // node id, -1 unknown
 	Epoch         int32
-	HighWatermark int64 // one past the last committed record
+	HighWatermark int64 // one past the last committed entry
 	// Voters and Observers by node id.
 	Voters, Observers []QuorumMember
 }
@@ -28,7 +29,7 @@ type QuorumMember struct {
 	NodeID      int32
 	DirectoryID [16]byte
 	Address     string // host:port of its controllers' listener; "" unknown
-	LogEnd      int64  // one past its last record; -1 unknown
+	LogEnd      int64  // one past its last entry; -1 unknown
 	// LastFetch is when it was last heard from, CaughtUp when it last had everything;
 	// zero when unknown. The leader's own are now.
 	LastFetch, CaughtUp time.Time

@@ -128,8 +128,13 @@ func (b *Broker) open(ctx context.Context, seed func() uint64) error {
 		Network: env.TCP, Clock: b.clock, Exec: &b.exec, Logger: b.log,
 		Resolve: func(id int32, d peer.Door) (string, bool) { return b.node.Resolve(id, d) },
 	})
+	directory, err := b.identify(ctx)
+	if err != nil {
+		return err
+	}
 	n, err := node.Open(node.Options{
-		Caller: b.peers, Controllers: b.controllers(), Version: b.opt.Version,
+		DirectoryID: directory,
+		Caller:      b.peers, Controllers: b.controllers(), Version: b.opt.Version,
 		Config: b.opt.Config, Log: b.log, FS: b.opt.FS, Clock: b.clock, Exec: &b.exec, Seed: seed, DataDir: b.opt.DataDir,
 		SegmentFiles: b.shares.Segments, RequestMemory: budget(b.opt.Config), MemberMemory: cmp.Or(b.opt.MemberMemory, shareOfMemory(leastMembers)),
 		Failed: b.opt.Failed, BootID: b.opt.BootID, Doors: b.registered, Endpoint: b.endpoint,

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -397,4 +398,14 @@ func (c *Config) checkExposure() ([]Warning, error) {
 			Text: d.text + " is open to other machines without TLS and authentication (insecure=true)"})
 	}
 	return warns, nil
+}
+
+// WithNodeID is the configuration of a node that got its id from elsewhere than the
+// settings: from its data directory, or from the cluster that it joins.
+func (c *Config) WithNodeID(id int32, where string) *Config {
+	next := *c
+	next.static = maps.Clone(c.static)
+	next.static[string(NodeId)] = setting{text: strconv.Itoa(int(id)), where: where}
+	next.values = resolve(next.static, next.cluster, next.broker)
+	return &next
 }

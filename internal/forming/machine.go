@@ -300,7 +300,7 @@ func (m *Machine) heard(e Heard) {
 		}
 		return
 	}
-	if r := denied(e.Address, e.Resp); r != nil {
+	if r := Denied(e.Resp); r != nil {
 		p.answer, p.why = nil, r.Text
 		m.denied(r)
 		return

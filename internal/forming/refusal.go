@@ -63,8 +63,8 @@ func deny(resp *nodewire.HelloResponse, r *Refusal) {
 	resp.ErrorCode, resp.ErrorMessage = codes[r.Kind], &r.Text
 }
 
-// denied is the refusal that an answer carries; nil when it carries none.
-func denied(address string, resp *nodewire.HelloResponse) *Refusal {
+// Denied is the refusal that an answer carries; nil when it carries none.
+func Denied(resp *nodewire.HelloResponse) *Refusal {
 	text := "it does not say why"
 	if resp.ErrorMessage != nil {
 		text = *resp.ErrorMessage

@@ -29,6 +29,8 @@ type DirOptions struct {
 	// empty ClusterID takes what is there.
 	ClusterID string
 	NodeID    int32
+	// DirectoryID is the id of a new directory; zero draws one.
+	DirectoryID [16]byte
 	// BootID is the kernel's (env.BootID): while it is the same as the last time, what
 	// was in the page cache then is still there.
 	BootID string

@@ -70,12 +70,31 @@ func parseMeta(p []byte) (m meta, err error) {
 	return m, nil
 }
 
+// NodeOf is the node that a log directory belongs to; ok is false when it is a new one.
+func NodeOf(fsys env.FS, path string) (node int32, ok bool, err error) {
+	p, err := readSmall(fsys, path+"/"+metaFile, maxMetaLen)
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, false, nil
+	}
+	var m meta
+	if err == nil {
+		m, err = parseMeta(p)
+	}
+	if errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%s is %w", metaFile, err)
+	}
+	return m.node, err == nil, err
+}
+
 // openMeta checks whose the directory is, and makes an empty one ours. The journal, which
 // is opened next, syncs the name before anything is told.
 func (d *Dir) openMeta() error {
 	p, err := readSmall(d.fs, d.path+"/"+metaFile, maxMetaLen)
 	if errors.Is(err, fs.ErrNotExist) {
-		d.meta = meta{d.opt.ClusterID, d.opt.NodeID, env.UUID(d.opt.Rand)}
+		d.meta = meta{d.opt.ClusterID, d.opt.NodeID, d.opt.DirectoryID}
+		if d.meta.directory == [16]byte{} {
+			d.meta.directory = env.UUID(d.opt.Rand)
+		}
 		return replaceSmall(d.fs, d.path, metaFile, d.meta.encode())
 	}
 	if err == nil {

@@ -11,11 +11,13 @@ import (
 	"github.com/leat-stream/leat/internal/peer"
 )
 
-// addresses are where the CONTROLLER listeners of other nodes are, as they said
-// themselves: newer than what the metadata may know, and there before it.
+// addresses are where the CONTROLLER listeners of other nodes are: as they said
+// themselves, which is newer than what the metadata may know and there before it, or as
+// others say.
 type addresses struct {
-	mu    sync.Mutex
-	known map[int32]nodewire.Identity
+	mu      sync.Mutex
+	known   map[int32]nodewire.Identity
+	hearsay map[int32]nodewire.Identity // the last that others said
 }
 
 // heard takes what a node says of itself.
@@ -25,10 +27,31 @@ func (a *addresses) heard(from nodewire.Identity) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.known == nil {
-		a.known = map[int32]nodewire.Identity{}
-	}
+	a.init()
 	a.known[from.NodeID] = from
+}
+
+// told takes what is said of a node: it counts when nothing is known of that one, and
+// when it has changed.
+func (a *addresses) told(of nodewire.Identity) {
+	if of.NodeID < 0 || of.Address == "" {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.init()
+	before, twice := a.hearsay[of.NodeID]
+	_, known := a.known[of.NodeID]
+	if !known || twice && before != of {
+		a.known[of.NodeID] = of
+	}
+	a.hearsay[of.NodeID] = of
+}
+
+func (a *addresses) init() {
+	if a.known == nil {
+		a.known, a.hearsay = map[int32]nodewire.Identity{}, map[int32]nodewire.Identity{}
+	}
 }
 
 // all are the nodes that were heard of, by id.

@@ -2,16 +2,13 @@ package node
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/forming"
@@ -28,6 +25,10 @@ type former struct {
 	machine *forming.Machine
 	token   uint64
 	asked   map[uint64]func(*nodewire.HelloResponse)
+
+	join      string   // the address of the cluster to join, as it was given
+	addresses []string // all that were given, or recorded
+	recorded  string   // content of knownFile
 }
 
 const (
@@ -57,7 +58,15 @@ func newFormer(n *Node, inCluster bool) (*former, error) {
 		NewClusterID: func() string { return metadata.UUIDString(env.UUID(n.rand)) }, Software: n.opt.Version,
 	}
 	cfg.Listed, cfg.Setting = n.listed()
-	return &former{n: n, machine: forming.New(cfg), asked: map[uint64]func(*nodewire.HelloResponse){}}, nil
+	f := &former{n: n, machine: forming.New(cfg), asked: map[uint64]func(*nodewire.HelloResponse){}, join: cfg.Join}
+	for _, l := range cfg.Listed {
+		f.addresses = append(f.addresses, l.Address)
+	}
+	if cfg.Join != "" {
+		f.addresses = append(f.addresses, cfg.Join)
+	}
+	f.addresses = append(f.addresses, known...)
+	return f, nil
 }
 
 // step feeds an event and carries out what comes of it. An action whose outcome is
@@ -82,7 +91,7 @@ func (f *former) do(a forming.Action) {
 	case forming.Ask:
 		n.opt.Caller.Call(peer.Target{Node: -1, Address: a.Address}, peer.Control, a.Req, helloPatience, func(resp kmsg.Response, err error) {
 			hello, ok := resp.(*nodewire.HelloResponse)
-			if err == nil && !ok {
+			if noHello(err, ok) && a.Address == f.join || err == nil && !ok {
 				err = forming.ErrNoHello
 			}
 			n.tasks.post(func() {
@@ -93,7 +102,9 @@ func (f *former) do(a forming.Action) {
 			})
 		})
 	case forming.AskControllers:
-		f.askControllers(a.Address)
+		askControllers(n.opt.Caller, a.Address, func(all []string, err error) {
+			n.tasks.post(func() { f.step(forming.Controllers{Addresses: all, Err: err}) })
+		})
 	case forming.Answer:
 		if answer := f.asked[a.Token]; answer != nil {
 			delete(f.asked, a.Token)
@@ -128,38 +139,8 @@ func (f *former) do(a forming.Action) {
 	}
 }
 
-// askControllers asks a listener for clients where the controllers are.
-func (f *former) askControllers(address string) {
-	req := kmsg.NewPtrDescribeQuorumRequest()
-	req.Version = 2
-	topic := kmsg.NewDescribeQuorumRequestTopic()
-	topic.Topic, topic.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{{}}
-	req.Topics = append(req.Topics, topic)
-	f.n.opt.Caller.Call(peer.Target{Node: -1, Address: address}, peer.Control, req, helloPatience, func(resp kmsg.Response, err error) {
-		var all []string
-		if r, ok := resp.(*kmsg.DescribeQuorumResponse); ok && err == nil {
-			err = kerr.ErrorForCode(r.ErrorCode)
-			for _, node := range r.Nodes {
-				for _, l := range node.Listeners {
-					all = append(all, net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))))
-				}
-			}
-		}
-		f.n.tasks.post(func() { f.step(forming.Controllers{Addresses: all, Err: err}) })
-	})
-}
-
-// hello answers another node.
-func (n *Node) hello(r *api.Request, req *nodewire.HelloRequest) {
-	n.tasks.post(func() {
-		n.addresses.heard(req.From)
-		f := n.former
-		f.token++
-		f.asked[f.token] = func(resp *nodewire.HelloResponse) { r.Reply(resp) }
-		f.step(forming.Known{Standing: n.standing()})
-		f.step(forming.Asked{Token: f.token, Req: req})
-	})
-}
+// told are the addresses by which the node was to find its cluster.
+func (f *former) told() []string { return f.addresses }
 
 // standing is what this node knows of its cluster.
 func (n *Node) standing() forming.Standing {
@@ -178,17 +159,12 @@ func (n *Node) standing() forming.Standing {
 	if img.ClusterID() == "" {
 		return s
 	}
-	free := int32(1)
 	for _, b := range img.Brokers() {
-		free = max(free, b.ID+1)
 		if b.Active() && len(b.Directories) > 0 {
 			s.Nodes = append(s.Nodes, nodewire.Identity{NodeID: b.ID, DirectoryID: b.Directories[0]})
 		}
 	}
-	for _, v := range s.Voters {
-		free = max(free, v.NodeID+1)
-	}
-	s.FreeNodeID = free
+	s.FreeNodeID = max(img.FreeNodeID(), n.highestID()+1)
 	return s
 }
 
@@ -243,14 +219,19 @@ func (n *Node) join(j forming.Join) error {
 // one a line, so that it finds its cluster again without being told.
 const knownFile = "controllers"
 
-// remember records them.
+// remember records them, when they are others than before.
 func (n *Node) remember() error {
 	var b strings.Builder
+	voters := n.meta.members()
 	for _, id := range n.addresses.all() {
-		if id.NodeID != n.id {
+		if id.NodeID != n.id && (len(voters) == 0 || slices.ContainsFunc(voters, func(v member) bool { return v.NodeID == id.NodeID })) {
 			fmt.Fprintln(&b, id.Address)
 		}
 	}
+	if b.Len() == 0 || b.String() == n.former.recorded {
+		return nil
+	}
+	n.former.recorded = b.String()
 	return replaceFile(n.opt.FS, n.opt.DataDir, knownFile, []byte(b.String()))
 }
 

@@ -17,14 +17,30 @@ func (n *Node) Leave(ctx context.Context) {
 	}
 }
 
-// leave asks the controller for a controlled shutdown; done is told once it is granted.
+// leave asks the controller for a controlled shutdown, then hands over the metadata;
+// done is told once both are granted.
 func (m *metadataLog) leave(done func()) {
-	if m.phase != phaseServing || m.left != nil || !m.others() {
+	if m.phase != phaseServing || m.left != nil || !m.others() || !m.n.Config().Broker() {
+		m.handOver(done)
+		return
+	}
+	m.left = func() { m.handOver(done) }
+	m.beat()
+}
+
+// handOver lets another voter lead the metadata, if this node does.
+func (m *metadataLog) handOver(done func()) {
+	l := m.log.Load()
+	if l == nil || !m.leads() || len(l.Node().Status().Voters) < 2 {
 		done()
 		return
 	}
-	m.left = done
-	m.beat()
+	l.Node().TransferLeadership(0, func(err error) {
+		if err != nil {
+			m.n.log.Warn("leadership of the metadata not handed over", "why", err)
+		}
+		done()
+	})
 }
 
 // others tells whether another broker is there to take over.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -22,37 +23,42 @@ func identity(m quorum.Member) nodewire.Identity {
 	return nodewire.Identity{NodeID: m.NodeID, DirectoryID: m.DirectoryID, Address: m.Address}
 }
 
-// member tells whether this node is a member of the quorum, as far as its own log says.
-func (m *metadataLog) member() bool {
+// known tells whether the node's own log says how the cluster goes on: it began it, or a
+// leader has filled it. One that waits to become a member holds nothing. Who the members
+// are is known only once what is committed has been applied.
+func (m *metadataLog) known() bool {
 	l := m.log.Load()
-	if l == nil {
-		return false
-	}
-	return slices.ContainsFunc(l.Node().Status().Members, func(q quorum.Member) bool { return q.ID() == l.Node().ID() })
+	return l != nil && l.Node().Status().Last > 0
 }
 
-// members are those of the quorum, as far as this node knows.
+// members are those of the quorum, as far as this node knows: by its own log while it
+// votes, else by what it observes.
 func (m *metadataLog) members() []member {
-	l := m.log.Load()
-	if l == nil || !m.member() {
-		var all []member
-		if st := m.observed(); st != nil {
-			for _, q := range st.Members {
-				all = append(all, member{q, true})
-			}
-		}
-		return all
+	members, voters := []quorum.Member(nil), []uint64(nil)
+	if st := m.observed(); st != nil && !m.following() {
+		members, voters = st.Members, st.Voters
 	}
-	st := l.Node().Status()
-	var all []member
-	for _, q := range st.Members {
-		all = append(all, member{q, slices.Contains(st.Voters, q.ID())})
+	if l := m.log.Load(); l != nil && len(members) == 0 {
+		st := l.Node().Status()
+		members, voters = st.Members, st.Voters
 	}
+	all := make([]member, 0, len(members))
+	for _, q := range members {
+		all = append(all, member{q, slices.Contains(voters, q.ID())})
+	}
+	slices.SortFunc(all, func(a, b member) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	return all
 }
 
 // nodeOf is the node of a Raft id.
 func (m *metadataLog) nodeOf(id uint64) (node int32, ok bool) {
+	if l := m.log.Load(); l != nil {
+		for _, q := range l.Node().Status().Members {
+			if q.ID() == id {
+				return q.NodeID, true
+			}
+		}
+	}
 	for _, q := range m.members() {
 		if q.ID() == id {
 			return q.NodeID, true
@@ -66,15 +72,20 @@ func (m *metadataLog) nodeOf(id uint64) (node int32, ok bool) {
 	return -1, false
 }
 
-// leader is the node whose controller is the active one, as far as this node knows.
+// leader is the node whose controller is the active one, as far as this node knows. A
+// voter goes by its own log; the log of another may have lost touch.
 func (m *metadataLog) leader() (node int32, known bool) {
-	if l := m.log.Load(); l != nil {
+	l := m.log.Load()
+	if l != nil && m.following() {
 		if q := l.Node().Status().LeaderMember; q != nil {
 			return q.NodeID, true
 		}
 	}
 	if st := m.observed(); st != nil && st.Leader.NodeID >= 0 {
 		return st.Leader.NodeID, true
+	}
+	if l != nil && slices.Contains(l.Node().Status().Voters, l.Node().ID()) {
+		return -1, false
 	}
 	if hint := m.hint.Load(); hint != nil && hint.NodeID >= 0 {
 		return hint.NodeID, true

@@ -291,6 +291,14 @@ func (m *metadataLog) snapshotIfDue() {
 	if !m.due || !m.serving || !m.n.replicas.Settled() {
 		return
 	}
+	l := m.log.Load()
+	if l == nil {
+		m.due = false // whoever votes has snapshots
+		return
+	}
+	if l.End() <= m.image().Index() {
+		return // the log lacks what was observed
+	}
 	m.due = false
 	img := m.image()
 	m.snapshots.Add(1)

@@ -63,6 +63,9 @@ type Options struct {
 	SyncObserved func(time.Duration)
 	// Caller calls other nodes; nil where there are none.
 	Caller peer.Caller
+	// DirectoryID is the id of a data directory that is new, when one was given to the
+	// cluster already (AskID); zero draws one.
+	DirectoryID [16]byte
 	// Version is the build's.
 	Version string
 	// Controllers is host:port at which others reach this node's CONTROLLER listener;
@@ -87,6 +90,8 @@ type Node struct {
 	tasks     *tasks
 	former    *former
 	addresses addresses
+	present   presences
+	voting    voting
 
 	scrubber *log.Scrubber
 
@@ -150,14 +155,14 @@ func (n *Node) open() error {
 		return err
 	}
 	n.meta = meta
-	if n.former, err = newFormer(n, n.meta.member()); err != nil {
+	if n.former, err = newFormer(n, n.meta.known()); err != nil {
 		return err
 	}
 	n.ids = &producerIDs{allocate: n.meta.allocateIDs}
 	n.api = &api.Server{
 		NodeID: n.id, Config: n.Config, Clock: n.clock, Log: n.log, Image: n.Image,
 		Replicas: n.replicas, Groups: n.groups, Controller: n.meta.submit, ControllerHere: n.meta.here, Nodes: n.fromNode, Endpoint: n.endpoint,
-		ProducerIDs: n.ids.get, Complaints: n.complaints, Members: n.members, Budget: api.NewBudget(n.opt.RequestMemory, n.clock),
+		ProducerIDs: n.ids.get, Quorum: membership{n}, Complaints: n.complaints, Members: n.members, Budget: api.NewBudget(n.opt.RequestMemory, n.clock),
 	}
 	n.api.Init()
 	return nil
@@ -199,7 +204,7 @@ func (n *Node) openDir() error {
 	}}
 	n.dir, err = log.OpenDir(log.DirOptions{
 		FS: n.opt.FS, Clock: n.clock, Path: n.opt.DataDir, Rand: env.NewRand(n.opt.Seed()),
-		NodeID: n.id, BootID: n.boot,
+		NodeID: n.id, DirectoryID: n.opt.DirectoryID, BootID: n.boot,
 		MaxOpenFiles:    n.opt.SegmentFiles,
 		RecoveryThreads: cfg.Int(config.NumRecoveryThreadsPerDataDir),
 		CheckpointBytes: cfg.Long(config.LeatCheckpointBytes),

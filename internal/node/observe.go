@@ -73,22 +73,25 @@ func (m *metadataLog) source(obs *observation) int32 {
 	return from
 }
 
-// another makes an observer ask the next member, by node id.
+// another makes an observer ask the next node: the members of the quorum by node id, then
+// the others that were heard of.
 func (m *metadataLog) another(obs *observation) {
 	var ids []int32
+	for _, q := range m.members() {
+		if q.NodeID != m.n.id && q.Voter {
+			ids = append(ids, q.NodeID)
+		}
+	}
 	for _, id := range m.n.addresses.all() {
-		if id.NodeID != m.n.id {
+		if id.NodeID != m.n.id && !slices.Contains(ids, id.NodeID) {
 			ids = append(ids, id.NodeID)
 		}
 	}
 	m.observing.Lock()
 	defer m.observing.Unlock()
-	if len(ids) == 0 {
-		return
+	if len(ids) > 0 {
+		obs.from = ids[(slices.Index(ids, obs.from)+1)%len(ids)]
 	}
-	slices.Sort(ids)
-	i, _ := slices.BinarySearch(ids, obs.from+1)
-	obs.from = ids[i%len(ids)]
 }
 
 // observed is what the observer knows; nil while there is none.

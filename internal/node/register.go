@@ -151,10 +151,7 @@ func (m *metadataLog) beaten(body any, err error) {
 		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.beat) })
 		return
 	}
-	done := m.started
-	m.started = nil
-	m.n.serving()
-	done(nil)
+	m.begun()
 }
 
 // replaced ends a broker that the committed metadata no longer knows: it was removed

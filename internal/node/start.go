@@ -19,10 +19,17 @@ func (n *Node) Start(done func(error)) {
 	n.jobs.every(complaintsEvery, n.complaints.Flush)
 	n.tasks.post(func() {
 		n.meta.started = done
-		if l := n.meta.log.Load(); l != nil {
-			l.Start()
-		}
-		n.former.tick()
+		n.vet(func(err error) {
+			if err != nil {
+				n.meta.fail(err)
+				return
+			}
+			if l := n.meta.log.Load(); l != nil {
+				l.Start()
+			}
+			n.former.tick()
+			n.attend()
+		})
 	})
 }
 
@@ -69,6 +76,9 @@ type joining struct {
 	heartbeat bool   // one is under way
 	left      func() // told when others lead; nil while the broker is to stay
 	started   func(error)
+
+	lostLeader time.Time // since when a voter has no leader
+	greeted    time.Time // when a node last answered a hello with something of use
 }
 
 // fail ends a start that cannot succeed.
@@ -118,6 +128,12 @@ func (m *metadataLog) progress() {
 	img := m.image()
 	switch m.phase {
 	case phaseWaiting:
+		if _, known := m.leader(); !m.n.Config().Broker() && img.ClusterID() != "" && known && (m.following() || m.observed() != nil) {
+			m.phase = phaseServing
+			m.serve()
+			m.begun()
+			return
+		}
 		if m.n.Config().Broker() && cmp.Or(img.ClusterID(), m.cluster) != "" && m.mayRegister() {
 			m.register()
 		}
@@ -130,6 +146,14 @@ func (m *metadataLog) progress() {
 			m.registered()
 		}
 	}
+}
+
+// begun tells that the node serves.
+func (m *metadataLog) begun() {
+	done := m.started
+	m.started = nil
+	m.n.serving()
+	done(nil)
 }
 
 // retain applies retention to every partition.

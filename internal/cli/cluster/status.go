@@ -49,14 +49,14 @@ type statusNode struct {
 type statusQuorum struct {
 	Leader  int32          `json:"leader"`
 	Epoch   int32          `json:"epoch"`
-	End     int64          `json:"committed"` // records
+	End     int64          `json:"committed"` // entries
 	Members []statusMember `json:"members"`
 }
 
 type statusMember struct {
 	ID    int32 `json:"id"`
 	Voter bool  `json:"voter"`
-	Lag   int64 `json:"lag"` // records behind the leader's log; -1 unknown
+	Lag   int64 `json:"lag"` // entries behind the leader's log; -1 unknown
 	// Behind is for how long it has not had everything; -1 when unknown.
 	Behind int64 `json:"behind_ms"`
 }
