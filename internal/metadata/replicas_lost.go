@@ -9,8 +9,11 @@ import (
 // ReplicasLost is a broker's word that replicas of its own can no longer be believed
 // to hold all that they acknowledged (a damaged range, records that a recovery did
 // not find). They leave ISR and ELR and hand over leadership first; until it has
-// repaired them the broker does not fetch, so that they cannot join again. The
-// reply's body is a *ReplicasLostReply.
+// repaired them the broker does not fetch, so that they cannot join again. Each report
+// begins a new leader epoch where somebody else leads: what the replica said of itself
+// before, in fetches or in a leader's AlterPartition that are still under way, is of an
+// epoch that is over, so that in the new one it may drop what it has.
+// The reply's body is a *ReplicasLostReply.
 type ReplicasLost struct {
 	BrokerID    int32
 	BrokerEpoch int64
@@ -27,8 +30,7 @@ type ReplicasLostReply struct {
 }
 
 // replicasLost takes replicas out of every list that says they are whole. What is
-// unknown or no replica of the broker's is passed over, and so is what is in none of
-// those lists, so that a repeated report changes nothing.
+// unknown or no replica of the broker's is passed over.
 func (c *Controller) replicasLost(r *ReplicasLost) outcome {
 	reply := &ReplicasLostReply{}
 	b, err := c.checkEpoch(r.BrokerID, r.BrokerEpoch)
@@ -67,11 +69,12 @@ func (c *Controller) replicaLost(b *Broker, t *Topic, p *Partition) (rec *schema
 		rec.TopicID, rec.Index, rec.Leader, rec.Recovering = t.ID, p.Index, b.ID, 1
 		return rec, true
 	}
-	if !slices.Contains(p.ISR, b.ID) && !slices.Contains(p.ELR(), b.ID) {
-		return nil, false
+	counted := slices.Contains(p.ISR, b.ID) || slices.Contains(p.ELR(), b.ID)
+	if !counted && p.Leader == NoLeader {
+		return nil, false // whoever leads next does so in a new epoch
 	}
 	e := c.electionOf(t, p)
-	e.isr, e.lost, e.unclean = without(e.isr, b.ID), b.ID, false
+	e.isr, e.lost, e.unclean, e.bump = without(e.isr, b.ID), b.ID, false, p.Leader != NoLeader
 	e.acceptable = func(r int32) bool { return r != b.ID && c.canLead(p, r) }
 	return e.decide(), false
 }

@@ -39,17 +39,21 @@ func TestReplicasLost(t *testing.T) {
 	}{
 		{"the leader hands over", nil, []step{
 			{lose(1), "leader 2 epoch 1 isr [2 3]"},
-			{lose(1), "leader 2 epoch 1 isr [2 3]"},
-			{isr(2, 3, 1), "leader 2 epoch 1 isr [2 3 1]"},
+			{lose(1), "leader 2 epoch 2 isr [2 3]"},
+			{isr(2, 3, 1), "leader 2 epoch 2 isr [2 3 1]"},
 		}},
 		{"a follower", nil, []step{
-			{lose(2), "leader 1 epoch 0 isr [1 3]"},
-			{down(3), "leader 1 epoch 0 isr [1] elr [3]"},
+			{lose(2), "leader 1 epoch 1 isr [1 3]"},
+			{down(3), "leader 1 epoch 1 isr [1] elr [3]"},
+		}},
+		{"one that was neither, and may have asked to join", nil, []step{
+			{isr(1, 3), "leader 1 epoch 0 isr [1 3]"},
+			{lose(2), "leader 1 epoch 1 isr [1 3]"},
 		}},
 		{"an eligible one", nil, []step{
 			{isr(1, 2), "leader 1 epoch 0 isr [1 2]"},
 			{isr(1), "leader 1 epoch 0 isr [1] elr [2]"},
-			{lose(2), "leader 1 epoch 0 isr [1]"},
+			{lose(2), "leader 1 epoch 1 isr [1]"},
 		}},
 		{"a leader alone, beside one that is eligible", nil, []step{
 			{isr(1, 2), "leader 1 epoch 0 isr [1 2]"},
@@ -73,6 +77,7 @@ func TestReplicasLost(t *testing.T) {
 		{"fenced", [][2]string{{"min.insync.replicas", "1"}}, []step{
 			{isr(1), "leader 1 epoch 0 isr [1]"},
 			{down(1), "leader -1 epoch 1 isr [] elr [1] last [1]"},
+			{lose(1), "leader -1 epoch 1 isr [] last [1]"},
 			{lose(1), "leader -1 epoch 1 isr [] last [1]"},
 			{up(1), "leader 1 epoch 2 isr [1] recovering"},
 		}},

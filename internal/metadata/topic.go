@@ -86,6 +86,12 @@ func (p *Partition) Removing() []int32 { return p.extra().removing }
 // said that it has recovered.
 func (p *Partition) Recovering() bool { return p.extra().recovering }
 
+// Counts tells whether a replica is believed to have all records: it leads, is in sync or
+// eligible to lead.
+func (p *Partition) Counts(broker int32) bool {
+	return p.Leader == broker || slices.Contains(p.ISR, broker) || slices.Contains(p.ELR(), broker)
+}
+
 // Directory is the log directory id of a replica; zero when it is not known.
 func (p *Partition) Directory(broker int32) [16]byte {
 	i := slices.Index(p.Replicas, broker)
