@@ -129,8 +129,15 @@ func (c *call) try() {
 // answered takes the controller's answer, unless it says that it is none.
 func (c *call) answered(body any, err error) {
 	if err == nil {
-		if resp, ok := body.(kmsg.Response); ok && notController(resp) {
-			err = kerr.NotController
+		switch resp := body.(type) {
+		case kmsg.Response:
+			if notController(resp) {
+				err = kerr.NotController
+			}
+		case *metadata.ReplicasLostReply:
+			if resp.ErrorCode == kerr.NotController.Code {
+				err = kerr.NotController
+			}
 		}
 	}
 	if errors.Is(err, machine.ErrNotLeader) || errors.Is(err, machine.ErrLoading) || errors.Is(err, kerr.NotController) ||
@@ -194,7 +201,11 @@ func (m *metadataLog) onWire(req any) (kmsg.Request, func(kmsg.Response) (any, e
 			if !ok {
 				return nil, fmt.Errorf("answered with %T", resp)
 			}
-			return &metadata.ReplicasLostReply{ErrorCode: lost.ErrorCode}, nil
+			reply := &metadata.ReplicasLostReply{ErrorCode: lost.ErrorCode}
+			for _, p := range lost.Kept {
+				reply.Kept = append(reply.Kept, metadata.TopicPartition{TopicID: p.TopicID, Partition: p.Partition})
+			}
+			return reply, nil
 		}, nil
 	}
 	return nil, nil, fmt.Errorf("%w: %T has no form on the wire", metadata.ErrUnsupported, req)

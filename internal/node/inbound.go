@@ -50,6 +50,9 @@ func (n *Node) replicasLost(r *api.Request, req *nodewire.LostRequest) {
 		reply, ok := body.(*metadata.ReplicasLostReply)
 		if resp.ErrorCode = controlCode(body, err, ok); ok && err == nil {
 			resp.ErrorCode = reply.ErrorCode
+			for _, tp := range reply.Kept {
+				resp.Kept = append(resp.Kept, nodewire.LostReplica{TopicID: tp.TopicID, Partition: tp.Partition})
+			}
 		}
 		r.Reply(resp)
 	})

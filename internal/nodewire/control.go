@@ -26,6 +26,7 @@ type LostResponse struct {
 	Version int16
 
 	ErrorCode int16
+	Kept      []LostReplica // that the broker leads on, since nobody else has their records
 }
 
 func (m *LostReplica) walk(c *coder) {
@@ -40,7 +41,10 @@ func (m *LostRequest) walk(c *coder) {
 	array(c, &m.Replicas, MaxReplicas, 16+4, (*LostReplica).walk)
 }
 
-func (m *LostResponse) walk(c *coder) { number(c, &m.ErrorCode) }
+func (m *LostResponse) walk(c *coder) {
+	number(c, &m.ErrorCode)
+	array(c, &m.Kept, MaxReplicas, 16+4, (*LostReplica).walk)
+}
 
 func (*LostRequest) Key() int16                   { return KeyLost }
 func (*LostRequest) MaxVersion() int16            { return maxVersion }

@@ -72,7 +72,7 @@ func examples() map[string]body {
 		"lost-request-empty":  &LostRequest{},
 		"lost-request":        &LostRequest{ClusterID: begun.ClusterID, NodeID: 3, BrokerEpoch: 1 << 40, Replicas: []LostReplica{{TopicID: [16]byte{1}, Partition: 2}}},
 		"lost-response-empty": &LostResponse{},
-		"lost-response":       &LostResponse{ErrorCode: 77},
+		"lost-response":       &LostResponse{ErrorCode: 77, Kept: []LostReplica{{TopicID: [16]byte{1}, Partition: 2}}},
 	}
 }
 
