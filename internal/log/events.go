@@ -100,6 +100,16 @@ func (e DamageMet) String() string {
 	return fmt.Sprintf("log %v segment %d is damaged at offset %d: %v", e.Log, e.Segment, e.Offset, e.Err)
 }
 
+// Suspected tells that a segment is to be checked (Log.Suspect), as after DamageMet.
+type Suspected struct {
+	Log             LogID
+	Segment, Offset int64
+}
+
+func (e Suspected) String() string {
+	return fmt.Sprintf("log %v segment %d is checked: a follower asks again and again for offset %d", e.Log, e.Segment, e.Offset)
+}
+
 // IndexRebuilt tells that an index or another file that is derived from the log was
 // missing or damaged and was built again, from the log or from what else is known.
 type IndexRebuilt struct {

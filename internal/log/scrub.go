@@ -144,6 +144,19 @@ func (d *Dir) suspect(s *segment) {
 	}
 }
 
+// Suspect has the scrubber look at the segment that holds an offset: somebody who was sent
+// records from there could not use them.
+func (l *Log) Suspect(offset int64) {
+	list, err := l.segments()
+	if err != nil {
+		return
+	}
+	if i := find(list, offset); i >= 0 {
+		l.d.suspect(list[i])
+		l.d.event(Suspected{Log: l.ID(), Segment: list[i].base, Offset: offset})
+	}
+}
+
 // step checks up to budget bytes, a batch more if need be, of one segment.
 func (c *scrubbed) step(budget int64) (read int64, done bool) {
 	list, err := c.l.segments()
