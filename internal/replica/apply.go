@@ -112,6 +112,10 @@ func (m *Manager) enter(img *metadata.Image, t *topic, of *metadata.Topic, part 
 		return fmt.Errorf("opening %s: %w", id, err)
 	}
 	p.log = l
+	if _, hurt := m.hurt[id]; hurt {
+		delete(m.hurt, id)
+		p.damage = &damage{epoch: -1, told: -1}
+	}
 	p.assume(m.newRole(img, part, s))
 	t.mu.Lock()
 	t.parts[part.Index] = p
@@ -126,7 +130,7 @@ func (m *Manager) newRole(img *metadata.Image, part *metadata.Partition, s Setti
 	self := m.opt.NodeID
 	r := &role{
 		leader: part.Leader, leaderEpoch: part.LeaderEpoch, partitionEpoch: part.PartitionEpoch,
-		replicas: part.Replicas, isr: part.ISR, recovering: part.Recovering(),
+		replicas: part.Replicas, isr: part.ISR, eligible: part.ELR(), recovering: part.Recovering(),
 		leading: part.Leader == self, epochStart: -1,
 		minISR:   max(1, min(s.MinISR, len(part.Replicas))),
 		Settings: s,
@@ -161,6 +165,7 @@ func (p *Partition) assume(r *role) {
 		p.tenure = nil
 	}
 	p.st.Store(r)
+	hurt := p.damage != nil
 	var wake wakeups
 	if r.leading {
 		wake = p.advance(r)
@@ -182,6 +187,9 @@ func (p *Partition) assume(r *role) {
 	}
 	p.m.count(p, old, r)
 	p.m.steer(p, r)
+	if hurt {
+		p.m.repairs.add(p)
+	}
 }
 
 // count notes what a role means for the cluster.
@@ -249,7 +257,7 @@ func (m *Manager) drop(t *topic, p *Partition) error {
 	gone.leading, gone.leader = false, metadata.NoLeader
 	p.mu.Lock()
 	p.st.Store(&gone)
-	p.tenure = nil
+	p.tenure, p.damage = nil, nil
 	p.mu.Unlock()
 	m.steer(p, &gone)
 	p.failWaiting(kerr.UnknownTopicOrPartition)

@@ -39,6 +39,7 @@ type cluster struct {
 	tuning  Tuning
 
 	quiet bool // nothing is lost, and all is fast
+	deaf  bool // no report of damage arrives
 	cut   map[[2]int32]bool
 	model *model // nil: nothing is checked
 	racks map[int32]string
@@ -60,6 +61,7 @@ type broker struct {
 	epoch       int64
 
 	dir      *log.Dir
+	scrubber *log.Scrubber
 	m        *Manager
 	builder  *metadata.Builder
 	applied  int
@@ -190,12 +192,12 @@ func (b *broker) open() {
 	b.disk.SetClock(c.clock)
 	dir, err := log.OpenDir(log.DirOptions{
 		FS: b.disk, Clock: c.clock, Path: "data", Rand: env.NewRand(uint64(b.id)<<32 + uint64(b.incarnation)), ClusterID: "cluster", NodeID: b.id,
-		BootID: fmt.Sprint(b.boot), SyncParallel: 1, RecoveryThreads: 1, JournalBytes: 1 << 20, Failed: func(error) {},
+		BootID: fmt.Sprint(b.boot), SyncParallel: 1, RecoveryThreads: 1, JournalBytes: 1 << 20, Failed: func(error) {}, Events: b.found,
 	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	b.dir = dir
+	b.dir, b.scrubber = dir, dir.NewScrubber()
 	alive := b.alive()
 	b.m = New(Options{
 		NodeID: b.id, FS: b.disk, Dir: dir, Clock: c.clock, Logger: slog.New(slog.NewTextHandler((*eventWriter)(c), nil)),
@@ -223,6 +225,25 @@ func (b *broker) open() {
 				done(resp, err)
 			})
 		},
+		Lost: func(parts []Ref, done func([]Ref, error)) {
+			c.calls["lost"]++
+			if c.deaf {
+				c.clock.AfterFunc(time.Second, func() { done(nil, errLost) })
+				return
+			}
+			c.call(b, controllerID, func(reply func(any)) {
+				reply(c.decide(&metadata.ReplicasLost{BrokerID: b.id, BrokerEpoch: b.epoch, Partitions: lostParts(parts)}))
+			}, func(v any, err error) {
+				var kept []Ref
+				if r, _ := v.(*metadata.ReplicasLostReply); err == nil {
+					err = kerr.ErrorForCode(r.ErrorCode)
+					for _, tp := range r.Kept {
+						kept = append(kept, Ref{TopicID: tp.TopicID, Index: tp.Partition})
+					}
+				}
+				done(kept, err)
+			})
+		},
 		AlterISR: func(req *kmsg.AlterPartitionRequest, done func(*kmsg.AlterPartitionResponse, error)) {
 			c.calls["alter"]++
 			c.call(b, controllerID, func(reply func(any)) { reply(c.decide(&metadata.Request{Req: req})) }, func(v any, err error) {
@@ -231,6 +252,9 @@ func (b *broker) open() {
 			})
 		},
 	})
+	for _, id := range dir.Damaged() {
+		b.m.Damaged(id)
+	}
 	var sync func()
 	sync = func() {
 		if alive() {
@@ -258,7 +282,7 @@ func (b *broker) register() {
 	l := kmsg.NewBrokerRegistrationRequestListener()
 	l.Name, l.Host, l.Port = "PLAINTEXT", "127.0.0.1", 9092
 	req.Listeners = append(req.Listeners, l)
-	c.call(b, controllerID, func(reply func(any)) { reply(c.decide(&metadata.RegisterBroker{Req: req})) }, func(v any, err error) {
+	c.call(b, controllerID, func(reply func(any)) { reply(c.decide(&metadata.RegisterBroker{Req: req, Lost: b.lost()})) }, func(v any, err error) {
 		if resp, _ := v.(*kmsg.BrokerRegistrationResponse); err == nil && resp.ErrorCode == 0 {
 			b.epoch = resp.BrokerEpoch
 			b.beat()

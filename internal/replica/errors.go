@@ -56,12 +56,13 @@ func (p *Partition) notAppended(err error) Produced {
 	return r
 }
 
-// readError maps what the log says of a read to what a consumer is told.
-func readError(err error) *kerr.Error {
+// readError maps what the log says of a read to what a reader is told. Of damage that
+// others can mend it is told that it should come again: another replica will lead soon.
+func (r *role) readError(err error) *kerr.Error {
 	switch {
 	case errors.Is(err, log.ErrOffsetOutOfRange):
 		return kerr.OffsetOutOfRange
-	case errors.Is(err, record.ErrCorrupt):
+	case errors.Is(err, record.ErrCorrupt) && len(r.isr) < 2:
 		return kerr.CorruptMessage
 	}
 	return kerr.KafkaStorageError

@@ -88,3 +88,34 @@ type ISRChanged struct {
 func (e ISRChanged) String() string {
 	return fmt.Sprintf("partition %s: in sync are %v, before %v", e.Log, e.To, e.From)
 }
+
+// Refetched tells that a damaged replica dropped what it had from the damage on, to fetch
+// it again.
+type Refetched struct {
+	Log      log.LogID
+	Damaged  []log.Range
+	At, From int64 // end offsets, after and before
+	Leader   int32
+}
+
+func (e Refetched) String() string {
+	return fmt.Sprintf("partition %s: was damaged at %s, is cut back from %d to %d and fetched again from leader %d", e.Log, ranges(e.Damaged), e.From, e.At, e.Leader)
+}
+
+// DamagedAlone tells that records are damaged which no other replica has.
+type DamagedAlone struct {
+	Log     log.LogID
+	Damaged []log.Range
+}
+
+func (e DamagedAlone) String() string {
+	return fmt.Sprintf("partition %s: NOBODY ELSE HAS WHAT IS DAMAGED: offsets %s cannot be read; this broker serves the rest", e.Log, ranges(e.Damaged))
+}
+
+func ranges(list []log.Range) string {
+	var s []string
+	for _, r := range list {
+		s = append(s, fmt.Sprintf("%d to %d", r.From, r.To-1))
+	}
+	return strings.Join(s, ", ")
+}

@@ -205,9 +205,9 @@ func (op *FetchOp) Collect() []Fetched {
 	}
 	if op.limits.Replica >= 0 {
 		for i := range op.got {
-			if op.got[i].News {
+			if got := &op.got[i]; got.News || got.Run != nil {
 				if p, err := op.m.Find(op.parts[i].Ref); err == nil {
-					p.told(op.limits.Replica, op.got[i].HighWatermark)
+					p.told(op.limits.Replica, op.parts[i].Offset, got)
 				}
 			}
 		}
@@ -312,7 +312,7 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 	}
 	run, err := p.log.Read(part.Offset, int(maxBytes), end, minOne)
 	if err != nil {
-		return RefusedFetch(readError(err))
+		return RefusedFetch(r.readError(err))
 	}
 	if run.Len() == 0 {
 		run.Release()
@@ -368,7 +368,7 @@ func (p *Partition) read(part *FetchPart, l *FetchLimits, maxBytes int32, minOne
 	}
 	run, err := p.log.Read(part.Offset, int(maxBytes), upTo, minOne)
 	if err != nil {
-		return RefusedFetch(readError(err))
+		return RefusedFetch(r.readError(err))
 	}
 	if run.Len() == 0 {
 		run.Release()
@@ -377,7 +377,7 @@ func (p *Partition) read(part *FetchPart, l *FetchLimits, maxBytes int32, minOne
 	if committed {
 		if f.Aborted, err = p.log.AbortedTxns(part.Offset, min(upTo, run.NextOffset())); err != nil {
 			run.Release()
-			return RefusedFetch(readError(err))
+			return RefusedFetch(r.readError(err))
 		}
 		// If retention took the segment out meanwhile, its aborted transactions went too.
 		if part.Offset < p.log.StartOffset() {

@@ -75,6 +75,9 @@ func (m *Manager) steer(p *Partition, r *role) {
 		leader = r.leader
 	}
 	p.mu.Lock()
+	if p.damage != nil {
+		leader = -1 // what it would state is not so
+	}
 	old := p.fetching
 	if old != nil && leader == old.f.leader && old.epoch == r.leaderEpoch || old == nil && leader < 0 {
 		p.mu.Unlock()

@@ -24,6 +24,8 @@ type follower struct {
 	fetched     time.Time // its last fetch
 	leaderEnd   int64     // where the leader's log ended at that fetch
 	toldHW      int64     // the high watermark that it was last told
+	sentFrom    int64     // where the records began that it was sent last; -1 none
+	repeats     int       // how often it has asked for the same again since
 }
 
 func newTenure(r *role, self int32, now time.Time) *tenure {
@@ -39,7 +41,7 @@ func newTenure(r *role, self int32, now time.Time) *tenure {
 func (t *tenure) follower(id int32) *follower {
 	f := t.followers[id]
 	if f == nil {
-		f = &follower{end: -1, brokerEpoch: -1, leaderEnd: -1, toldHW: -1}
+		f = &follower{end: -1, brokerEpoch: -1, leaderEnd: -1, toldHW: -1, sentFrom: -1}
 		t.followers[id] = f
 	}
 	return f
@@ -116,10 +118,15 @@ func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, offset int64) *
 		}
 	}
 	f.end, f.brokerEpoch, f.fetched, f.leaderEnd = offset, l.ReplicaEpoch, now, end
+	suspect := f.repeated(offset)
 	wake := p.advance(r)
 	p.expand(r, l.Replica, &wake)
 	p.mu.Unlock()
 	wake.run()
+	if suspect {
+		p.m.counters.suspected.Add(1)
+		p.log.Suspect(offset)
+	}
 	return nil
 }
 
@@ -146,13 +153,38 @@ func (p *Partition) news(id int32) bool {
 	return p.tenure != nil && p.tenure.follower(id).toldHW < p.hw.Load()
 }
 
-// told notes which high watermark a follower is about to be told.
-func (p *Partition) told(id int32, hw int64) {
+// told notes which high watermark a follower is about to be told, and what it is sent.
+func (p *Partition) told(id int32, offset int64, what *Fetched) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tenure != nil {
-		p.tenure.follower(id).toldHW = hw
+	if p.tenure == nil {
+		return
 	}
+	f := p.tenure.follower(id)
+	if what.News {
+		f.toldHW = what.HighWatermark
+	}
+	if what.Run != nil {
+		f.sentFrom = offset
+	}
+}
+
+// suspicious is how often a follower asks for the same again until the records are
+// checked: once may be a broken connection.
+const suspicious = 2
+
+// repeated takes a fetch of a follower, and tells whether what it was sent should be
+// checked. A read looks at no checksum but a follower does, and all that the leader sees of
+// damage is that the follower asks again.
+func (f *follower) repeated(offset int64) bool {
+	again := f.sentFrom == offset
+	f.sentFrom = -1
+	if !again {
+		f.repeats = 0
+		return false
+	}
+	f.repeats++
+	return f.repeats == suspicious
 }
 
 // FollowerInfo tells how far a follower has come, as its leader knows it.

@@ -25,6 +25,7 @@ type Partition struct {
 	tenure   *tenure   // while this broker leads
 	leaderHW int64     // of the leader that is followed, as it last told; -1 before
 	fetching *fetching // where this replica fetches; nil when it does not
+	damage   *damage   // nil while it is whole
 
 	lag  atomic.Int64 // records that the leader has more, as it last told
 	sick atomic.Bool  // following fails for some time, which was told
@@ -36,9 +37,10 @@ type role struct {
 	leaderEpoch    int32
 	partitionEpoch int32
 	replicas, isr  []int32
-	leading        bool // this broker is the leader
-	recovering     bool // the leader was elected uncleanly, and has not said that it has recovered
-	minISR         int  // effective: min.insync.replicas, at most the number of replicas
+	eligible       []int32 // to lead when nobody in sync can (KIP-966)
+	leading        bool    // this broker is the leader
+	recovering     bool    // the leader was elected uncleanly, and has not said that it has recovered
+	minISR         int     // effective: min.insync.replicas, at most the number of replicas
 	// epochStart is where the log ended when this broker began to lead in leaderEpoch;
 	// -1 while it does not.
 	epochStart int64

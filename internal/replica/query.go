@@ -82,7 +82,7 @@ func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, committed bo
 func (p *Partition) found(at log.TimeOffset, ok bool, err error) Listed {
 	switch {
 	case err != nil:
-		return Listed{readError(err), -1, -1, -1}
+		return Listed{p.st.Load().readError(err), -1, -1, -1}
 	case !ok:
 		return Listed{nil, -1, -1, -1}
 	}

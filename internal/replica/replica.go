@@ -9,7 +9,7 @@
 //
 // A leader knows of its followers what they state when they fetch (leader.go) and asks
 // the controller for another in-sync set (isr.go); a follower fetches (fetcher.go) and
-// makes its log the leader's (follower.go).
+// makes its log the leader's (follower.go). A damaged replica is mended (repair.go).
 //
 // The package starts no goroutine. It is driven by calls: requests from the API,
 // Synced from the sync round, Apply from the metadata publisher, answers of other
@@ -62,6 +62,9 @@ type Options struct {
 	// AlterISR sends a leader's wish for other in-sync replicas to the controller; done
 	// is as with Fetch.
 	AlterISR func(req *kmsg.AlterPartitionRequest, done func(*kmsg.AlterPartitionResponse, error))
+	// Lost tells the controller that replicas here are not to be believed; done is as with
+	// Fetch, and gets those that lead on since nobody else has their records.
+	Lost func(parts []Ref, done func(kept []Ref, err error))
 	// Tuning gives the settings of replication under an image; DefaultTuning without it.
 	Tuning func(img *metadata.Image) Tuning
 }
@@ -90,6 +93,7 @@ type Manager struct {
 	tuned   atomic.Pointer[Tuning]
 	rack    atomic.Pointer[string] // of this broker; empty when it has none
 	changes changes                // of in-sync sets
+	repairs repairs                // of damaged replicas
 	ticking atomic.Bool
 	ticked  atomic.Int64 // ns: the last look for lagging followers
 	gained  atomic.Int64 // ns: when leadership with followers was last taken
@@ -97,11 +101,12 @@ type Manager struct {
 	leaderLimit, followerLimit limiter
 	counters                   counters
 
-	mu        sync.Mutex         // one Apply, Reconcile or Retry at a time; guards what follows
-	fetchers  map[int32]*fetcher // by leader
-	woken     []*fetcher         // to be pumped at the end
-	unopened  []log.LogID        // assigned here, and could not be opened
-	undeleted []log.LogID        // deleted by the metadata, and still on disk
+	mu        sync.Mutex             // one Apply, Reconcile or Retry at a time; guards what follows
+	fetchers  map[int32]*fetcher     // by leader
+	woken     []*fetcher             // to be pumped at the end
+	unopened  []log.LogID            // assigned here, and could not be opened
+	undeleted []log.LogID            // deleted by the metadata, and still on disk
+	hurt      map[log.LogID]struct{} // known to be damaged before they are opened
 }
 
 // topic is one topic's partitions on this broker, by partition index.
@@ -133,8 +138,8 @@ func (t *topic) all() []*Partition {
 
 // New returns an empty manager; Apply fills it.
 func New(opt Options) *Manager {
-	m := &Manager{opt: opt, fetchers: map[int32]*fetcher{}}
-	m.changes.m = m
+	m := &Manager{opt: opt, fetchers: map[int32]*fetcher{}, hurt: map[log.LogID]struct{}{}}
+	m.changes.m, m.repairs.m = m, m
 	t, rack := DefaultTuning(), ""
 	m.tuned.Store(&t)
 	m.rack.Store(&rack)

@@ -8,11 +8,13 @@ type counters struct {
 	elections, truncations, belowHW               atomic.Int64
 	diverging, outOfRange, corrupt, failedFetches atomic.Int64
 	sessionsLost, staleFollowers                  atomic.Int64
+	mended, lostReports, suspected                atomic.Int64
 }
 
 // Stats tells how replication goes on this broker.
 type Stats struct {
 	Led, Followed   int
+	Damaged         int   // that refuse some of their records, and are not mended yet
 	UnderReplicated int   // led, with fewer in sync than there are replicas
 	UnderMinISR     int   // led, with fewer in sync than min.insync.replicas
 	MaxLag          int64 // records that a follower here lacks, by what its leader last told
@@ -26,6 +28,9 @@ type Stats struct {
 	FailedFetches                      int64 // without an answer
 	SessionsLost                       int64
 	StaleFollowers                     int64 // fetches of earlier incarnations that were refused
+	Mended                             int64 // damaged logs that were cut back to be fetched again
+	LostReports                        int64 // to the controller, of damaged replicas
+	Suspected                          int64 // times that a follower asked for the same again
 }
 
 // Stats counts.
@@ -36,9 +41,13 @@ func (m *Manager) Stats() Stats {
 		Elections: c.elections.Load(), Truncations: c.truncations.Load(), TruncatedBelowHW: c.belowHW.Load(),
 		Diverging: c.diverging.Load(), OutOfRange: c.outOfRange.Load(), CorruptBatches: c.corrupt.Load(),
 		FailedFetches: c.failedFetches.Load(), SessionsLost: c.sessionsLost.Load(), StaleFollowers: c.staleFollowers.Load(),
+		Mended: c.mended.Load(), LostReports: c.lostReports.Load(), Suspected: c.suspected.Load(),
 	}
 	m.each(func(p *Partition) {
 		r := p.st.Load()
+		if p.Mending() {
+			s.Damaged++
+		}
 		if !r.leading {
 			if r.leader >= 0 {
 				s.Followed++
