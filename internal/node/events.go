@@ -132,6 +132,7 @@ func (n *Node) metadataEvents(from, to *metadata.Image, delta *metadata.Delta) {
 // logEvent writes one event of the log directory to the log.
 func (n *Node) logEvent(e log.Event) {
 	n.opening.observe(e)
+	n.damageFound(e)
 	if o, ok := e.(log.Opened); ok && n.opening.fresh {
 		n.log.Info("log directory created", "path", o.Path)
 		return
@@ -147,7 +148,7 @@ func eventLevel(e log.Event) slog.Level {
 	switch e.(type) {
 	case log.Quarantined, log.DamageMet, log.JournalDamaged, log.DirFailed, log.CompactionFailed:
 		return slog.LevelError
-	case log.Truncated, log.WriteFailed, log.CheckpointFailed, log.IndexRebuilt:
+	case log.Truncated, log.Suspected, log.WriteFailed, log.CheckpointFailed, log.IndexRebuilt:
 		return slog.LevelWarn
 	case log.Rolled:
 		return slog.LevelDebug

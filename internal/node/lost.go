@@ -51,6 +51,8 @@ func (o *opening) observe(e log.Event) {
 //   - relaxed ones, if the kernel that had their last writes in its page cache is gone;
 //   - those of an earlier run whose directory is gone. A power cut takes the name of one
 //     that was never written to: behind one, the directory must be known to have had records.
+//
+// What was looked at before, since the registration began, is passed over.
 func (m *metadataLog) lost() []metadata.TopicPartition {
 	o := &m.n.opening
 	cached := o.clean || o.sameBoot // nothing of the page cache was lost
@@ -59,9 +61,11 @@ func (m *metadataLog) lost() []metadata.TopicPartition {
 		durable := topicSettings(m.n.Config(), m.image(), t.Name).Durable
 		why := map[string][]int32{}
 		for _, p := range t.Partitions {
-			if !slices.Contains(p.Replicas, m.n.id) {
+			tp := metadata.TopicPartition{TopicID: t.ID, Partition: p.Index}
+			if !slices.Contains(p.Replicas, m.n.id) || m.seen[tp] {
 				continue
 			}
+			m.seen[tp] = true
 			_, damaged := o.damaged[log.LogID{Topic: t.Name, TopicID: t.ID, Partition: p.Index}]
 			l := m.n.dir.Log(t.Name, p.Index)
 			reason := ""
@@ -77,7 +81,7 @@ func (m *metadataLog) lost() []metadata.TopicPartition {
 				continue
 			}
 			why[reason] = append(why[reason], p.Index)
-			all = append(all, metadata.TopicPartition{TopicID: t.ID, Partition: p.Index})
+			all = append(all, tp)
 		}
 		for _, reason := range slices.Sorted(maps.Keys(why)) {
 			m.n.log.Error("replicas may lack records that were acknowledged", "topic", t.Name, "partitions", why[reason], "why", reason)

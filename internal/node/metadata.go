@@ -337,6 +337,9 @@ func (m *metadataLog) serve() {
 	m.apply.Lock()
 	defer m.apply.Unlock()
 	img := m.image()
+	for _, id := range m.n.dir.Damaged() {
+		m.n.replicas.Damaged(id)
+	}
 	strays, err := m.n.replicas.Reconcile(img, m.deleted)
 	if err != nil {
 		m.n.log.Error("deleted topics not removed from the disk", "why", err)

@@ -93,7 +93,7 @@ type Node struct {
 	present   presences
 	voting    voting
 
-	scrubber *log.Scrubber
+	scrubs scrubs
 
 	cfg        atomic.Pointer[config.Config]
 	dir        *log.Dir
@@ -123,6 +123,7 @@ func Open(opt Options) (*Node, error) {
 		jobs: jobs{clock: opt.Clock},
 	}
 	n.tasks = newTasks(opt.Exec)
+	n.scrubs.init(n)
 	n.opening.damaged = map[log.LogID]log.Recovered{}
 	n.cfg.Store(cfg)
 	n.complaints = api.NewComplaints(n.log, n.clock)
@@ -148,7 +149,7 @@ func (n *Node) open() error {
 		NodeID: n.id, FS: n.opt.FS, Dir: n.dir, Clock: n.clock, Logger: n.log,
 		Config: func(img *metadata.Image, topic string) replica.Settings { return topicSettings(n.Config(), img, topic) },
 		Led:    n.ledOffsets, Resigned: n.resignedOffsets, Committed: n.committedOffsets,
-		BrokerEpoch: n.brokerEpoch, Fetch: n.fetchFrom, AlterISR: n.alterISR, Tuning: n.tuning,
+		BrokerEpoch: n.brokerEpoch, Fetch: n.fetchFrom, AlterISR: n.alterISR, Lost: n.reportLost, Tuning: n.tuning,
 	})
 	meta, err := openMetadata(n)
 	if err != nil {

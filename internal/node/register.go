@@ -17,6 +17,7 @@ import (
 // gets a new leader epoch, and what it lost leaves the in-sync sets.
 func (m *metadataLog) register() {
 	m.phase = phaseRegistering
+	m.seen = map[metadata.TopicPartition]bool{}
 	m.submit(&metadata.RegisterBroker{Req: m.registration(), Lost: m.lost()}, func(body any, err error) {
 		m.n.tasks.post(func() { m.registerAnswered(body, err) })
 	})
@@ -83,6 +84,11 @@ func again(err error) bool {
 // registered goes on once the registration is in the image: partitions open, and the
 // heartbeats begin.
 func (m *metadataLog) registered() {
+	if !m.lateLosses() {
+		return // it comes again
+	}
+	m.seen = nil
+	m.forgetMissing()
 	if err := m.rememberBoot(); err != nil {
 		m.fail(err)
 		return

@@ -38,8 +38,7 @@ func (n *Node) serving() {
 	n.jobs.every(config.Millis(n.Config(), config.LogRetentionCheckIntervalMs), n.retain)
 	n.jobs.every(retryEvery, n.meta.retry)
 	n.jobs.after(0, n.clean)
-	n.scrubber = n.dir.NewScrubber()
-	n.jobs.after(0, n.scrub)
+	n.scrubs.start()
 	if every := config.Millis(n.Config(), config.MetadataLogMaxSnapshotIntervalMs); every > 0 {
 		n.jobs.every(every, func() { n.meta.snapshotDue(0) })
 	}
@@ -71,10 +70,13 @@ const (
 // node's tasks.
 type joining struct {
 	phase     phase
-	created   bool   // the leader of the metadata has seen to the cluster's being there
-	cluster   string // its id, known before there is an image of it; "" where the image tells
-	heartbeat bool   // one is under way
-	left      func() // told when others lead; nil while the broker is to stay
+	created   bool                             // the leader of the metadata has seen to the cluster's being there
+	seen      map[metadata.TopicPartition]bool // replicas of which it was looked what they lost
+	late      []metadata.TopicPartition        // lost, and not told at the registration
+	reporting bool                             // late is under way
+	cluster   string                           // its id, known before there is an image of it; "" where the image tells
+	heartbeat bool                             // one is under way
+	left      func()                           // told when others lead; nil while the broker is to stay
 	started   func(error)
 
 	lostLeader time.Time // since when a voter has no leader

@@ -47,6 +47,7 @@ func (n *Node) EndControl() {
 	n.cancel()
 	n.jobs.stop()
 	n.tasks.loop.Stop()
+	n.scrubs.loop.Stop()
 	if n.meta != nil {
 		n.meta.calls.close()
 	}
