@@ -6,12 +6,16 @@
 //		client, err := kgo.NewClient(kgo.SeedBrokers(node.Addr()))
 //		…
 //	}
+//
+// StartCluster gives them several nodes that are one cluster.
 package leattest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/leat-stream/leat"
 )
@@ -60,17 +64,36 @@ func Start(t testing.TB, options ...Option) *Node {
 
 func (n *Node) run() {
 	n.t.Helper()
+	n.launch()
+	if err := n.await(); err != nil {
+		n.t.Fatalf("leattest: the node did not start: %v", err)
+	}
+}
+
+// launch begins to run the node, and await waits until it serves.
+func (n *Node) launch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel, n.node, n.done = cancel, leat.New(n.opts), make(chan error, 1)
 	node, done := n.node, n.done
 	go func() { done <- node.Run(ctx) }()
+}
+
+func (n *Node) await() error {
+	late := time.NewTimer(startPatience)
+	defer late.Stop()
+	var err error
 	select {
-	case <-node.Ready():
-	case err := <-done:
-		n.cancel = nil
-		cancel()
-		n.t.Fatalf("leattest: the node did not start: %v", err)
+	case <-n.node.Ready():
+		return nil
+	case err = <-n.done:
+		n.cancel()
+	case <-late.C:
+		err = fmt.Errorf("it does not serve after %s", startPatience)
+		n.cancel()
+		<-n.done
 	}
+	n.cancel = nil
+	return err
 }
 
 // Addr is the node's bootstrap address, host:port.
@@ -92,7 +115,8 @@ func (n *Node) Stop() {
 	}
 }
 
-// Restart stops the node and starts it again on the same data. The port may differ.
+// Restart stops the node and starts it again on the same data. The port may differ, but
+// not that of a node of a Cluster.
 func (n *Node) Restart() {
 	n.t.Helper()
 	n.Stop()

@@ -200,10 +200,10 @@ func (c *localCluster) banner() {
 }
 
 // stop ends the nodes one after the other: each hands over what it leads to those that
-// are left, and the last two find that nobody else is there. At once, each would wait for
-// the others.
+// are left, and those that vote end last, since the rest needs them for that. At once,
+// each would wait for the others.
 func (c *localCluster) stop() {
-	for _, n := range c.children {
+	for _, n := range slices.Backward(c.children) {
 		if n == nil || !n.running() {
 			continue
 		}

@@ -185,7 +185,7 @@ func TestClusterOfProcesses(t *testing.T) {
 	if got != 0 {
 		t.Errorf("exit code %d", got)
 	}
-	text.await(t, `\[3\] .*msg="stopped in .*`, 0)
+	text.await(t, `\[1\] .*msg="stopped in .*`, 0)
 	if strings.Contains(text.String(), "was killed") {
 		t.Error(text)
 	}
