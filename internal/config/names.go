@@ -153,6 +153,7 @@ const (
 	KafkaMetricsReporters                                ListName   = "kafka.metrics.reporters"
 	LeaderImbalanceCheckIntervalSeconds                  LongName   = "leader.imbalance.check.interval.seconds"
 	LeaderReplicationThrottledRate                       LongName   = "leader.replication.throttled.rate"
+	LeatBrokerHintTimeoutMs                              IntName    = "leat.broker.hint.timeout.ms"
 	LeatCheckpointBytes                                  LongName   = "leat.checkpoint.bytes"
 	LeatDurability                                       StringName = "leat.durability"
 	LeatJoin                                             StringName = "leat.join"

@@ -8,6 +8,8 @@ var ownSettings = []Def{
 		Doc: "The address of the HTTP door, HOST:PORT: /metrics, /healthz, /readyz. An empty host is localhost, port 0 takes a free port, an empty value opens no HTTP door."},
 	{Name: "insecure", Type: Boolean, Default: "false",
 		Doc: "Allow listeners that other machines can reach without TLS and authentication."},
+	{Name: "leat.broker.hint.timeout.ms", Type: Int, Default: "400", Check: atLeast(1), Update: ClusterWide,
+		Doc: "How soon a broker must be heard from after a connection between it and the controller broke; else it counts as failed. A broker whose address answers that nobody listens there fails at once, one that only falls silent after broker.session.timeout.ms."},
 	{Name: "leat.checkpoint.bytes", Type: Long, Default: "67108864", Check: atLeast(1),
 		Doc: "Recovery points and producer snapshots are written after this many bytes of records, besides log.flush.offset.checkpoint.interval.ms, so that recovery reads no more than that."},
 	{Name: "leat.durability", Type: String, Default: "durable", Check: words("durable", "relaxed"), Update: ClusterWide,

@@ -94,7 +94,7 @@ func (c *Controller) checkRegistration(req *kmsg.BrokerRegistrationRequest, now 
 		return refuse(kerr.InvalidRegistration, "The broker id %d is negative.", req.BrokerID)
 	}
 	old := img.Broker(req.BrokerID)
-	if old != nil && old.IncarnationID != req.IncarnationID && req.BrokerID != c.opts.NodeID && c.alive(req.BrokerID, now) {
+	if old != nil && old.IncarnationID != req.IncarnationID && req.BrokerID != c.opts.NodeID && c.alive(req.BrokerID, now) && !c.restart(old, req) {
 		return refuse(kerr.DuplicateBrokerRegistration, "Another broker is registered with that broker id.")
 	}
 	if req.IsMigratingZkBroker {
@@ -113,6 +113,15 @@ func (c *Controller) checkRegistration(req *kmsg.BrokerRegistrationRequest, now 
 		}
 	}
 	return nil
+}
+
+// restart tells whether a registration can only be that of a broker that was started
+// again within its session: its connections broke, and who asks holds its data
+// directory, which one process at a time can lock. The directory alone would not do: it
+// may have been copied to another machine.
+func (c *Controller) restart(old *Broker, req *kmsg.BrokerRegistrationRequest) bool {
+	s := c.sessions[old.ID]
+	return s != nil && s.doubted && slices.ContainsFunc(req.LogDirs, old.HasDirectory)
 }
 
 // checkDirectories holds log directory ids to be unique in the cluster (KIP-858).

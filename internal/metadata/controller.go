@@ -62,8 +62,9 @@ type Request struct {
 
 // Controller is the machine (package machine) of the metadata log: its state is
 // an image, its requests are *Request, *Bootstrap, *AutoCreateTopics,
-// *RegisterBroker, *RegisterController, *AllocateNodeID and *ReplicasLost. Which brokers
-// are alive is volatile: it is learnt anew by heartbeats after a change of controller.
+// *RegisterBroker, *RegisterController, *AllocateNodeID, *ReplicasLost and *BrokerHint.
+// Which brokers are alive is volatile: it is learnt anew by heartbeats after a change of
+// controller.
 type Controller struct {
 	opts     Options
 	b        *Builder
@@ -159,6 +160,8 @@ func (c *Controller) decide(in machine.Input) outcome {
 		return c.allocateNodeID(r)
 	case *ReplicasLost:
 		return c.replicasLost(r)
+	case *BrokerHint:
+		return c.hint(r, in.Now)
 	case *Request:
 		return c.request(r, in)
 	}

@@ -21,6 +21,8 @@ type session struct {
 	due time.Time
 	// heard tells whether this controller has heard from the broker itself.
 	heard bool
+	// doubted tells that a connection with it broke since it was last heard from.
+	doubted bool
 	// index is the log index that the broker has said it reached.
 	index int64
 	// left is the index at which a broker that shuts down had no more to lead;
@@ -40,6 +42,7 @@ func (c *Controller) touch(broker int32, now time.Time, heard bool) machine.Time
 		c.sessions[broker] = s
 	}
 	s.heard = s.heard || heard
+	s.doubted = s.doubted && !heard
 	s.due = now.Add(config.Millis(c.settings(), config.BrokerSessionTimeoutMs))
 	return machine.Timer{Key: sessionKey(broker), At: s.due}
 }

@@ -1,0 +1,46 @@
+package metadata
+
+import (
+	"time"
+
+	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/machine"
+)
+
+// BrokerHint says that a connection with a broker broke. That alone proves nothing:
+// the broker is expected to be heard from soon, and its session ends if it is not.
+// The reply has no body.
+type BrokerHint struct {
+	BrokerID int32
+	// Epoch is the incarnation that the connection is thought to be of; a later one is
+	// not concerned.
+	Epoch int64
+	// Gone says that, moreover, the broker's machine answered that nobody listens at its
+	// address any more: the process has ended, and its session with it. Should that be
+	// wrong, the broker is back with its next heartbeat; whatever it may have written as
+	// a leader meanwhile was acknowledged by no in-sync set.
+	Gone bool
+}
+
+// hint shortens a broker's session.
+func (c *Controller) hint(h *BrokerHint, now time.Time) outcome {
+	b, s := c.View().Broker(h.BrokerID), c.sessions[h.BrokerID]
+	if b == nil || s == nil || b.Epoch != h.Epoch || b.ID == c.opts.NodeID {
+		return outcome{}
+	}
+	s.doubted = true
+	due := now
+	if !h.Gone {
+		due = now.Add(config.Millis(c.settings(), config.LeatBrokerHintTimeoutMs))
+	}
+	if due.Before(s.due) {
+		s.due = due
+	}
+	if b.Fenced {
+		return outcome{}
+	}
+	if h.Gone {
+		return outcome{recs: c.fence(b)}
+	}
+	return outcome{timers: []machine.Timer{{Key: sessionKey(b.ID), At: s.due}}}
+}
