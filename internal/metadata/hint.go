@@ -15,10 +15,9 @@ type BrokerHint struct {
 	// Epoch is the incarnation that the connection is thought to be of; a later one is
 	// not concerned.
 	Epoch int64
-	// Gone says that, moreover, the broker's machine answered that nobody listens at its
-	// address any more: the process has ended, and its session with it. Should that be
-	// wrong, the broker is back with its next heartbeat; whatever it may have written as
-	// a leader meanwhile was acknowledged by no in-sync set.
+	// Gone says that the broker's machine answers that nobody listens at its address any
+	// more. If a connection broke since the broker was last heard from, then the process
+	// has ended, and its session with it. Alone it says nothing: the address may be wrong.
 	Gone bool
 }
 
@@ -26,6 +25,9 @@ type BrokerHint struct {
 func (c *Controller) hint(h *BrokerHint, now time.Time) outcome {
 	b, s := c.View().Broker(h.BrokerID), c.sessions[h.BrokerID]
 	if b == nil || s == nil || b.Epoch != h.Epoch || b.ID == c.opts.NodeID {
+		return outcome{}
+	}
+	if h.Gone && !s.doubted {
 		return outcome{}
 	}
 	s.doubted = true

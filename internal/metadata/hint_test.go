@@ -54,6 +54,11 @@ func TestBrokenConnection(t *testing.T) {
 		k := newCluster(t, 3, session)
 		k.mustCreate(assigned("t", []int32{2, 1}))
 		hint(k, 2, true)
+		if k.img().Broker(2).Fenced {
+			t.Fatal("fenced though no connection broke")
+		}
+		hint(k, 2, false)
+		hint(k, 2, true)
 		if !k.img().Broker(2).Fenced {
 			t.Fatal("not fenced")
 		}
@@ -65,9 +70,11 @@ func TestBrokenConnection(t *testing.T) {
 	})
 	t.Run("none of its business", func(t *testing.T) {
 		k := newCluster(t, 3, session)
-		k.do(&BrokerHint{BrokerID: 2, Epoch: k.img().Broker(2).Epoch - 1, Gone: true}) // an earlier incarnation
-		hint(k, 1, true)                                                               // the controller's own
-		k.do(&BrokerHint{BrokerID: 9, Gone: true})
+		for _, gone := range []bool{false, true} {
+			k.do(&BrokerHint{BrokerID: 2, Epoch: k.img().Broker(2).Epoch - 1, Gone: gone}) // an earlier incarnation
+			hint(k, 1, gone)                                                               // the controller's own
+			k.do(&BrokerHint{BrokerID: 9, Gone: gone})
+		}
 		k.wait(time.Second)
 		for id := int32(1); id <= 3; id++ {
 			if k.img().Broker(id).Fenced {

@@ -30,6 +30,7 @@ const (
 	Pull                // long polls for committed metadata
 	Raft                // messages of the Raft library
 	Bulk                // snapshots
+	Beat                // heartbeats and changes of in-sync sets, which wait behind nothing
 	lanes
 )
 
@@ -37,7 +38,7 @@ func (l Lane) String() string {
 	if l < 0 || l >= lanes {
 		return "unknown"
 	}
-	return [...]string{"control", "fetch", "pull", "raft", "bulk"}[l]
+	return [...]string{"control", "fetch", "pull", "raft", "bulk", "beat"}[l]
 }
 
 // Door is where a lane goes.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -34,6 +35,7 @@ type link struct {
 	used      time.Time
 	idle      env.Timer
 	removed   bool
+	broke     bool // and is dialled though nothing waits
 }
 
 // waiter is a request that waits for a connection.
@@ -168,7 +170,7 @@ func (l *link) wakeUp() {
 	l.p.mu.Lock()
 	defer l.p.mu.Unlock()
 	l.wake = nil
-	if len(l.waiting) > 0 && !l.removed {
+	if (len(l.waiting) > 0 || l.broke) && !l.removed {
 		l.dial(l.p.o.Clock.Now())
 	}
 }
@@ -195,7 +197,7 @@ func (l *link) connect(ctx context.Context, cancel context.CancelFunc) {
 		}
 	}
 	l.p.mu.Lock()
-	l.dialling = false
+	l.dialling, l.broke = false, false
 	if l.removed {
 		l.p.mu.Unlock()
 		if conn != nil {
@@ -213,6 +215,9 @@ func (l *link) connect(ctx context.Context, cancel context.CancelFunc) {
 	l.p.mu.Unlock()
 	for _, w := range waiting {
 		w.tell(nil, l.to.failed(ErrUnreachable, err))
+	}
+	if l.p.o.Refused != nil && l.to.Node >= 0 && errors.Is(err, syscall.ECONNREFUSED) {
+		l.p.o.Refused(l.to.Node)
 	}
 }
 
@@ -258,14 +263,26 @@ func (l *link) pause(now time.Time) {
 // ended takes a connection out of use that ended; see transport.Options.Ended.
 func (l *link) ended(c *transport.Conn, err error) {
 	l.p.mu.Lock()
-	mine := !l.removed
-	l.lost(c, l.p.o.Clock.Now())
+	mine, now := !l.removed, l.p.o.Clock.Now()
+	l.lost(c, now)
 	l.p.mu.Unlock()
 	if mine {
 		l.p.o.Logger.Debug("connection to node ended", "node", l.to.String(), "lane", l.lane.String(), "why", err)
 		if l.p.o.Broken != nil {
 			l.p.o.Broken(l.to, l.lane, err)
 		}
+		l.redial(now)
+	}
+}
+
+// redial makes a connection to a node anew that broke, without waiting for a request:
+// whether anybody listens there still is worth knowing at once.
+func (l *link) redial(now time.Time) {
+	l.p.mu.Lock()
+	defer l.p.mu.Unlock()
+	if l.to.Node >= 0 && !l.removed && !l.p.closed {
+		l.broke = true
+		l.dial(now)
 	}
 }
 

@@ -37,7 +37,10 @@ type Options struct {
 	Resolve func(node int32, d Door) (addr string, ok bool)
 	// Broken is told when a connection broke that nobody here ended: a hint, possibly
 	// before the calls that waited on it are told. May be nil; must not wait.
-	Broken   func(to Target, lane Lane, err error)
+	Broken func(to Target, lane Lane, err error)
+	// Refused is told when nobody listened at the address of a node: its process has ended
+	// or not begun, or the address is wrong. May be nil; must not wait.
+	Refused  func(node int32)
 	ClientID string // in the header of each request
 
 	DialTimeout        time.Duration

@@ -326,7 +326,7 @@ func TestNodeMoves(t *testing.T) {
 		delete(w.addrs, 2)
 		w.net.Cut("a", "c")
 		synctest.Wait()
-		w.wants(w.pull(two), "", 0, ErrUnreachable)
+		w.wants(w.pull(two), "", DefaultMinPause, ErrUnreachable) // it was dialled when it broke
 		w.at(2, "c:9093")
 		time.Sleep(DefaultMinPause)
 		w.wants(w.pull(two), "c:9093", 0, nil)
@@ -353,6 +353,39 @@ func TestBrokenConnection(t *testing.T) {
 		}
 		if s := w.Stats(); s.Lanes[Pull].Broken != 1 || s.Links[0].Connected {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What broke is dialled again by itself; where nobody listens any more, that is told.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var refused []int32
+		var mu sync.Mutex
+		w := newWorld(t, func(o *Options) {
+			o.Refused = func(node int32) {
+				mu.Lock()
+				defer mu.Unlock()
+				refused = append(refused, node)
+			}
+		})
+		defer w.close()
+		s := serve(t, w.net.Host("b"), ":9093")
+		w.wants(w.pull(two), "b:9093", 0, nil)
+		w.net.Cut("a", "b")
+		synctest.Wait()
+		mu.Lock()
+		if st := w.Stats(); st.Lanes[Control].Dials != 2 || !st.Links[0].Connected || len(refused) > 0 {
+			t.Errorf("%+v, refused %v", st, refused)
+		}
+		mu.Unlock()
+		s.close()
+		synctest.Wait()
+		time.Sleep(DefaultMaxPause) // a new connection that broke at once is not dialled in a circle
+		mu.Lock()
+		defer mu.Unlock()
+		if fmt.Sprint(refused) != "[2]" {
+			t.Errorf("refused %v", refused)
 		}
 	})
 }
