@@ -74,7 +74,10 @@ func (n *Node) publish(c *core) {
 	if st.RaftState == raft.StateLeader && !c.alone() {
 		s.Progress = c.progress()
 	}
-	n.status.Store(s)
+	old := n.status.Swap(s)
+	if old != nil && (old.Leader != s.Leader || old.Term != s.Term) && n.opts.Moved != nil {
+		n.calls = append(n.calls, n.opts.Moved)
+	}
 }
 
 // Status never waits. Its slices must not be changed.

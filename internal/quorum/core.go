@@ -32,7 +32,9 @@ type core struct {
 	incoming map[uint64]SnapshotMeta // fetched snapshots that are not installed yet
 	settled  []apply                 // what follows the entries that are being handed out
 	now      time.Time               // of this step; set by the owner
-	out      duties
+	// impatient is how the member asks for votes without waiting for a timeout.
+	impatient impatient
+	out       duties
 }
 
 type coreOptions struct {
@@ -130,6 +132,7 @@ func (c *core) campaign() error { return c.rn.Campaign() }
 
 func (c *core) tick() {
 	c.rn.Tick()
+	c.askVotes()
 	c.tickTransfer()
 	c.retrySnapshots()
 }

@@ -33,6 +33,8 @@ type Options struct {
 	Hooks Hooks
 	// Failed is called once when the node has stopped for good.
 	Failed func(error)
+	// Moved is told after another leader is known, or none. It must not block; may be nil.
+	Moved func()
 	// Send passes messages to other members; it must not block and may lose them. It is
 	// called by whoever steps the node, one call at a time, and may step other nodes.
 	Send func([]*raftpb.Message)
