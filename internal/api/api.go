@@ -92,6 +92,10 @@ type Conn struct {
 	Principal  string // "User:ANONYMOUS" on plaintext
 	// Software is what the client said of itself in ApiVersions (KIP-511).
 	SoftwareName, SoftwareVersion string
+	// Broker is the broker whose heartbeats come by this connection, if Beats. Handlers set
+	// it, which run on the goroutine that reads the connection.
+	Broker int32
+	Beats  bool
 
 	charged int64 // of the budget, which guards it
 }

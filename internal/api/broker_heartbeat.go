@@ -11,6 +11,7 @@ var _ = register(Handler{
 	Key: kmsg.BrokerHeartbeat, Doors: ControllerDoor, Early: true,
 	Needs: fromBrokers,
 	Handle: func(s *Server, r *Request) {
+		r.Conn.Broker, r.Conn.Beats = r.Msg.(*kmsg.BrokerHeartbeatRequest).BrokerID, true
 		s.fromBroker(r, r.Msg, func(code *kerr.Error) kmsg.Response {
 			resp := kmsg.NewPtrBrokerHeartbeatResponse()
 			resp.ErrorCode = code.Code

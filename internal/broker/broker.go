@@ -127,6 +127,12 @@ func (b *Broker) open(ctx context.Context, seed func() uint64) error {
 	b.peers = peer.New(peer.Options{
 		Network: env.TCP, Clock: b.clock, Exec: &b.exec, Logger: b.log,
 		Resolve: func(id int32, d peer.Door) (string, bool) { return b.node.Resolve(id, d) },
+		Broken: func(to peer.Target, _ peer.Lane, _ error) {
+			if to.Node >= 0 {
+				b.node.Broke(to.Node)
+			}
+		},
+		Refused: func(id int32) { b.node.Refused(id) },
 	})
 	directory, err := b.identify(ctx)
 	if err != nil {

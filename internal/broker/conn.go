@@ -74,6 +74,9 @@ func (c *conn) serve(lastRead func()) {
 	writer.Go(c.write)
 	err := c.read()
 	lastRead()
+	if c.info.Beats && !c.draining.Load() {
+		c.b.node.Broke(c.info.Broker)
+	}
 	var waiting []*slot
 	c.mu.Lock()
 	c.closed = true

@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,12 +27,16 @@ type calls struct {
 
 	mu     sync.Mutex
 	closed bool
-	open   map[*call]struct{}
+	next   uint64
+	open   map[uint64]*call
 }
 
 // call is one request under way.
 type call struct {
 	calls    *calls
+	id       uint64
+	attempt  int   // calls.mu guards it: answers to earlier ones are void
+	asked    int32 // the node that was asked last, -1 while none is; calls.mu guards it
 	req      any
 	done     func(body any, err error)
 	deadline time.Time
@@ -50,7 +56,7 @@ func (m *metadataLog) submit(req any, done func(body any, err error)) {
 }
 
 func (m *metadataLog) submitFor(patience time.Duration, req any, done func(body any, err error)) {
-	c := &call{calls: &m.calls, req: req, done: done, deadline: m.n.clock.Now().Add(patience)}
+	c := &call{calls: &m.calls, asked: -1, req: req, done: done, deadline: m.n.clock.Now().Add(patience)}
 	m.calls.mu.Lock()
 	if m.calls.closed {
 		m.calls.mu.Unlock()
@@ -58,9 +64,11 @@ func (m *metadataLog) submitFor(patience time.Duration, req any, done func(body 
 		return
 	}
 	if m.calls.open == nil {
-		m.calls.open = map[*call]struct{}{}
+		m.calls.open = map[uint64]*call{}
 	}
-	m.calls.open[c] = struct{}{}
+	m.calls.next++
+	c.id = m.calls.next
+	m.calls.open[c.id] = c
 	m.calls.mu.Unlock()
 	c.try()
 }
@@ -76,15 +84,55 @@ func (cs *calls) close() {
 	open := cs.open
 	cs.closed, cs.open = true, nil
 	cs.mu.Unlock()
-	for c := range open {
-		c.finish(nil, machine.ErrClosed)
+	for _, id := range slices.Sorted(maps.Keys(open)) {
+		open[id].finish(nil, machine.ErrClosed)
+	}
+}
+
+// moved asks again what was asked of a node that leads no more: it may never answer.
+func (cs *calls) moved() {
+	leader, known := cs.m.leader()
+	if !known {
+		return
+	}
+	var again []*call
+	cs.mu.Lock()
+	for _, id := range slices.Sorted(maps.Keys(cs.open)) {
+		if c := cs.open[id]; c.asked >= 0 && c.asked != leader {
+			c.attempt++
+			c.asked = -1
+			again = append(again, c)
+		}
+	}
+	cs.mu.Unlock()
+	for _, c := range again {
+		c.try()
+	}
+}
+
+// attempted counts a try at a node, and gives what tells, once, whether its outcome is
+// still waited for.
+func (c *call) attempted(asked int32) func() bool {
+	c.calls.mu.Lock()
+	defer c.calls.mu.Unlock()
+	c.attempt++
+	c.asked = asked
+	n := c.attempt
+	return func() bool {
+		c.calls.mu.Lock()
+		defer c.calls.mu.Unlock()
+		if c.attempt != n {
+			return false
+		}
+		c.asked = -1
+		return true
 	}
 }
 
 func (c *call) finish(body any, err error) {
 	c.once.Do(func() {
 		c.calls.mu.Lock()
-		delete(c.calls.open, c)
+		delete(c.calls.open, c.id)
 		c.calls.mu.Unlock()
 		c.done(body, err)
 	})
@@ -112,7 +160,11 @@ func (c *call) try() {
 		c.finish(nil, machine.ErrTimeout)
 		return
 	}
-	m.n.opt.Caller.Call(peer.Target{Node: leader}, peer.Control, req, left, func(resp kmsg.Response, err error) {
+	mine := c.attempted(leader)
+	m.n.opt.Caller.Call(peer.Target{Node: leader}, laneOf(req), req, left, func(resp kmsg.Response, err error) {
+		if !mine() {
+			return
+		}
 		if err != nil {
 			c.answered(nil, fmt.Errorf("%w: %w", machine.ErrNotLeader, err))
 			return
@@ -124,6 +176,16 @@ func (c *call) try() {
 		}
 		c.answered(body, err)
 	})
+}
+
+// laneOf is the lane of a request: what keeps brokers and partitions alive does not wait
+// behind what clients ask for.
+func laneOf(req kmsg.Request) peer.Lane {
+	switch req.(type) {
+	case *kmsg.BrokerHeartbeatRequest, *kmsg.AlterPartitionRequest:
+		return peer.Beat
+	}
+	return peer.Control
 }
 
 // answered takes the controller's answer, unless it says that it is none.

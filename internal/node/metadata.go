@@ -90,7 +90,8 @@ func (m *metadataLog) open(voters []quorum.Member, join bool) error {
 		Self: quorum.Member{NodeID: n.id, DirectoryID: n.dir.DirectoryID(), Address: n.opt.Controllers}, Voters: voters, Join: join, Logger: n.log,
 		SnapshotBytes: n.Config().Long(config.MetadataLogMaxRecordBytesBetweenSnapshots),
 		TickInterval:  raftTick, ElectionTicks: raftElection, HeartbeatTicks: raftHeartbeat,
-		Send: m.sendRaft, FetchSnapshot: m.fetchSnapshot, Failed: m.logFailed,
+		Moved: func() { n.tasks.post(m.moved) },
+		Send:  m.sendRaft, FetchSnapshot: m.fetchSnapshot, Failed: m.logFailed,
 	}, quorum.LogHooks{
 		Restore: m.restore, Records: m.records, Lead: m.lead, Resign: m.resign, SnapshotDue: m.snapshotDue,
 	})
@@ -259,6 +260,7 @@ func (m *metadataLog) controllerEvent(e machine.Event) {
 	switch e.Kind {
 	case machine.ShardLoaded:
 		m.n.tasks.post(m.bootstrap)
+		m.n.tasks.post(m.doubts)
 	case machine.ShardReload, machine.ShardFailed:
 		m.n.log.Error("controller "+e.Kind.String(), "epoch", e.Epoch, "why", e.Err)
 	}

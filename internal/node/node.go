@@ -92,6 +92,7 @@ type Node struct {
 	addresses addresses
 	present   presences
 	voting    voting
+	hints     hints
 
 	scrubs scrubs
 

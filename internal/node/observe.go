@@ -21,10 +21,16 @@ import (
 type observation struct {
 	o    *quorum.Observer
 	from int32 // the member that is asked; -1: none yet
+	// leader is the one that was heard of last; -1 none.
+	leader int32
 }
 
 const (
-	pullPatience     = 10 * time.Second // longer than the observer's long poll
+	// pullWait is the observer's long poll, and pullPatience how long its answer is waited
+	// for: for so long may a node without a vote miss that things go on without it, when
+	// the member that it asks falls silent.
+	pullWait         = time.Second
+	pullPatience     = 2 * time.Second
 	snapshotPatience = 30 * time.Second
 )
 
@@ -36,15 +42,16 @@ func (m *metadataLog) observe() {
 	if m.observer.Load() != nil || n.ctx.Err() != nil {
 		return
 	}
-	obs := &observation{from: -1}
+	obs := &observation{from: -1, leader: -1}
 	m.observer.Store(obs)
 	obs.o = quorum.OpenObserver(quorum.ObserverOptions{
-		Clock: n.clock, Exec: n.opt.Exec, Rand: env.NewRand(n.opt.Seed()), NodeID: n.id, Logger: n.log,
+		Clock: n.clock, Exec: n.opt.Exec, Rand: env.NewRand(n.opt.Seed()), NodeID: n.id, Logger: n.log, MaxWait: pullWait,
 		Pull: func(req *nodewire.PullRequest, done func(*nodewire.PullResponse, error)) {
 			req.ClusterID = n.dir.ClusterID()
 			n.askMember(m.source(obs), peer.Pull, req, pullPatience, func(resp kmsg.Response, err error) {
 				r, _ := resp.(*nodewire.PullResponse)
 				done(r, err)
+				m.observedLeader(obs, r)
 			})
 		},
 		Snapshot: func(req *nodewire.SnapshotRequest, done func(*nodewire.SnapshotResponse, error)) {
@@ -57,6 +64,20 @@ func (m *metadataLog) observe() {
 		Another: func() { m.another(obs) },
 		Failed:  m.logFailed,
 	}, quorum.LogHooks{Restore: m.restore, Records: m.records})
+}
+
+// observedLeader takes note of which leader a member knows.
+func (m *metadataLog) observedLeader(obs *observation, r *nodewire.PullResponse) {
+	if r == nil || r.Leader.NodeID < 0 {
+		return
+	}
+	m.observing.Lock()
+	moved := obs.leader != r.Leader.NodeID
+	obs.leader = r.Leader.NodeID
+	m.observing.Unlock()
+	if moved {
+		m.n.tasks.post(m.moved)
+	}
 }
 
 // source is the member that an observer asks.

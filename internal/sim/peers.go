@@ -51,9 +51,35 @@ func (p *peers) link(to peer.Target, l peer.Lane) *Link {
 	link := p.links[key]
 	if link == nil || link.Closed() {
 		link = p.h.w.Dial(p.h, h, door, "node")
+		link.Broken = func() { p.broke(h) }
 		p.links[key] = link
 	}
 	return link
+}
+
+// hinted is a process that is told of connections that break, as package broker does.
+type hinted interface {
+	Broke(node int32)
+	Refused(node int32)
+}
+
+// broke tells the process that a connection broke, and then what comes of dialling again:
+// a machine that runs, without the process, refuses.
+func (p *peers) broke(to *Host) {
+	n, ok := p.h.Process.(hinted)
+	if !ok || to.Node < 0 {
+		return
+	}
+	n.Broke(to.Node)
+	w, life := p.h.w, p.h.life
+	w.Clock.AfterFunc(time.Millisecond, func() {
+		p.h.do(life, "dialled", func() {
+			if !to.Up() && !to.dark && !w.path(p.h, to).Blocked && !w.path(to, p.h).Blocked {
+				w.Count["dial refused"]++
+				n.Refused(to.Node)
+			}
+		})
+	})
 }
 
 func (p *peers) Call(to peer.Target, l peer.Lane, req kmsg.Request, timeout time.Duration, done func(kmsg.Response, error)) {

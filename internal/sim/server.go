@@ -104,6 +104,9 @@ func (s *serverConn) end() {
 	s.h.do(s.life, "conn ended", func() {
 		s.ended = true
 		s.inbox = nil
+		if n, ok := s.h.Process.(hinted); ok && s.info.Beats {
+			n.Broke(s.info.Broker)
+		}
 		for _, sl := range s.queue {
 			if !sl.done {
 				sl.req.Cancel()
