@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/metadata"
 )
 
 // Partition is one partition on this broker.
@@ -201,7 +202,7 @@ func (w wakeups) run() {
 		return
 	}
 	for _, a := range w.acked {
-		a.op.settle(a.index, nil)
+		a.op.settle(a.index, nil, Leadership{})
 	}
 	for _, f := range w.fetches {
 		f.grown(w.bytes)
@@ -220,7 +221,11 @@ func (p *Partition) failWaiting(err *kerr.Error) {
 // failPending fails every parked acks=all request. What was appended stays parked: it
 // may yet be committed, and counts for the long polls then.
 func (p *Partition) failPending(err *kerr.Error) {
+	to := Leadership{metadata.NoLeader, -1}
 	p.mu.Lock()
+	if r := p.st.Load(); err == kerr.NotLeaderForPartition && r != nil && !r.leading {
+		to = Leadership{r.leader, r.leaderEpoch}
+	}
 	var failed []pending
 	for i := range p.pending {
 		if a := &p.pending[i]; a.op != nil {
@@ -230,7 +235,7 @@ func (p *Partition) failPending(err *kerr.Error) {
 	}
 	p.mu.Unlock()
 	for _, a := range failed {
-		a.op.settle(a.index, err)
+		a.op.settle(a.index, err, to)
 	}
 }
 

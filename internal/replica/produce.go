@@ -138,15 +138,15 @@ func (op *ProduceOp) await(index int) {
 	op.mu.Unlock()
 }
 
-// settle ends the wait of one part.
-func (op *ProduceOp) settle(index int, err *kerr.Error) {
+// settle ends the wait of one part; to is who leads now, for an error that says so.
+func (op *ProduceOp) settle(index int, err *kerr.Error, to Leadership) {
 	op.mu.Lock()
 	if !op.wait[index] {
 		op.mu.Unlock()
 		return
 	}
 	op.wait[index] = false
-	op.Results[index].Err = err
+	op.Results[index].Err, op.Results[index].Leadership = err, to
 	op.open--
 	left := op.open
 	op.mu.Unlock()

@@ -198,8 +198,10 @@ func TestProducerOfAFormerLeaderIsTurnedAway(t *testing.T) {
 	w.expect(poll, notLeader)
 	b := w.produce(-1, ProducePart{p, w.batch("b")})
 	w.expect(b, notLeader)
-	if l := b.results[0].Leadership; l != (Leadership{2, 1}) {
-		t.Fatalf("the new leader is told as %v", l)
+	for _, was := range []*produced{a, b} { // who waited, and who came later
+		if l := was.results[0].Leadership; l != (Leadership{2, 1}) {
+			t.Fatalf("the new leader is told as %v", l)
+		}
 	}
 	w.mustSync()
 }
