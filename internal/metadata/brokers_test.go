@@ -343,6 +343,7 @@ func TestControlledShutdown(t *testing.T) {
 	if got := k.beat(2, stop); !got.ShouldShutdown || len(k.records) != 0 {
 		t.Errorf("asked again: %+v", got)
 	}
+	k.register(2, 200) // at once: the session of the one that left is over
 	k.checkInvariants()
 	// A single node has nobody to hand over to.
 	k = newCluster(t, 1)

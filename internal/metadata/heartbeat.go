@@ -98,6 +98,9 @@ func (c *Controller) heartbeat(req *kmsg.BrokerHeartbeatRequest, now time.Time) 
 	}
 	resp.IsCaughtUp = req.CurrentMetadataOffset >= b.RegisteredAt
 	resp.IsFenced, resp.ShouldShutdown = after.Fenced, shutdown
+	if shutdown {
+		delete(c.sessions, b.ID) // its next incarnation need not wait for the end of this one
+	}
 	return outcome{body: resp, recs: recs, timers: []machine.Timer{timer}}
 }
 
