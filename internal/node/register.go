@@ -56,8 +56,7 @@ func (m *metadataLog) registerAnswered(body any, err error) {
 	case err == nil:
 	case again(err):
 		m.n.log.Debug("registration not answered yet", "why", err)
-		m.phase = phaseWaiting
-		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.progress) })
+		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.registerAgain) })
 		return
 	default:
 		m.fail(fmt.Errorf("registering broker %d: %w", m.n.id, err))
@@ -66,6 +65,14 @@ func (m *metadataLog) registerAnswered(body any, err error) {
 	m.epoch.Store(resp.BrokerEpoch)
 	m.phase = phaseRegistered
 	m.progress()
+}
+
+// registerAgain ends the pause after a registration that did not succeed.
+func (m *metadataLog) registerAgain() {
+	if m.phase == phaseRegistering {
+		m.phase = phaseWaiting
+		m.progress()
+	}
 }
 
 // again tells of an error of the controller that passes by itself.
