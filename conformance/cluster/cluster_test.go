@@ -98,7 +98,7 @@ func (c *cluster) end() {
 			c.t.Error(err)
 		}
 	}
-	if c.t.Failed() {
+	if c.t.Failed() || os.Getenv("LEAT_KEEP") == "1" {
 		for _, n := range c.nodes {
 			c.t.Logf("the end of the output of node %d:\n%s\nwhole: %s", n.id, last(n.Tail(), 1500), n.Output)
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +68,14 @@ func newLoad(t *testing.T, seeds []string, seed uint64) *load {
 
 func (l *load) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
+	if name := os.Getenv("LEAT_CLIENT_LOG"); name != "" { // for who looks for the cause of something
+		f, err := os.OpenFile(fmt.Sprintf("%s-%d", name, len(l.clients)), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		opts = append(opts, kgo.WithLogger(kgo.BasicLogger(f, kgo.LogLevelDebug, func() string { return time.Now().UTC().Format("15:04:05.000 ") })))
+	}
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		t.Fatal(err)

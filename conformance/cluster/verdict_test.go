@@ -70,15 +70,19 @@ func (l *load) finish(t *testing.T, seeds []string) {
 	for _, f := range found[:min(len(found), 30)] {
 		t.Error(f)
 	}
-	ok, slowest := 0, time.Duration(0)
+	ok, slowest := 0, history.Produce{}
 	for _, o := range l.h.Produces {
 		if o.Outcome == history.OK {
 			ok++
-			slowest = max(slowest, time.Duration(o.End-o.Begin))
+			if o.End-o.Begin > slowest.End-slowest.Begin {
+				slowest = o
+			}
 		}
 	}
-	t.Logf("%d of %d records acknowledged, the slowest after %v; %d reads, %d commits, %d fetches of committed offsets, %d findings",
-		ok, len(l.h.Produces), slowest.Round(time.Millisecond), len(l.h.Reads), len(l.h.Commits), len(l.h.Fetches), len(found))
+	t.Logf("%d of %d records acknowledged; %d reads, %d commits, %d fetches of committed offsets, %d findings",
+		ok, len(l.h.Produces), len(l.h.Reads), len(l.h.Commits), len(l.h.Fetches), len(found))
+	t.Logf("the slowest acknowledgement took %v, from %s on, for %s to %v", time.Duration(slowest.End-slowest.Begin).Round(time.Millisecond),
+		time.Unix(0, int64(slowest.Begin)).UTC().Format("15:04:05.000"), slowest.Value, slowest.Partition)
 }
 
 // awaitGiven waits until every group and the reader of the tail were given all there is.
