@@ -10,6 +10,10 @@ const (
 	relaxed = "leat, relaxed"
 	kafka   = "kafka"
 	flushed = "kafka, flush.messages=1"
+
+	leat3    = "leat, three nodes"
+	relaxed3 = "leat, three nodes, relaxed"
+	kafka3   = "kafka, three nodes"
 )
 
 // comparison is one row: a measure of one case, ours beside Kafka's, and the goal.
@@ -83,6 +87,20 @@ var comparisons = []comparison{
 	{"end to end at 10 MB/s, acks=all, durable, Kafka with flush.messages=1: p50", "e2e-durable", leat, flushed, p50, 2, "ms", goal{}},
 	{"— p99", "e2e-durable", leat, flushed, p99, 2, "ms", atMost(1)},
 	{"— p99.9", "e2e-durable", leat, flushed, p999, 2, "ms", goal{}},
+	{"three nodes, RF 3, acks=all, min ISR 2, 12 partitions: ours relaxed, Kafka without sync", "cluster", relaxed3, kafka3, mbs, 0, "MB/s", goal{}},
+	{"— CPU of the three, user", "cluster", relaxed3, kafka3, userCPU, 2, "s/GB", goal{}},
+	{"— CPU of the three, total", "cluster", relaxed3, kafka3, allCPU, 2, "s/GB", atMost(0.8)},
+	{"the same, ours durable, Kafka without sync", "cluster", leat3, kafka3, mbs, 0, "MB/s", goal{}},
+	{"— CPU of the three, user", "cluster", leat3, kafka3, userCPU, 2, "s/GB", goal{}},
+	{"— CPU of the three, total", "cluster", leat3, kafka3, allCPU, 2, "s/GB", goal{}},
+	{"consume from three nodes, page cache, 12 partitions", "cluster-consume", leat3, kafka3, mbs, 0, "MB/s", goal{}},
+	{"— CPU of the three, total", "cluster-consume", leat3, kafka3, allCPU, 3, "s/GB", goal{}},
+	{"three nodes, RF 3, end to end at 5 MB/s, acks=all, ours relaxed, Kafka without sync: p50", "cluster-e2e", relaxed3, kafka3, p50, 2, "ms", goal{}},
+	{"— p99", "cluster-e2e", relaxed3, kafka3, p99, 2, "ms", goal{}},
+	{"— p99.9", "cluster-e2e", relaxed3, kafka3, p999, 2, "ms", goal{}},
+	{"the same, ours durable, Kafka without sync: p50", "cluster-e2e", leat3, kafka3, p50, 2, "ms", goal{}},
+	{"— p99", "cluster-e2e", leat3, kafka3, p99, 2, "ms", goal{}},
+	{"— p99.9", "cluster-e2e", leat3, kafka3, p999, 2, "ms", goal{}},
 }
 
 // verdict is what came of a goal. A side without a figure reaches nothing and misses

@@ -27,6 +27,9 @@ func (m measured) String() string {
 	if m.P50 > 0 {
 		s += fmt.Sprintf("  p50 %.2f p99 %.2f p99.9 %.2f ms", m.P50, m.P99, m.P999)
 	}
+	if m.OutOfSync > 0 {
+		s += fmt.Sprintf("  OUT OF SYNC %d replicas", m.OutOfSync)
+	}
 	if m.diskRead > 0 {
 		s += fmt.Sprintf("  read from disk %.0f MB", m.diskRead)
 	}

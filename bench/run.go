@@ -64,11 +64,11 @@ func runVariant(ctx context.Context, p plan, v variant, round int, r *results) (
 		return err
 	}
 	defer clean()
-	b, err := harness.Start(ctx, v.kind, harness.Options{Dir: dir, Set: v.set, Wrap: []string{"taskset", "-c", brokerCore}})
+	b, err := start(ctx, v, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.Stop(30*time.Second)) }()
+	defer func() { err = errors.Join(err, b.end()) }()
 	for _, c := range v.cases {
 		if c.name == "durable-12p" && v.name == leat {
 			rate, err := rawRate(dir)
@@ -90,9 +90,55 @@ func runVariant(ctx context.Context, p plan, v variant, round int, r *results) (
 	return nil
 }
 
+// brokers are what a case runs against: a single node, or all of a cluster, which share
+// the brokers' core.
+type brokers []*harness.Broker
+
+func start(ctx context.Context, v variant, dir string) (brokers, error) {
+	o := harness.Options{Dir: dir, Set: v.set, Wrap: []string{"taskset", "-c", brokerCore}}
+	if v.nodes == 0 {
+		b, err := harness.Start(ctx, v.kind, o)
+		return brokers{b}, err
+	}
+	c, err := harness.StartCluster(ctx, v.kind, v.nodes, o)
+	if err != nil {
+		return nil, err
+	}
+	return c.Brokers, nil
+}
+
+// end stops a single node. The nodes of a cluster are killed: those of Kafka that are
+// stopped together wait for each other.
+func (bs brokers) end() error {
+	if len(bs) == 1 {
+		return bs[0].Stop(30 * time.Second)
+	}
+	return (&harness.Cluster{Brokers: bs}).Kill()
+}
+
+func (bs brokers) addr() string { return strings.Join((&harness.Cluster{Brokers: bs}).Addrs(), ",") }
+
+func (bs brokers) pids() (all []int) {
+	for _, b := range bs {
+		all = append(all, b.PID())
+	}
+	return all
+}
+
+func (bs brokers) dead() bool {
+	for _, b := range bs {
+		select {
+		case <-b.Dead():
+			return true
+		default:
+		}
+	}
+	return false
+}
+
 // tryCase measures a case, a second time in a topic of its own if it fails; nil when
 // it failed for good.
-func tryCase(ctx context.Context, p plan, b *harness.Broker, v variant, c benchCase, round int, r *results) (*measured, error) {
+func tryCase(ctx context.Context, p plan, b brokers, v variant, c benchCase, round int, r *results) (*measured, error) {
 	topic := c.load.Topic
 	for try := 1; try <= attempts; try++ {
 		if try > 1 {
@@ -106,18 +152,16 @@ func tryCase(ctx context.Context, p plan, b *harness.Broker, v variant, c benchC
 			return nil, ctx.Err()
 		}
 		r.fail(round, v.name, fmt.Sprintf("%s, attempt %d of %d", c.name, try, attempts), err)
-		select {
-		case <-b.Dead():
-			return nil, fmt.Errorf("the broker ended during %s", c.name)
-		default:
+		if b.dead() {
+			return nil, fmt.Errorf("a broker ended during %s", c.name)
 		}
 	}
 	return nil, nil
 }
 
 // measure runs one load against a broker, on a disk that has nothing left to write.
-func measure(ctx context.Context, p plan, b *harness.Broker, l load.Load) (measured, error) {
-	l.Addr, l.Seconds, l.Warm = b.Addr, p.seconds, p.warm
+func measure(ctx context.Context, p plan, b brokers, l load.Load) (measured, error) {
+	l.Addr, l.Seconds, l.Warm = b.addr(), p.seconds, p.warm
 	if l.Mode == "consume" {
 		fill := l
 		fill.Mode, fill.Acks, fill.Bytes, fill.Seconds, fill.Warm = "fill", -1, consumed, 0, 0
@@ -169,22 +213,32 @@ func settleDisk(dir string) error {
 	return unix.Syncfs(int(f.Fd()))
 }
 
-// clocks are what both processes have used and the broker has read from the disk.
+// clocks are what client and brokers have used and what these have read from the disk.
 type clocks struct {
 	broker, client cpu
 	read           int64
 }
 
-func readClocks(broker, client int) (c clocks, err error) {
-	var errs [3]error
-	c.broker, errs[0] = cpuOf(broker)
-	c.client, errs[1] = cpuOf(client)
-	c.read, errs[2] = readOf(broker)
-	return c, errors.Join(errs[:]...)
+func readClocks(brokers []int, client int) (c clocks, err error) {
+	var errs [2]error
+	for _, pid := range brokers {
+		var used cpu
+		var read int64
+		used, errs[0] = cpuOf(pid)
+		read, errs[1] = readOf(pid)
+		c.broker.user += used.user
+		c.broker.system += used.system
+		c.read += read
+		if err := errors.Join(errs[:]...); err != nil {
+			return c, err
+		}
+	}
+	c.client, err = cpuOf(client)
+	return c, err
 }
 
 // runLoad runs the client program on its core and reads the clocks at its marks.
-func runLoad(ctx context.Context, b *harness.Broker, l load.Load) (measured, error) {
+func runLoad(ctx context.Context, b brokers, l load.Load) (measured, error) {
 	arg, err := json.Marshal(l)
 	if err != nil {
 		return measured{}, err
@@ -207,7 +261,7 @@ func runLoad(ctx context.Context, b *harness.Broker, l load.Load) (measured, err
 	if err := cmd.Start(); err != nil {
 		return measured{}, err
 	}
-	m, lineErr := follow(out, b.PID(), cmd.Process.Pid)
+	m, lineErr := follow(out, b.pids(), cmd.Process.Pid)
 	if err := cmd.Wait(); err != nil {
 		return measured{}, fmt.Errorf("%w: %s", err, firstLines(stderr.String()))
 	}
@@ -215,7 +269,7 @@ func runLoad(ctx context.Context, b *harness.Broker, l load.Load) (measured, err
 }
 
 // follow reads a load's lines.
-func follow(out interface{ Read([]byte) (int, error) }, broker, client int) (measured, error) {
+func follow(out interface{ Read([]byte) (int, error) }, brokers []int, client int) (measured, error) {
 	var from, to clocks
 	var got load.Result
 	var err error
@@ -223,9 +277,9 @@ func follow(out interface{ Read([]byte) (int, error) }, broker, client int) (mea
 	for s.Scan() && err == nil {
 		switch line := s.Bytes(); string(line) {
 		case load.Began:
-			from, err = readClocks(broker, client)
+			from, err = readClocks(brokers, client)
 		case load.Ended:
-			to, err = readClocks(broker, client)
+			to, err = readClocks(brokers, client)
 		default:
 			err = json.Unmarshal(line, &got)
 		}

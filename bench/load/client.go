@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -38,7 +41,7 @@ func tryDial(ctx context.Context, try func(context.Context) (net.Conn, error)) (
 // client is a franz-go client with the limits that all of them have.
 func client(l Load, opts ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(l.Addr), kgo.Dialer(dial), kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.SeedBrokers(strings.Split(l.Addr, ",")...), kgo.Dialer(dial), kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RequestTimeoutOverhead(setupLimit), kgo.RetryTimeout(setupLimit),
 	}, opts...)...)
 }
@@ -56,7 +59,11 @@ func CreateTopic(ctx context.Context, l Load) error {
 	defer c.Close()
 	adm := kadm.NewClient(c)
 	adm.SetTimeoutMillis(int32(setupLimit / time.Millisecond))
-	if _, err := adm.CreateTopic(ctx, int32(l.Partitions), 1, nil, l.Topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	var configs map[string]*string
+	if l.MinISR > 0 {
+		configs = map[string]*string{"min.insync.replicas": kadm.StringPtr(strconv.Itoa(l.MinISR))}
+	}
+	if _, err := adm.CreateTopic(ctx, int32(l.Partitions), int16(max(l.Replicas, 1)), configs, l.Topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("creating topic %s: %w", l.Topic, err)
 	}
 	records := make([]*kgo.Record, l.Partitions)
@@ -89,4 +96,45 @@ func endOffsets(ctx context.Context, l Load) ([]int64, error) {
 		ends[o.Partition] = o.Offset
 	})
 	return ends, err
+}
+
+// share is what one broker leads of a topic.
+type share struct {
+	addr       string
+	partitions []int32
+}
+
+// shares are the topic's partitions by their leader, and how many replicas are out of
+// sync.
+func shares(ctx context.Context, l Load) (all []share, outOfSync int, err error) {
+	c, err := client(l)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, setupLimit)
+	defer cancel()
+	m, err := kadm.NewClient(c).Metadata(ctx, l.Topic)
+	if err != nil {
+		return nil, 0, err
+	}
+	led := map[int32][]int32{}
+	for _, p := range m.Topics[l.Topic].Partitions.Sorted() {
+		if p.Err != nil {
+			return nil, 0, fmt.Errorf("partition %d of %s: %w", p.Partition, l.Topic, p.Err)
+		}
+		led[p.Leader] = append(led[p.Leader], p.Partition)
+		outOfSync += len(p.Replicas) - len(p.ISR)
+	}
+	for _, b := range m.Brokers {
+		if parts := led[b.NodeID]; len(parts) > 0 {
+			slices.Sort(parts)
+			all = append(all, share{net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), parts})
+		}
+	}
+	if len(all) != len(led) {
+		return nil, 0, fmt.Errorf("%d brokers lead partitions of %s, %d of them have an address", len(led), l.Topic, len(all))
+	}
+	slices.SortFunc(all, func(a, b share) int { return int(a.partitions[0] - b.partitions[0]) })
+	return all, outOfSync, nil
 }

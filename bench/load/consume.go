@@ -12,8 +12,8 @@ import (
 )
 
 // consume reads the topic, which a fill wrote, from its start to its end again and
-// again until the window ends: one connection, one request at a time, limits of the
-// clients' defaults (1 MiB a partition, 50 MiB a request).
+// again until the window ends: one connection to each leader, one request at a time on
+// it, limits of the clients' defaults (1 MiB a partition, 50 MiB a request).
 func consume(ctx context.Context, l Load, w *window) error {
 	ends, err := endOffsets(ctx, l)
 	if err != nil {
@@ -24,25 +24,38 @@ func consume(ctx context.Context, l Load, w *window) error {
 			return fmt.Errorf("nothing to read in partition %d", p)
 		}
 	}
-	c, err := dial(ctx, "tcp", l.Addr)
+	all, _, err := shares(ctx, l)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
-	w.open()
-	f := newFetcher(l, ends)
-	for !w.over() {
-		records, err := f.once(c)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	conns := make([]net.Conn, len(all))
+	for i, s := range all {
+		c, err := dial(ctx, "tcp", s.addr)
 		if err != nil {
-			return errors.Join(err, ctx.Err())
+			return err
 		}
-		w.count(time.Now(), records, records*int64(l.Size))
+		defer c.Close()
+		defer context.AfterFunc(ctx, func() { c.Close() })()
+		conns[i] = c
 	}
-	return nil
+	w.open()
+	return each(len(all), len(all), func(i int) error {
+		f := newFetcher(l, ends, all[i].partitions)
+		for !w.over() {
+			records, err := f.once(conns[i])
+			if err != nil {
+				cancel(err) // the others need not go on
+				return errors.Join(err, context.Cause(ctx))
+			}
+			w.count(time.Now(), records, records*int64(l.Size))
+		}
+		return nil
+	})
 }
 
-// fetcher asks for all partitions, each from where it stands.
+// fetcher asks for all partitions of a broker, each from where it stands.
 type fetcher struct {
 	req   *kmsg.FetchRequest
 	form  *kmsg.RequestFormatter
@@ -52,16 +65,16 @@ type fetcher struct {
 	buf   []byte
 }
 
-func newFetcher(l Load, ends []int64) *fetcher {
+func newFetcher(l Load, ends []int64, partitions []int32) *fetcher {
 	f := &fetcher{req: kmsg.NewPtrFetchRequest(), form: kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID)), ends: ends}
 	f.req.Version = fetchVersion
 	f.req.MaxWaitMillis, f.req.MinBytes, f.req.MaxBytes = 500, 1, 50<<20
 	f.req.SessionEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic = l.Topic
-	for p := range l.Partitions {
+	for _, p := range partitions {
 		part := kmsg.NewFetchRequestTopicPartition()
-		part.Partition, part.PartitionMaxBytes = int32(p), 1<<20
+		part.Partition, part.PartitionMaxBytes = p, 1<<20
 		t.Partitions = append(t.Partitions, part)
 	}
 	f.req.Topics = append(f.req.Topics, t)

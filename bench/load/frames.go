@@ -57,8 +57,8 @@ func batchOf(size int) ([]byte, int32, error) {
 	return out, int32(b.Count()), err
 }
 
-// produceFrame is a request with a batch for each partition.
-func produceFrame(l Load) (*frame, error) {
+// produceFrame is a request with a batch for each of the partitions.
+func produceFrame(l Load, partitions []int32) (*frame, error) {
 	batch, count, err := batchOf(l.Size)
 	if err != nil {
 		return nil, err
@@ -67,8 +67,8 @@ func produceFrame(l Load) (*frame, error) {
 	req.Version, req.Acks, req.TimeoutMillis = produceVersion, l.Acks, 60_000
 	topic := kmsg.NewProduceRequestTopic()
 	topic.Topic = l.Topic
-	f := &frame{records: int64(l.Partitions) * int64(count)}
-	for p := range int32(l.Partitions) {
+	f := &frame{records: int64(len(partitions)) * int64(count)}
+	for _, p := range partitions {
 		part := kmsg.NewProduceRequestTopicPartition()
 		part.Partition, part.Records = p, batch
 		topic.Partitions = append(topic.Partitions, part)

@@ -21,9 +21,11 @@ import (
 // Load is one task.
 type Load struct {
 	Mode       string // produce, fill, consume, small, e2e
-	Addr       string
+	Addr       string // of one broker or, with commas between, of several
 	Topic      string
 	Partitions int
+	Replicas   int   // of the topic; 0 is 1
+	MinISR     int   // min.insync.replicas of the topic, 0 the broker's
 	Producers  int   // small: how many clients
 	Size       int   // bytes of a value
 	Acks       int16 // 1, or -1 for all
@@ -40,6 +42,7 @@ type Result struct {
 	Seconds float64 // measured
 	// Latencies in ms, of e2e: from the intended send to the poll that gave the record.
 	P50, P99, P999, Max float64
+	OutOfSync           int // produce: replicas that were not in sync at the end
 }
 
 // The lines that a load writes: Began and Ended around the measured time, so that
@@ -104,6 +107,7 @@ type window struct {
 	// Latencies in ms.
 	p50, p99, p999, max float64
 	marks               sync.WaitGroup
+	outOfSync           int
 }
 
 // open starts the clock: everything is connected and warms up from here on. The marks
@@ -134,7 +138,7 @@ func (w *window) count(now time.Time, records, bytes int64) {
 func (w *window) result() Result {
 	return Result{
 		Records: w.records.Load(), Bytes: w.bytes.Load(), Seconds: w.to.Sub(w.from).Seconds(),
-		P50: w.p50, P99: w.p99, P999: w.p999, Max: w.max,
+		P50: w.p50, P99: w.p99, P999: w.p999, Max: w.max, OutOfSync: w.outOfSync,
 	}
 }
 

@@ -21,7 +21,7 @@ func TestFillIsWhatConsumeReads(t *testing.T) {
 	if _, err := Run(t.Context(), l, nil); err != nil {
 		t.Fatal(err)
 	}
-	f, err := produceFrame(l)
+	f, err := produceFrame(l, []int32{0, 1, 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestFillIsWhatConsumeReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fetch := newFetcher(l, ends)
+	fetch := newFetcher(l, ends, []int32{0, 1, 2})
 	read := int64(0)
 	for read < want {
 		n, err := fetch.once(c)
@@ -114,7 +114,7 @@ func TestDialTriesAgain(t *testing.T) {
 
 // TestSequencedBatchesAreValid: what the idempotent producer patches keeps its checksum.
 func TestSequencedBatchesAreValid(t *testing.T) {
-	f, err := produceFrame(Load{Topic: "t", Partitions: 2, Size: 1024, Acks: -1})
+	f, err := produceFrame(Load{Topic: "t", Partitions: 2, Size: 1024, Acks: -1}, []int32{0, 1})
 	if err != nil {
 		t.Fatal(err)
 	}

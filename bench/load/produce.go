@@ -17,51 +17,81 @@ import (
 // inFlight is how many produce requests are under way, as in every client.
 const inFlight = 5
 
-// produce keeps the broker supplied over one connection until the window ends, or for
-// a fill until so much is acknowledged. With acks=all the producer is idempotent, as
+// produce keeps the brokers supplied, each over one connection, until the window ends, or
+// for a fill until so much is acknowledged. With acks=all the producer is idempotent, as
 // clients' defaults are.
 func produce(ctx context.Context, l Load, w *window) error {
 	if err := CreateTopic(ctx, l); err != nil {
 		return err
 	}
-	f, err := produceFrame(l)
-	if err != nil {
-		return err
-	}
 	id, epoch := int64(-1), int16(-1)
+	var err error
 	if l.Acks == -1 {
 		if id, epoch, err = producerID(ctx, l); err != nil {
 			return err
 		}
 	}
-	c, err := dial(ctx, "tcp", l.Addr)
+	all, _, err := shares(ctx, l)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	context.AfterFunc(ctx, func() { c.Close() })
-
+	pipes := make([]*pipe, len(all))
+	for i, s := range all {
+		p := &pipe{l: l, w: w, bytes: l.Bytes * int64(len(s.partitions)) / int64(l.Partitions), id: id, epoch: epoch}
+		if p.f, err = produceFrame(l, s.partitions); err != nil {
+			return err
+		}
+		if p.c, err = dial(ctx, "tcp", s.addr); err != nil {
+			return err
+		}
+		defer p.c.Close()
+		context.AfterFunc(ctx, func() { p.c.Close() })
+		pipes[i] = p
+	}
 	w.open()
+	err = each(len(pipes), len(pipes), func(i int) error {
+		err := pipes[i].run(ctx, cancel)
+		if err != nil {
+			cancel(err) // the others need not go on
+		}
+		return err
+	})
+	if err != nil {
+		return context.Cause(ctx)
+	}
+	_, w.outOfSync, err = shares(ctx, l)
+	return err
+}
+
+// pipe is the connection to one broker.
+type pipe struct {
+	c     net.Conn
+	l     Load
+	w     *window
+	f     *frame
+	bytes int64 // of a fill
+	id    int64 // of the idempotent producer, -1 for none
+	epoch int16
+}
+
+func (p *pipe) run(ctx context.Context, cancel context.CancelCauseFunc) error {
 	underWay := make(chan struct{}, inFlight-1) // and one whose answer is being read
 	acked := make(chan error, 1)
 	go func() {
-		err := acknowledge(c, l, w, f.records, underWay)
+		err := p.acknowledge(underWay)
 		if err != nil {
 			cancel(err)
 		}
 		acked <- err
 	}()
-	err = send(ctx, c, l, w, f, underWay, func(next []int32) {
-		if id >= 0 {
-			f.sequence(id, epoch, next)
-		}
-	})
+	err := p.send(ctx, underWay)
 	close(underWay)
 	if err == nil {
 		// Closing ends the reading when the broker never answers.
-		time.AfterFunc(drainLimit, func() { cancel(errors.New("no answer when the load ended")) })
+		late := time.AfterFunc(drainLimit, func() { cancel(errors.New("no answer when the load ended")) })
+		defer late.Stop()
 	}
 	if aerr := <-acked; aerr != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -72,34 +102,36 @@ func produce(ctx context.Context, l Load, w *window) error {
 }
 
 // send writes the request again and again, when there is a place for it.
-func send(ctx context.Context, c net.Conn, l Load, w *window, f *frame, underWay chan<- struct{}, prepare func(next []int32)) error {
-	next := make([]int32, l.Partitions)
+func (p *pipe) send(ctx context.Context, underWay chan<- struct{}) error {
+	next := make([]int32, p.l.Partitions)
 	written := int64(0)
 	for i := int32(0); ; i++ {
-		if l.Mode == "fill" && written >= l.Bytes || l.Mode != "fill" && w.over() {
+		if p.l.Mode == "fill" && written >= p.bytes || p.l.Mode != "fill" && p.w.over() {
 			return nil
 		}
-		f.setCorrelation(i)
-		prepare(next)
+		p.f.setCorrelation(i)
+		if p.id >= 0 {
+			p.f.sequence(p.id, p.epoch, next)
+		}
 		select {
 		case underWay <- struct{}{}:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if _, err := c.Write(f.bytes); err != nil {
+		if _, err := p.c.Write(p.f.bytes); err != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
-		written += f.records * int64(l.Size)
+		written += p.f.records * int64(p.l.Size)
 	}
 }
 
 // acknowledge reads the answers, in the order of the requests, until no more comes.
-func acknowledge(c net.Conn, l Load, w *window, records int64, underWay <-chan struct{}) error {
+func (p *pipe) acknowledge(underWay <-chan struct{}) error {
 	var buf []byte
 	i := int32(0)
 	for range underWay {
 		var err error
-		if buf, err = readFrame(c, buf); errors.Is(err, io.EOF) {
+		if buf, err = readFrame(p.c, buf); errors.Is(err, io.EOF) {
 			return errors.New("the broker closed the connection")
 		} else if err != nil {
 			return err
@@ -107,7 +139,7 @@ func acknowledge(c net.Conn, l Load, w *window, records int64, underWay <-chan s
 		if err := checkProduced(buf, i); err != nil {
 			return err
 		}
-		w.count(time.Now(), records, records*int64(l.Size))
+		p.w.count(time.Now(), p.f.records, p.f.records*int64(p.l.Size))
 		i++
 	}
 	return nil

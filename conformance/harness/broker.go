@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,6 +53,8 @@ type Options struct {
 	// Stock starts Leat with the configuration file that Kafka gets, instead of the
 	// few settings that it needs.
 	Stock bool
+	// Heap is Kafka's heap, as in -Xmx; empty for its stock one.
+	Heap string
 	// KeepKafkaDelay leaves group.initial.rebalance.delay.ms at each broker's default.
 	KeepKafkaDelay bool
 }
@@ -67,7 +70,9 @@ type Broker struct {
 	Data string
 
 	opts  Options
-	ports []int
+	ports []int    // for clients, for controllers, for HTTP
+	id    int      // node.id
+	peers []string // all nodes' addresses for controllers, by node.id; nil for a single node
 
 	process Process
 }
@@ -95,23 +100,28 @@ func Prepare(kind Kind, opts Options) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{
-		Kind: kind, opts: opts, ports: ports,
-		Addr: fmt.Sprintf("127.0.0.1:%d", ports[0]),
-		Data: filepath.Join(opts.Dir, "data"),
-	}
-	if kind == Kafka {
+	return prepared(&Broker{Kind: kind, opts: opts, ports: ports, id: 1})
+}
+
+// prepared completes a broker that has its ports.
+func prepared(b *Broker) (*Broker, error) {
+	b.Addr = fmt.Sprintf("127.0.0.1:%d", b.ports[0])
+	b.Data = filepath.Join(b.opts.Dir, "data")
+	if b.Kind == Kafka {
 		return b, b.formatKafka()
 	}
-	b.HTTP = fmt.Sprintf("127.0.0.1:%d", ports[2])
-	if opts.Stock {
+	b.HTTP = fmt.Sprintf("127.0.0.1:%d", b.ports[2])
+	if b.opts.Stock {
 		if err := b.writeProperties(); err != nil {
 			return nil, err
 		}
 	}
-	_, err = LeatBinary()
+	_, err := LeatBinary()
 	return b, err
 }
+
+// controller is the broker's address for controllers.
+func (b *Broker) controller() string { return fmt.Sprintf("127.0.0.1:%d", b.ports[1]) }
 
 // Launch starts the process and does not wait for it.
 func (b *Broker) Launch() error {
@@ -140,7 +150,11 @@ func (b *Broker) command() ([]string, error) {
 		"listeners":   "PLAINTEXT://" + b.Addr,
 		"log.dirs":    b.Data,
 		"http.listen": b.HTTP,
-		"node.id":     "1",
+		"node.id":     strconv.Itoa(b.id),
+	}
+	if b.peers != nil {
+		set["listeners"] += ",CONTROLLER://" + b.controller()
+		set["controller.quorum.bootstrap.servers"] = strings.Join(b.peers, ",")
 	}
 	maps.Copy(set, b.opts.Set)
 	argv := []string{bin, "serve"}
@@ -159,8 +173,8 @@ func (b *Broker) PID() int { return b.process.PID() }
 // Dead is closed once the process has ended.
 func (b *Broker) Dead() <-chan struct{} { return b.process.Dead() }
 
-// AwaitReady waits until the broker answers a metadata request that names
-// itself as the controller's home.
+// AwaitReady waits until the broker answers a metadata request that names every
+// broker and a controller.
 func (b *Broker) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
@@ -193,7 +207,7 @@ func (b *Broker) probe() error {
 	if err != nil {
 		return err
 	}
-	if m := resp.(*kmsg.MetadataResponse); len(m.Brokers) != 1 || m.ControllerID < 0 {
+	if m := resp.(*kmsg.MetadataResponse); len(m.Brokers) != max(len(b.peers), 1) || m.ControllerID < 0 {
 		return fmt.Errorf("it knows %d brokers, controller %d", len(m.Brokers), m.ControllerID)
 	}
 	return nil

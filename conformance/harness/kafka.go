@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -75,16 +74,18 @@ func (b *Broker) properties() string { return filepath.Join(b.opts.Dir, "server.
 // writeProperties writes the stock configuration with the broker's own addresses
 // and folder, and what Options set.
 func (b *Broker) writeProperties() error {
-	controller := fmt.Sprintf("127.0.0.1:%d", b.ports[1])
 	set := map[string]string{
-		"controller.quorum.voters": "1@" + controller,
-		"listeners":                "PLAINTEXT://" + b.Addr + ",CONTROLLER://" + controller,
+		"controller.quorum.voters": "1@" + b.controller(),
+		"listeners":                "PLAINTEXT://" + b.Addr + ",CONTROLLER://" + b.controller(),
 		"advertised.listeners":     "PLAINTEXT://" + b.Addr,
 		"log.dirs":                 b.Data,
 	}
 	if !b.opts.KeepKafkaDelay {
 		// Leat's default on a single node, so that both run the same programs alike.
 		set["group.initial.rebalance.delay.ms"] = "0"
+	}
+	if b.peers != nil {
+		maps.Copy(set, b.clusterProperties())
 	}
 	maps.Copy(set, b.opts.Set)
 	text := stockProperties
@@ -119,6 +120,9 @@ func (b *Broker) kafkaCommand(class string, args ...string) ([]string, error) {
 		return nil, err
 	}
 	argv := append([]string{"java"}, jvmDefaults...)
+	if b.opts.Heap != "" { // the last one counts
+		argv = append(argv, "-Xms"+b.opts.Heap, "-Xmx"+b.opts.Heap)
+	}
 	argv = append(argv,
 		"-Xlog:gc*:file="+filepath.Join(b.opts.Dir, "gc.log")+":time,tags:filecount=10,filesize=100M",
 		"-Dlog4j2.configurationFile="+filepath.Join(b.opts.Dir, "log4j2.xml"),
