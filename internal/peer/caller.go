@@ -78,7 +78,8 @@ type Caller interface {
 	// Call sends a request. done is called exactly once, on any goroutine and possibly
 	// before Call returns, with the response or an error of the kinds above; it must not
 	// wait. The request may be used again when Call returns, only large []byte fields of
-	// nodewire's messages must not change any more.
+	// nodewire's messages must not change any more. The records in the response of a Fetch
+	// may be used until done returns.
 	Call(to Target, lane Lane, req kmsg.Request, timeout time.Duration, done func(kmsg.Response, error))
 	// Send sends a request that has no answer. It never blocks, and the request may be lost:
 	// new ones press out old ones that wait.

@@ -333,7 +333,12 @@ func (c *Conn) response(br *bufio.Reader) error {
 	if late {
 		_, err = br.Discard(int(size) - 4)
 	} else {
-		body = make([]byte, size-4)
+		if x.frame.lent {
+			body = borrow(int(size) - 4)
+			defer giveBack(body)
+		} else {
+			body = make([]byte, size-4)
+		}
 		_, err = io.ReadFull(br, body)
 	}
 	if err != nil {

@@ -15,4 +15,6 @@
 //     one whose bytes are not acknowledged for Options.Unacked (TCP_USER_TIMEOUT): without
 //     it one-way messages would wait for retransmissions long after a cut has healed.
 //   - Large fields of nodewire's messages are written from the message's own memory.
+//   - The records in the response of a Fetch are lent: when done returns their memory is
+//     used again.
 package transport

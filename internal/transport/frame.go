@@ -19,6 +19,7 @@ type Frame struct {
 	size   int      // of all pieces
 	resp   func() kmsg.Response
 	tagged bool // the response's header has tagged fields (version 1)
+	lent   bool // the bytes of the response are valid until done returns
 
 	call    *call // nil: one way
 	written bool  // taken by the writer
@@ -41,7 +42,7 @@ const correlationAt = 8
 
 // Encode makes the frame of a request in the version that is set in it.
 func Encode(clientID string, req kmsg.Request) (*Frame, error) {
-	f := &Frame{tagged: req.IsFlexible() && req.Key() != kmsg.ApiVersions.Int16()}
+	f := &Frame{tagged: req.IsFlexible() && req.Key() != kmsg.ApiVersions.Int16(), lent: req.Key() == kmsg.Fetch.Int16()}
 	if resp := req.ResponseKind(); resp != nil {
 		resp.SetVersion(req.GetVersion())
 		f.resp = func() kmsg.Response { return resp } // one frame, one response
