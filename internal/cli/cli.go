@@ -23,6 +23,7 @@ import (
 	"github.com/leat-stream/leat/internal/cli/consume"
 	"github.com/leat-stream/leat/internal/cli/dev"
 	"github.com/leat-stream/leat/internal/cli/group"
+	"github.com/leat-stream/leat/internal/cli/health"
 	"github.com/leat-stream/leat/internal/cli/inspect"
 	"github.com/leat-stream/leat/internal/cli/out"
 	"github.com/leat-stream/leat/internal/cli/produce"
@@ -78,7 +79,7 @@ func newRoot(e *conn.Env, run serve.Runner) *cobra.Command {
 		return out.Usagef("%v; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(serve.Command(run), topic.Command(e), produce.Command(e), consume.Command(e), group.Command(e),
-		configcmd.Command(e), cluster.Command(e), bench.Command(e), inspect.Command(e), tools.Command(e, run), dev.Command(e), versionCommand(e))
+		configcmd.Command(e), cluster.Command(e), bench.Command(e), inspect.Command(e), tools.Command(e, run), dev.Command(e), health.Command(e), versionCommand(e))
 	root.AddCommand(completionCommand())
 	for _, path := range withoutCluster {
 		// The only error is a command that does not exist, which a test would find.
@@ -94,7 +95,7 @@ func newRoot(e *conn.Env, run serve.Runner) *cobra.Command {
 }
 
 // withoutCluster are the commands, with those below them, that talk to no cluster.
-var withoutCluster = [][]string{{"serve"}, {"log"}, {"version"}, {"completion"}, {"tools"}, {"dev"}, {"config", "list"}}
+var withoutCluster = [][]string{{"serve"}, {"log"}, {"version"}, {"completion"}, {"tools"}, {"dev"}, {"health"}, {"config", "list"}}
 
 // hideClusterFlags leaves the flags that say which cluster, and how long to wait for
 // it, out of a command's help. They belong to the root, so only while it is written.
