@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -288,7 +289,7 @@ func (l *Log) judge(run []byte, o *AppendOptions, batches int) (dup *wrote, err 
 			p = l.producers.get(b.ProducerID())
 		}
 		if p != nil && o.Origin == OriginClient && batches == 1 {
-			if w, ok := p.duplicate(b); ok {
+			if w, ok := p.duplicate(b); ok && !mutant.On("log/duplicate-out-of-order") && !mutant.On("log/duplicate-appended") {
 				return &w, nil
 			}
 		}
@@ -309,6 +310,9 @@ func (l *Log) judge(run []byte, o *AppendOptions, batches int) (dup *wrote, err 
 
 func duplicateInfo(info AppendInfo, w wrote) AppendInfo {
 	info.Duplicate = true
+	if mutant.On("log/duplicate-new-offset") {
+		w.lastOffset++
+	}
 	info.FirstOffset, info.LastOffset = w.firstOffset(), w.lastOffset
 	info.MaxTimestamp = w.timestamp
 	if info.AppendTime >= 0 {
@@ -381,7 +385,9 @@ func (l *Log) publish(seg *segment, run []byte, pos int64, cfg *Config, o *Appen
 		if e := b.LeaderEpoch(); e > l.epochs.latest() {
 			l.epochs.assign(e, b.BaseOffset())
 		}
-		if done, ended := l.producers.apply(b, hw >= 0); ended && done.aborted {
+		if o.Origin == OriginReplication && mutant.On("log/followers-forget-producers") {
+			l.producers.end = b.NextOffset()
+		} else if done, ended := l.producers.apply(b, hw >= 0); ended && done.aborted {
 			seg.addAborted(l.producers.abortedTxn(done))
 		}
 		l.know(b.BaseOffset(), seg, pos, gen, true)

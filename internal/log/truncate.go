@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // TruncateTo drops everything from offset on, down to the batch boundary at or below
@@ -203,7 +204,13 @@ func (l *Log) truncate(offset int64) error {
 	l.gap = false
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.epochs.truncateEnd(end)
+	if !mutant.On("log/truncation-keeps-epochs") {
+		l.epochs.truncateEnd(end)
+	}
+	if mutant.On("log/truncation-keeps-producers") {
+		prod = l.producers
+		prod.end = end
+	}
 	l.settle(prod, end)
 	l.dirty.sealed = without(l.dirty.sealed, list[i:])
 	return nil

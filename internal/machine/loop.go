@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // loop is the thin shell of its shards: the turns of one env.Loop, which feed them
@@ -140,7 +141,7 @@ func (l *loop) serve(b *mailbox, items []item) {
 		case itemLead:
 			s = l.lead(s, b, it)
 		case itemResign:
-			if s != nil && it.epoch >= s.epoch {
+			if s != nil && it.epoch >= s.epoch && !mutant.On("machine/deposed-goes-on") {
 				l.end(s, ErrNotLeader)
 				s = nil
 			}

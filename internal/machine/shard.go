@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 type status uint8
@@ -181,6 +183,9 @@ func (s *shard) decided(now time.Time, d Decision) {
 func (s *shard) appended(now time.Time, ev evAppended) {
 	d := s.deciding
 	s.deciding = nil
+	if ev.err != nil && mutant.On("machine/failed-append-counts") {
+		ev = evAppended{last: s.end + int64(len(d.Records)) - 1}
+	}
 	if ev.err != nil {
 		s.appendFailed(ev.err)
 		return
@@ -215,7 +220,7 @@ func (s *shard) settle(now time.Time, d Decision, bytes int) {
 			p.replies = append(p.replies, r)
 		}
 	}
-	if s.committed >= s.end {
+	if s.committed >= s.end || mutant.On("machine/replies-before-commit") {
 		s.let(p)
 		return
 	}

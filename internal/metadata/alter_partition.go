@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/schema"
 )
 
@@ -113,7 +114,7 @@ func (c *Controller) checkAlteration(req *kmsg.AlterPartitionRequest, p *Partiti
 		return refuse(kerr.FencedLeaderEpoch, "")
 	case req.BrokerID != p.Leader:
 		return refuse(kerr.InvalidRequest, "Broker %d leads.", p.Leader)
-	case ask.PartitionEpoch < p.PartitionEpoch:
+	case ask.PartitionEpoch < p.PartitionEpoch && !mutant.On("metadata/stale-partition-epoch"):
 		return refuse(kerr.InvalidUpdateVersion, "")
 	case !has(p.Leader):
 		return refuse(kerr.InvalidRequest, "The ISR lacks the leader.")
@@ -133,7 +134,7 @@ func (c *Controller) checkAlteration(req *kmsg.AlterPartitionRequest, p *Partiti
 	}
 	for _, m := range members {
 		b := c.View().Broker(m.BrokerID)
-		if b.Active() && (m.BrokerEpoch == -1 || m.BrokerEpoch == b.Epoch) {
+		if b.Active() && (m.BrokerEpoch == -1 || m.BrokerEpoch == b.Epoch || mutant.On("metadata/stale-broker-epoch")) {
 			continue
 		}
 		if req.Version > 1 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/schema"
 )
 
@@ -227,7 +228,9 @@ func merge(old *Partition, r *schema.PartitionChange) *Partition {
 	p.PartitionEpoch++
 	if r.Leader != noChange {
 		p.Leader = r.Leader
-		p.LeaderEpoch++
+		if !mutant.On("metadata/same-epoch-for-next-leader") {
+			p.LeaderEpoch++
+		}
 	}
 	set := func(dst *[]int32, list []int32) {
 		if list != nil {

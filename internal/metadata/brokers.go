@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/machine"
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/schema"
 )
 
@@ -62,7 +63,9 @@ func (c *Controller) register(r *RegisterBroker, now time.Time) outcome {
 		for _, tp := range r.Lost {
 			lost[tp] = true
 		}
-		recs = c.restarted(rec, lost)
+		if recs = c.restarted(rec, lost); mutant.On("metadata/restart-keeps-epoch") {
+			recs = nil
+		}
 	}
 	resp.BrokerEpoch = rec.Epoch
 	return outcome{body: resp, recs: append([]schema.Record{rec}, recs...), timers: []machine.Timer{c.touch(r.Req.BrokerID, now, true)}}

@@ -3,6 +3,7 @@ package metadata
 import (
 	"slices"
 
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/schema"
 )
 
@@ -92,7 +93,7 @@ func (n *next) completeReassignment() {
 	}
 	isr, target := without(n.isr, n.removing...), without(n.replicas, n.removing...)
 	for _, r := range target {
-		if !slices.Contains(isr, r) {
+		if !slices.Contains(isr, r) && !mutant.On("metadata/reassigned-early") {
 			return
 		}
 	}
@@ -104,13 +105,13 @@ func (n *next) completeReassignment() {
 // eligible is the ELR that goes with the target ISR: who left it, or was
 // eligible before, while it is too small for the high watermark to move.
 func (e *election) eligible(n *next) []int32 {
-	if !e.elr || e.enough(n) {
+	if !e.elr || e.enough(n) && !mutant.On("metadata/elr-never-ends") {
 		return nil
 	}
 	var elr []int32
 	for _, r := range n.replicas {
 		was := slices.Contains(e.p.ISR, r) || slices.Contains(e.p.ELR(), r)
-		if was && r != e.lost && !slices.Contains(n.isr, r) {
+		if was && (r != e.lost || mutant.On("metadata/lost-stays-eligible")) && !slices.Contains(n.isr, r) {
 			elr = append(elr, r)
 		}
 	}
@@ -136,7 +137,7 @@ func (e *election) elect(n *next) {
 	switch {
 	case len(n.isr) == 0 && len(n.elr) == 0 && len(last) == 1 && slices.Contains(n.replicas, last[0]) && e.acceptable(last[0]):
 		n.leader = last[0]
-	case e.unclean:
+	case e.unclean || mutant.On("metadata/unclean-unasked"):
 		i := slices.IndexFunc(n.replicas, e.acceptable)
 		if i < 0 {
 			n.leader = NoLeader
@@ -158,6 +159,9 @@ func (e *election) cleanLeader(n *next) (int32, bool) {
 			in = n.elr
 		}
 		return slices.Contains(in, r) && slices.Contains(n.replicas, r) && e.acceptable(r)
+	}
+	if e.preferred && mutant.On("metadata/prefers-out-of-sync") && e.acceptable(n.replicas[0]) {
+		return n.replicas[0], true
 	}
 	if !(e.preferred && ok(n.replicas[0])) && ok(e.p.Leader) {
 		return e.p.Leader, true

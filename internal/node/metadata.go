@@ -16,6 +16,7 @@ import (
 	"github.com/leat-stream/leat/internal/group"
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/nodewire"
 	"github.com/leat-stream/leat/internal/quorum"
 )
@@ -342,7 +343,11 @@ func (m *metadataLog) serve() {
 	for _, id := range m.n.dir.Damaged() {
 		m.n.replicas.Damaged(id)
 	}
-	strays, err := m.n.replicas.Reconcile(img, m.deleted)
+	known := img
+	if mutant.On("node/deletes-unknown") {
+		known = new(metadata.Image) // as a node would have that has not caught up
+	}
+	strays, err := m.n.replicas.Reconcile(known, m.deleted)
 	if err != nil {
 		m.n.log.Error("deleted topics not removed from the disk", "why", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // register makes this incarnation the broker of its id. Every partition that it led
@@ -18,7 +19,11 @@ import (
 func (m *metadataLog) register() {
 	m.phase = phaseRegistering
 	m.seen = map[metadata.TopicPartition]bool{}
-	m.submit(&metadata.RegisterBroker{Req: m.registration(), Lost: m.lost()}, func(body any, err error) {
+	lost := m.lost()
+	if mutant.On("node/loss-not-reported") {
+		lost = nil
+	}
+	m.submit(&metadata.RegisterBroker{Req: m.registration(), Lost: lost}, func(body any, err error) {
 		m.n.tasks.post(func() { m.registerAnswered(body, err) })
 	})
 }

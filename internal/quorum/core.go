@@ -11,6 +11,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // core is the raft library with our log under it, as a step function: events in by
@@ -299,6 +301,13 @@ func (c *core) append(m *raftpb.Message) {
 		first := es[0].GetIndex()
 		c.unsaved = slices.DeleteFunc(c.unsaved, func(e *raftpb.Entry) bool { return e.GetIndex() >= first })
 		c.unsaved = append(c.unsaved, es...)
+	}
+	if mutant.On("quorum/answers-before-sync") {
+		for _, r := range m.GetResponses() {
+			if r.GetTo() != c.id {
+				c.out.sends = append(c.out.sends, r)
+			}
+		}
 	}
 	c.out.writes = append(c.out.writes, m)
 }

@@ -5,6 +5,8 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // memLog is the synced log in memory, as the raft library reads it (raft.Storage).
@@ -23,6 +25,9 @@ func newMemLog(r *recovered) *memLog {
 		snapshot: r.snapshot, entries: r.entries,
 	}
 	l.base.index, l.base.term = r.baseIndex, r.baseTerm
+	if mutant.On("quorum/forgets-votes") {
+		l.hard.Vote = new(uint64(0))
+	}
 	l.recount()
 	return l
 }

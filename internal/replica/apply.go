@@ -11,6 +11,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // Apply follows the metadata: it creates and opens logs, takes and gives up
@@ -135,7 +136,8 @@ func (m *Manager) newRole(img *metadata.Image, part *metadata.Partition, s Setti
 		minISR:   max(1, min(s.MinISR, len(part.Replicas))),
 		Settings: s,
 	}
-	if b := img.Broker(self); r.leading && m.opt.BrokerEpoch != nil && (b == nil || b.Epoch != m.opt.BrokerEpoch()) {
+	if b := img.Broker(self); r.leading && m.opt.BrokerEpoch != nil && (b == nil || b.Epoch != m.opt.BrokerEpoch()) &&
+		!mutant.On("replica/leads-as-before") {
 		r.leading = false
 	}
 	return r
@@ -175,6 +177,8 @@ func (p *Partition) assume(r *role) {
 	p.mu.Unlock()
 	wake.run()
 	switch {
+	case old != nil && old.leading && !r.leading && mutant.On("replica/deposed-acknowledges"):
+		p.failWaiting(nil)
 	case old != nil && old.leading && !r.leading:
 		p.failWaiting(kerr.NotLeaderForPartition)
 	case old != nil && (old.leader != r.leader || old.leaderEpoch != r.leaderEpoch):

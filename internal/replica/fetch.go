@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // Run is a run of whole batches in one segment file.
@@ -288,6 +289,9 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 		return r.refuse(lerr)
 	}
 	f, decided := p.look(r, part)
+	if decided && mutant.On("replica/no-divergence") {
+		f, decided = p.standing(), false
+	}
 	if decided {
 		if f.Err != nil { // what is not known here must not cost the follower its log
 			f.Err = kerr.KafkaStorageError
@@ -360,6 +364,10 @@ func (p *Partition) read(part *FetchPart, l *FetchLimits, maxBytes int32, minOne
 		return f
 	}
 	upTo := f.HighWatermark
+	if mutant.On("replica/reads-above-hw") {
+		upTo = p.log.EndOffset()
+		f.HighWatermark = upTo
+	}
 	if committed {
 		upTo = f.LastStable
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // fetcher fetches from one broker everything that this one follows it in: one request at
@@ -149,7 +150,7 @@ func (f *fetcher) list(e *fetching) {
 
 // await holds the next request back until a durable partition is synced; mu is held.
 func (f *fetcher) await(e *fetching) {
-	if e.removed || e.need > 0 || !e.p.Durable() {
+	if e.removed || e.need > 0 || !e.p.Durable() || mutant.On("replica/states-unsynced") {
 		return
 	}
 	if end := e.p.log.EndOffset(); e.p.log.SyncedOffset() < end {

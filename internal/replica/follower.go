@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -24,7 +25,12 @@ const (
 
 // follow moves the high watermark of a follower: as far as the leader's, and what is
 // safe here. mu is held; the caller runs the returned wake-ups.
-func (p *Partition) follow(r *role) wakeups { return p.raise(r, min(p.leaderHW, p.localEnd(r))) }
+func (p *Partition) follow(r *role) wakeups {
+	if mutant.On("replica/follower-raises-alone") {
+		return p.raise(r, p.localEnd(r))
+	}
+	return p.raise(r, min(p.leaderHW, p.localEnd(r)))
+}
 
 // position is where a follower fetches on, the log's end, and the leader epoch of its
 // last record; -1 when it has none. It is false while a durable replica has not synced
@@ -32,7 +38,7 @@ func (p *Partition) follow(r *role) wakeups { return p.raise(r, min(p.leaderHW, 
 // held against the leader's.
 func (p *Partition) position() (offset int64, lastEpoch int32, ok bool) {
 	offset = p.log.EndOffset()
-	if p.localEnd(p.st.Load()) < offset {
+	if p.localEnd(p.st.Load()) < offset && !mutant.On("replica/states-unsynced") {
 		return offset, -1, false
 	}
 	if offset > p.log.StartOffset() {
@@ -158,6 +164,8 @@ func (p *Partition) diverge(leader, epoch, lastEpoch int32, end int64) verdict {
 	to := min(end, ours)
 	err := error(nil)
 	switch {
+	case mutant.On("replica/truncate-to-hw"):
+		err = p.log.TruncateTo(hw)
 	case own < 0:
 		err = fmt.Errorf("where epoch %d ended is not known here", lastEpoch)
 	case to > from: // at the end itself epochs without records go

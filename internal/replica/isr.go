@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // change is a wish for another in-sync set, from the moment that the leader has it
@@ -43,7 +44,8 @@ const (
 func (p *Partition) expand(r *role, id int32, wake *wakeups) {
 	t := p.tenure
 	f := t.follower(id)
-	if t.change != nil || slices.Contains(r.isr, id) || f.end < p.hw.Load() || f.end < r.epochStart {
+	if t.change != nil || slices.Contains(r.isr, id) || f.end < p.hw.Load() && !mutant.On("replica/expand-behind") ||
+		f.end < r.epochStart && !mutant.On("replica/expand-behind") && !mutant.On("replica/expand-below-epoch-start") {
 		return
 	}
 	b := p.m.image().Broker(id)
@@ -231,6 +233,9 @@ func (c *changes) settle(parts []sent, resp *kmsg.AlterPartitionResponse, err er
 func (p *Partition) outcome(t *tenure, a *kmsg.AlterPartitionResponseTopicPartition, code int16, err error) (again bool) {
 	c, now := t.change, p.m.now()
 	switch {
+	case err != nil && mutant.On("replica/forget-doubt"):
+		t.change = nil
+		return false
 	case err != nil:
 		c.doubt = now
 		return true

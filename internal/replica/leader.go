@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // tenure is what the leader of a partition knows in one leader epoch; Partition.mu
@@ -64,10 +66,13 @@ func (t *tenure) end(id int32) int64 {
 // min.insync.replicas (KIP-966): what readers saw then survives any election that
 // the eligible leader replicas allow.
 func (p *Partition) advance(r *role) wakeups {
-	if len(r.isr) < r.minISR || p.tenure == nil {
+	if len(r.isr) < r.minISR && !mutant.On("replica/hw-below-min-isr") || p.tenure == nil {
 		return wakeups{}
 	}
 	end := p.localEnd(r)
+	if mutant.On("replica/hw-counts-written") {
+		end = p.log.EndOffset()
+	}
 	least := func(ids []int32) {
 		for _, id := range ids {
 			if id != p.m.opt.NodeID {
@@ -75,8 +80,11 @@ func (p *Partition) advance(r *role) wakeups {
 			}
 		}
 	}
-	least(r.isr)
-	if c := p.tenure.change; c != nil {
+	c := p.tenure.change
+	if !(c != nil && mutant.On("replica/shrink-counts-early")) {
+		least(r.isr)
+	}
+	if c != nil && !mutant.On("replica/hw-without-proposed") {
 		least(c.isr)
 	}
 	return p.raise(r, end)
@@ -140,7 +148,7 @@ func (p *Partition) recognise(r *role, l *FetchLimits) *kerr.Error {
 	if b := p.m.image().Broker(l.Replica); b != nil {
 		known = max(known, b.Epoch)
 	}
-	if l.ReplicaEpoch < known {
+	if l.ReplicaEpoch < known && !mutant.On("replica/stale-incarnation-fetches") {
 		return kerr.NotLeaderForPartition
 	}
 	return nil

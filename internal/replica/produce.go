@@ -9,6 +9,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // ProducePart is the records for one partition.
@@ -75,6 +76,9 @@ func (m *Manager) Produce(parts []ProducePart, acks int16, timeout time.Duration
 func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int) {
 	p.mu.Lock()
 	r, err := p.leads(-1)
+	if err == kerr.NotLeaderForPartition && mutant.On("replica/follower-appends") {
+		err = nil
+	}
 	if err != nil {
 		p.mu.Unlock()
 		op.Results[index] = Refused(err, nil)
@@ -93,7 +97,8 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 		return
 	}
 	end := res.Info.LastOffset + 1
-	if acks == -1 && p.hw.Load() < end {
+	early := mutant.On("replica/acks-at-append") || res.Info.Duplicate && mutant.On("replica/acks-duplicate-at-once")
+	if acks == -1 && p.hw.Load() < end && !early {
 		op.await(index)
 		p.park(pending{end: end, bytes: len(batches), op: op, index: index})
 	} else if !res.Info.Duplicate {

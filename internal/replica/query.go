@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // Special timestamps of ListOffsets.
@@ -43,7 +44,7 @@ func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, committed bo
 	}
 	// A leader may know less of what is committed than the one before it; until it knows
 	// that for sure, "latest" would go backwards (KIP-207).
-	behind := r.epochStart > p.HighWatermark()
+	behind := r.epochStart > p.HighWatermark() && !mutant.On("replica/latest-goes-back")
 	none := Listed{nil, -1, -1, -1}
 	if behind {
 		none.Err = kerr.OffsetNotAvailable

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // Stray is what the disk holds of a topic that the metadata does not know.
@@ -30,7 +31,8 @@ func (m *Manager) Reconcile(img *metadata.Image, deleted map[[16]byte]struct{}) 
 		if t := img.TopicByID(id.TopicID); t.Partition(id.Partition) != nil && t.Name == id.Topic {
 			continue
 		}
-		if _, gone := deleted[id.TopicID]; gone && id.TopicID != [16]byte{} {
+		_, gone := deleted[id.TopicID]
+		if gone && id.TopicID != [16]byte{} || mutant.On("node/deletes-unknown") {
 			errs = append(errs, m.delete(id))
 			continue
 		}

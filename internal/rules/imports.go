@@ -15,6 +15,7 @@ type layer struct {
 var layers = map[string]layer{
 	// foundation
 	"internal/env":      {},
+	"internal/mutant":   {pure: true},
 	"internal/config":   {},
 	"internal/record":   {pure: true},
 	"internal/schema":   {pure: true},
@@ -55,6 +56,9 @@ var layers = map[string]layer{
 	"internal/cli": {imports: []string{"internal/config", "internal/server", "internal/env"}},
 	"cmd/leat":     {imports: []string{"internal/cli", "internal/config", "internal/server"}},
 }
+
+// everywhere is what any package may import: it is nothing in a normal build.
+var everywhere = []string{"internal/mutant"}
 
 // cliOnly is what the folders of the command line may import beside the rest: the
 // formats that "leat log dump" reads offline, and each other.

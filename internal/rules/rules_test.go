@@ -62,7 +62,7 @@ func lookup(path string) (layer, bool) {
 }
 
 func allowed(l layer, target string) bool {
-	return matches(l.imports, target)
+	return matches(l.imports, target) || matches(everywhere, target)
 }
 
 // matches says whether a path is in a list, in which "x/*" stands for all below x.

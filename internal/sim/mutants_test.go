@@ -1,0 +1,95 @@
+//go:build mutants
+
+package sim
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"github.com/leat-stream/leat/internal/mutant"
+)
+
+var (
+	oneMutant = flag.String("mutant", "", "look for this mutant alone, or for a list of them with commas")
+	within    = flag.Int("within", 2000, "how many seeds TestMutants spends on one mutant")
+	firstLong = flag.Int("first-long", 1500, "from this seed on TestMutants' runs are long")
+	table     = flag.String("table", "", "TestMutants adds what it found to this file")
+)
+
+// mutated runs a seed with a mutant switched on; "" is none. A crash of the code is a
+// finding as any other.
+func mutated(t *testing.T, name string, seed uint64, d time.Duration) (err error) {
+	mutant.Switch(name)
+	defer mutant.Switch("")
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	cryptotest.SetGlobalRandom(t, seed)
+	return NewCluster(seed, nil, slog.New(slog.DiscardHandler), bootNode).Simulate(d)
+}
+
+// length is how long the faults last in the run of a seed: the short runs come first.
+func length(seed int) time.Duration {
+	if seed >= *firstLong {
+		return faulty
+	}
+	return 20 * time.Second
+}
+
+// TestMutants looks, for every mutant, for a seed that notices it: one that fails with
+// the mutant and not without. It takes long; `make soak` runs it.
+func TestMutants(t *testing.T) {
+	for _, m := range mutant.All {
+		if *oneMutant != "" && !slices.Contains(strings.Split(*oneMutant, ","), m.Name) {
+			continue
+		}
+		t.Run(strings.ReplaceAll(m.Name, "/", ":"), func(t *testing.T) {
+			began := time.Now()
+			for seed := 1; seed <= *within; seed++ {
+				err := mutated(t, m.Name, uint64(seed), length(seed))
+				if err == nil {
+					continue
+				}
+				if clean := mutated(t, "", uint64(seed), length(seed)); clean != nil {
+					t.Logf("seed %d fails without a mutant too: %v", seed, clean)
+					continue
+				}
+				found := firstLine(err)
+				t.Logf("%s: seed %d, faults for %v, %.0f s: %s", m.Name, seed, length(seed), time.Since(began).Seconds(), found)
+				note(t, fmt.Sprintf("%s\t%d\t%v\t%s\n", m.Name, seed, length(seed), found))
+				return
+			}
+			t.Errorf("%s was not noticed within %d seeds (%s)", m.Name, *within, m.Guard)
+		})
+	}
+}
+
+func firstLine(err error) string {
+	s := bufio.NewScanner(strings.NewReader(err.Error()))
+	s.Scan()
+	return s.Text()
+}
+
+func note(t *testing.T, line string) {
+	if *table == "" {
+		return
+	}
+	f, err := os.OpenFile(*table, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(line); err != nil {
+		t.Fatal(err)
+	}
+}
