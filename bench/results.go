@@ -58,7 +58,25 @@ type single struct {
 	what   string
 	values []float64
 	unit   string
-	goal   float64 // to stay below
+	goal   float64 // to stay below, 0 for none
+}
+
+func (s single) text() string {
+	sp := spreadOfValues(s.values)
+	if sp.median < 10 {
+		return sp.text(2)
+	}
+	return sp.text(0)
+}
+
+func (s single) verdict() verdict {
+	switch {
+	case s.goal == 0:
+		return noGoal
+	case spreadOfValues(s.values).median >= s.goal:
+		return missed
+	}
+	return met
 }
 
 func newResults() *results { return &results{rounds: map[string][]measured{}} }
@@ -90,8 +108,9 @@ func (r *results) fail(round int, variant, what string, err error) {
 }
 
 func (r *results) single(what string, unit string, goal float64, values ...float64) {
-	r.singles = append(r.singles, single{what, values, unit, goal})
-	fmt.Fprintf(os.Stderr, "  %s: %s %s\n", what, spreadOfValues(values).text(0), unit)
+	s := single{what, values, unit, goal}
+	r.singles = append(r.singles, s)
+	fmt.Fprintf(os.Stderr, "  %s: %s %s\n", what, s.text(), unit)
 }
 
 // spread is a median with the smallest and the largest value beside it.

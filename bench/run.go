@@ -22,7 +22,8 @@ import (
 	"github.com/leat-stream/leat/conformance/harness"
 )
 
-// Cores: the broker has the first to itself, the client the second.
+// Cores: a single broker has the first to itself, its client the second. The nodes of a
+// cluster and their client share both.
 const (
 	brokerCore = "0"
 	clientCore = "1"
@@ -69,6 +70,11 @@ func runVariant(ctx context.Context, p plan, v variant, round int, r *results) (
 		return err
 	}
 	defer func() { err = errors.Join(err, b.end()) }()
+	if v.nodes > 0 {
+		if err := warmCluster(ctx, p, b); err != nil {
+			return err
+		}
+	}
 	for _, c := range v.cases {
 		if c.name == "durable-12p" && v.name == leat {
 			rate, err := rawRate(dir)
@@ -90,13 +96,25 @@ func runVariant(ctx context.Context, p plan, v variant, round int, r *results) (
 	return nil
 }
 
-// brokers are what a case runs against: a single node, or all of a cluster, which share
-// the brokers' core.
+// clusterWarm is how many times as long as a case a cluster warms up before its first:
+// three virtual machines on two cores compile for long.
+const clusterWarm = 6
+
+// warmCluster writes to a cluster what is not measured.
+func warmCluster(ctx context.Context, p plan, b brokers) error {
+	l := three
+	l.Addr, l.Topic, l.Warm, l.Seconds = b.addr(), "warm", 0, clusterWarm*p.warm
+	_, err := runLoad(ctx, b, l)
+	return err
+}
+
+// brokers are what a case runs against: a single node, or all of a cluster.
 type brokers []*harness.Broker
 
 func start(ctx context.Context, v variant, dir string) (brokers, error) {
-	o := harness.Options{Dir: dir, Set: v.set, Wrap: []string{"taskset", "-c", brokerCore}}
+	o := harness.Options{Dir: dir, Set: v.set}
 	if v.nodes == 0 {
+		o.Wrap = []string{"taskset", "-c", brokerCore}
 		b, err := harness.Start(ctx, v.kind, o)
 		return brokers{b}, err
 	}
@@ -237,7 +255,7 @@ func readClocks(brokers []int, client int) (c clocks, err error) {
 	return c, err
 }
 
-// runLoad runs the client program on its core and reads the clocks at its marks.
+// runLoad runs the client program and reads the clocks at its marks.
 func runLoad(ctx context.Context, b brokers, l load.Load) (measured, error) {
 	arg, err := json.Marshal(l)
 	if err != nil {
@@ -249,7 +267,11 @@ func runLoad(ctx context.Context, b brokers, l load.Load) (measured, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.Limit()+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "taskset", "-c", clientCore, self, "load", string(arg))
+	argv := []string{self, "load", string(arg)}
+	if len(b) == 1 {
+		argv = append([]string{"taskset", "-c", clientCore}, argv...)
+	}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	// The client collects no garbage within a case, unless it comes to hold a gigabyte.
 	cmd.Env = append(os.Environ(), "GOGC=off", "GOMEMLIMIT=1GiB")
 	var stderr bytes.Buffer

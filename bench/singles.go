@@ -24,6 +24,7 @@ func singles(ctx context.Context, p plan, r *results) error {
 		f    func(context.Context, plan, *results) error
 	}{
 		{"single-binary", binarySize}, {"single-first", firstRecord}, {"single-many", manyPartitions}, {"single-restart", restart},
+		{"cluster-rolling", rolling}, {"cluster-idle", idle},
 	} {
 		if !p.cases.MatchString(s.name) {
 			continue

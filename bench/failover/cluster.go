@@ -142,21 +142,3 @@ func await(ctx context.Context, what string, f func(context.Context) error) erro
 		}
 	}
 }
-
-// ticks is the processor's time that a process has taken, in hundredths of a second, and
-// its resident memory in bytes.
-func (p *process) ticks() (cpu, rss int64, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
-	if len(f) < 22 {
-		return 0, 0, fmt.Errorf("/proc/stat: %q", b)
-	}
-	user, err1 := strconv.ParseInt(f[11], 10, 64)
-	system, err2 := strconv.ParseInt(f[12], 10, 64)
-	pages, err3 := strconv.ParseInt(f[21], 10, 64)
-	return user + system, pages * int64(os.Getpagesize()), errors.Join(err1, err2, err3)
-}

@@ -1,11 +1,10 @@
 //go:build linux
 
 // Command failover measures what clients see of failures of a cluster of three nodes on
-// this machine, and what the cluster costs while it is idle.
+// this machine.
 //
 //	go run ./bench/failover -leat bin/leat -do kill,stop,controller -rounds 5
 //	go run ./bench/failover -leat bin/leat -do calm -for 10m
-//	go run ./bench/failover -leat bin/leat -do idle
 //
 // A writer for each partition writes with acks=all every few milliseconds. A trial is
 // over when each of them has been acknowledged a record that it sent after the failure.
@@ -32,10 +31,8 @@ type plan struct {
 	do         []string
 	rounds     int
 	partitions int
-	replicas   int // of the idle case, in all
 	pace       time.Duration
 	calm       time.Duration
-	idle       time.Duration
 	leat       string
 	scratch    string
 	set        settings
@@ -48,13 +45,11 @@ func (s *settings) Set(v string) error { *s = append(*s, v); return nil }
 
 func main() {
 	var p plan
-	do := flag.String("do", "kill,stop,controller", "of kill, stop, controller, pause, calm, idle")
+	do := flag.String("do", "kill,stop,controller", "of kill, stop, controller, pause, calm")
 	flag.IntVar(&p.rounds, "rounds", 5, "trials of each failure")
 	flag.IntVar(&p.partitions, "partitions", 12, "partitions that are written to")
-	flag.IntVar(&p.replicas, "replicas", 10_000, "replicas in the idle case, on all nodes")
 	flag.DurationVar(&p.pace, "pace", 5*time.Millisecond, "pause of a writer between its records")
 	flag.DurationVar(&p.calm, "for", time.Minute, "how long the processors are kept busy in the case calm")
-	flag.DurationVar(&p.idle, "idle", 20*time.Second, "how long the idle case is measured")
 	flag.StringVar(&p.leat, "leat", "bin/leat", "Leat's binary")
 	flag.StringVar(&p.scratch, "scratch", "", "folder for data (a temporary one by default)")
 	flag.Var(&p.set, "set", "a setting of all nodes; may be given again")
@@ -82,15 +77,7 @@ func run(ctx context.Context, p plan) error {
 	if err := os.MkdirAll(p.scratch, 0o755); err != nil {
 		return err
 	}
-	if rest := slices.DeleteFunc(slices.Clone(p.do), func(s string) bool { return s == "idle" }); len(rest) > 0 {
-		if err := failures(ctx, p, rest); err != nil {
-			return err
-		}
-	}
-	if slices.Contains(p.do, "idle") {
-		return idle(ctx, p)
-	}
-	return nil
+	return failures(ctx, p, p.do)
 }
 
 // times are the measured ones of one kind of failure.

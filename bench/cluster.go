@@ -1,0 +1,228 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-stream/leat/conformance/harness"
+)
+
+// ofThree runs f with a cluster of three nodes of its own.
+func ofThree(ctx context.Context, p plan, name string, f func(c *harness.Cluster, adm *kadm.Client) error) error {
+	dir, clean, err := folder(p, name)
+	if err != nil {
+		return err
+	}
+	defer clean()
+	c, err := harness.StartCluster(ctx, harness.Leat, 3, harness.Options{Dir: dir})
+	if err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.MetadataMinAge(10*time.Millisecond))
+	if err != nil {
+		return errors.Join(err, c.Kill())
+	}
+	defer cl.Close()
+	return errors.Join(f(c, kadm.NewClient(cl)), c.Kill())
+}
+
+// threefold makes a topic with three replicas and waits until all are in sync.
+func threefold(ctx context.Context, adm *kadm.Client, topic string, partitions int32) error {
+	two := "2"
+	if _, err := adm.CreateTopic(ctx, partitions, 3, map[string]*string{"min.insync.replicas": &two}, topic); err != nil {
+		return err
+	}
+	return allInSync(ctx, adm, topic, int(partitions))
+}
+
+// allInSync waits until every replica of a topic is in sync.
+func allInSync(ctx context.Context, adm *kadm.Client, topic string, partitions int) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		m, err := adm.Metadata(ctx, topic)
+		left := 3 * partitions
+		for _, p := range m.Topics[topic].Partitions {
+			if p.Leader >= 0 {
+				left -= len(p.ISR)
+			}
+		}
+		if err == nil && left == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d replicas of %s are not in sync: %w", left, 3*partitions, topic, errors.Join(ctx.Err(), err))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// rollingRate is how many records a second are written during a rolling restart.
+const rollingRate = 500
+
+// rolling restarts three nodes one after the other, each once all replicas are in sync
+// again, and measures what a producer sees of it.
+func rolling(ctx context.Context, p plan, r *results) error {
+	const partitions = 3000
+	return ofThree(ctx, p, "rolling", func(c *harness.Cluster, adm *kadm.Client) error {
+		if err := threefold(ctx, adm, "rolling", partitions); err != nil {
+			return err
+		}
+		w, err := newTrickle(ctx, c.Addrs(), "rolling", partitions)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		for _, b := range c.Brokers {
+			if err := b.Stop(time.Minute); err != nil {
+				return err
+			}
+			if err := b.Restart(ctx); err != nil {
+				return err
+			}
+			if err := allInSync(ctx, adm, "rolling", partitions); err != nil {
+				return err
+			}
+		}
+		took := time.Since(start)
+		if err := w.end(ctx); err != nil {
+			return err
+		}
+		r.single("three nodes, 3,000 partitions with three replicas: rolling restart, in all", "s", 60, took.Seconds())
+		r.single(fmt.Sprintf("— produce p99 during it, %d records/s, acks=all", rollingRate), "ms", 0, w.quantile(99))
+		r.single("— p99.9", "ms", 0, w.quantile(99.9))
+		r.single("— longest", "ms", 0, w.quantile(100))
+		return nil
+	})
+}
+
+// trickle is a producer of single records at a fixed rate, each measured from the moment
+// at which it should have been sent until it is acknowledged by all. A record that fails
+// is an error.
+type trickle struct {
+	c    *kgo.Client
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	mu   sync.Mutex
+	hist *hdrhistogram.Histogram
+	err  error
+}
+
+// newTrickle returns when every partition has a record.
+func newTrickle(ctx context.Context, addrs []string, topic string, partitions int) (*trickle, error) {
+	c, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(0), kgo.MetadataMinAge(10*time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
+	first := make([]*kgo.Record, partitions)
+	for i := range first {
+		first[i] = &kgo.Record{Partition: int32(i), Value: make([]byte, 100)}
+	}
+	if err := c.ProduceSync(ctx, first...).FirstErr(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	w := &trickle{c: c, stop: stop, hist: hdrhistogram.New(1, int64(5*time.Minute/time.Microsecond), 3)}
+	w.done.Go(func() { w.run(ctx, partitions) })
+	return w, nil
+}
+
+func (w *trickle) run(ctx context.Context, partitions int) {
+	const gap = time.Second / rollingRate
+	start := time.Now()
+	for n := 0; ctx.Err() == nil; n++ {
+		due := start.Add(time.Duration(n) * gap)
+		time.Sleep(time.Until(due))
+		// Neighbours have different leaders, and no partition is written to twice soon.
+		w.c.Produce(context.WithoutCancel(ctx), &kgo.Record{Partition: int32(n % partitions), Value: make([]byte, 100)}, func(_ *kgo.Record, err error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.err = errors.Join(w.err, err)
+			_ = w.hist.RecordValue(min(max(1, time.Since(due).Microseconds()), w.hist.HighestTrackableValue()))
+		})
+	}
+}
+
+// end waits for what is under way.
+func (w *trickle) end(ctx context.Context) error {
+	w.stop()
+	w.done.Wait()
+	defer w.c.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return errors.Join(w.c.Flush(ctx), w.err)
+}
+
+func (w *trickle) quantile(q float64) float64 { return float64(w.hist.ValueAtQuantile(q)) / 1000 }
+
+// idle measures what many replicas cost that nobody uses, on each of three nodes.
+func idle(ctx context.Context, p plan, r *results) error {
+	const topics, partitions = 10, 334 // 10,020 replicas
+	return ofThree(ctx, p, "idle", func(c *harness.Cluster, adm *kadm.Client) error {
+		for i := range topics {
+			if err := threefold(ctx, adm, fmt.Sprint("idle", i), partitions); err != nil {
+				return err
+			}
+		}
+		if err := pause(ctx, 10*time.Second); err != nil { // what was made is written
+			return err
+		}
+		before, err := usedBy(c)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		if err := pause(ctx, time.Minute); err != nil {
+			return err
+		}
+		after, err := usedBy(c)
+		if err != nil {
+			return err
+		}
+		var shares, rss []float64
+		for i, b := range c.Brokers {
+			shares = append(shares, 100*(after[i].total()-before[i].total())/time.Since(start).Seconds())
+			held, err := rssOf(b.PID())
+			if err != nil {
+				return err
+			}
+			rss = append(rss, held)
+		}
+		r.single("three nodes, 10,000 replicas in all, idle for a minute: CPU of each", "% of a core", 3, shares...)
+		r.single("— resident memory of each", "MiB", 0, rss...)
+		return nil
+	})
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func usedBy(c *harness.Cluster) (all []cpu, err error) {
+	for _, b := range c.Brokers {
+		used, err := cpuOf(b.PID())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, used)
+	}
+	return all, nil
+}
