@@ -83,6 +83,7 @@ func (s *Server) fetchLimits(version int16, req *kmsg.FetchRequest) replica.Fetc
 	switch {
 	case id >= 0:
 		l.Replica, l.ReadCommitted = id, false // it copies what there is
+		l.Session = replica.FetchSession{ID: req.SessionID, Epoch: req.SessionEpoch}
 		if version >= fetchReplicaState {
 			l.ReplicaEpoch = req.ReplicaState.Epoch
 		}

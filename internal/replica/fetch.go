@@ -34,7 +34,8 @@ type FetchLimits struct {
 	// ReplicaEpoch that one's broker epoch (KIP-903), -1 when it states none.
 	Replica      int32
 	ReplicaEpoch int64
-	Rack         string // of a consumer (KIP-392); empty when it states none
+	Session      FetchSession // the request's
+	Rack         string       // of a consumer (KIP-392); empty when it states none
 }
 
 // Consumer is FetchLimits.Replica of a consumer.

@@ -13,9 +13,10 @@ import (
 // guards it. A new epoch begins with nothing known of the followers.
 type tenure struct {
 	epoch     int32
-	followers map[int32]*follower // by broker id; never ranged over
-	change    *change             // of the in-sync set, not yet settled; nil when there is none
-	refused   time.Time           // when the controller last refused a change
+	followers map[int32]*follower    // by broker id; never ranged over
+	change    *change                // of the in-sync set, not yet settled; nil when there is none
+	refused   time.Time              // when the controller last refused a change
+	doubts    map[batchKey]time.Time // when batches first seemed out of order; see outOfOrder
 }
 
 // follower is one follower as its leader knows it.
@@ -23,11 +24,13 @@ type follower struct {
 	end         int64 // it has everything below, synced where the partition is durable; -1 unknown
 	brokerEpoch int64 // of the broker that fetched last, -1 unknown
 	caughtUp    time.Time
-	fetched     time.Time // its last fetch
-	leaderEnd   int64     // where the leader's log ended at that fetch
-	toldHW      int64     // the high watermark that it was last told
-	sentFrom    int64     // where the records began that it was sent last; -1 none
-	repeats     int       // how often it has asked for the same again since
+	fetched     time.Time    // its last fetch
+	session     FetchSession // of that
+	followed    time.Time    // it followed this leader at some time after; see sent
+	leaderEnd   int64        // where the leader's log ended at that fetch
+	toldHW      int64        // the high watermark that it was last told
+	sentFrom    int64        // where the records began that it was sent last; -1 none
+	repeats     int          // how often it has asked for the same again since
 }
 
 func newTenure(r *role, self int32, now time.Time) *tenure {
@@ -125,7 +128,8 @@ func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, offset int64) *
 			f.caughtUp = f.fetched // it has all there was at its last fetch
 		}
 	}
-	f.end, f.brokerEpoch, f.fetched, f.leaderEnd = offset, l.ReplicaEpoch, now, end
+	f.end, f.brokerEpoch, f.leaderEnd = offset, l.ReplicaEpoch, end
+	f.sent(l.Session, now)
 	suspect := f.repeated(offset)
 	wake := p.advance(r)
 	p.expand(r, l.Replica, &wake)

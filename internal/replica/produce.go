@@ -93,7 +93,12 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 	res := p.append(r, batches, log.OriginClient)
 	op.Results[index] = res
 	if res.Err != nil {
+		var wake wakeups
+		if res.Err == kerr.OutOfOrderSequenceNumber {
+			op.Results[index], wake = p.outOfOrder(r, batches, res)
+		}
 		p.mu.Unlock()
+		wake.run()
 		return
 	}
 	end := res.Info.LastOffset + 1

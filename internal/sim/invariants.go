@@ -19,7 +19,6 @@ type invariants struct {
 	images  map[int64]*metadata.Image // by index: what the first node had
 	seen    map[*Host]*metadata.Image
 	leaders map[epochOf]int32
-	newest  map[tp]int32 // epochs of World.Leads
 	marks   map[*replica.Partition]int64
 }
 
@@ -29,7 +28,7 @@ type epochOf struct {
 }
 
 func newInvariants(c *Cluster) *invariants {
-	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]int32{}, newest: map[tp]int32{}, marks: map[*replica.Partition]int64{}}
+	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]int32{}, marks: map[*replica.Partition]int64{}}
 }
 
 func (v *invariants) check(h *Host) {
@@ -78,9 +77,6 @@ func (v *invariants) oneLeader(h *Host, r *replica.Partition) {
 		v.c.Failf("both node %d and node %d lead %v in epoch %d", was, h.Node, r.ID(), l.LeaderEpoch)
 	}
 	if was, ok := v.leaders[key]; !ok || was != h.Node {
-		if part := (tp{r.ID().Topic, r.ID().Partition}); l.LeaderEpoch >= v.newest[part] {
-			v.newest[part], v.c.Leads[part] = l.LeaderEpoch, h.Node
-		}
 		v.c.Tracef("%s leads %v in epoch %d", h.Name, r.ID(), l.LeaderEpoch)
 	}
 	v.leaders[key] = h.Node

@@ -286,9 +286,7 @@ func (p *producer) answered(l *line, b *pending, r kmsg.Response) {
 			p.settle(l, b, history.Unknown, -1)
 			return
 		}
-		if newest, ok := p.w.Leads[l.tp]; l.batches[0] == b && ok && newest != l.at {
-			p.w.Count["out of order at a deposed leader"]++ // as in Kafka: it does not know what came after it
-		} else if l.batches[0] == b {
+		if l.batches[0] == b {
 			p.w.Failf("%s: the first batch under way of %v (sequence %d, epoch %d) is out of order", p.h.Name, l.tp, b.sequence, p.epoch)
 		}
 		p.again(l, b)

@@ -41,9 +41,6 @@ type World struct {
 	// Check is called after every event with the host that it concerned, or nil.
 	Check   func(h *Host)
 	touched *Host
-	// Leads is the broker that leads a partition in its highest epoch, as far as a check
-	// has seen.
-	Leads map[tp]int32
 	// Count counts rare events, by name.
 	Count map[string]int
 }
@@ -52,7 +49,7 @@ type World struct {
 func NewWorld(seed uint64, trace io.Writer) *World {
 	w := &World{
 		Seed: seed, Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		byName: map[string]*Host{}, paths: map[[2]string]Path{}, hash: fnv.New64a(), Count: map[string]int{}, Leads: map[tp]int32{},
+		byName: map[string]*Host{}, paths: map[[2]string]Path{}, hash: fnv.New64a(), Count: map[string]int{},
 		Check: func(*Host) {},
 	}
 	w.Clock = env.NewClock(w.Start)

@@ -1,0 +1,80 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// TestOutOfOrderNeedsALeader: whoever may have been deposed calls no batch out of order.
+func TestOutOfOrderNeedsALeader(t *testing.T) {
+	retry, refused := kerr.NotLeaderForPartition.Message, kerr.OutOfOrderSequenceNumber.Message
+	begin := func(t *testing.T, minISR int, isr ...int32) (l *lead, gap func(want string)) {
+		l = newLead(t, minISR, isr...)
+		l.clock.Advance(time.Second)
+		l.produce(1, ProducePart{l.part("t", 0), l.sequenced(9, 0, "a")})
+		return l, func(want string) {
+			t.Helper()
+			l.clock.Advance(time.Second)
+			l.expect(l.produce(1, ProducePart{l.part("t", 0), l.sequenced(9, 5, "f")}), want)
+		}
+	}
+	fetch := func(l *lead, id, session, epoch int32) {
+		l.t.Helper()
+		l.clock.Advance(time.Second)
+		part := from("t", 0, 1)
+		part.LeaderEpoch = l.part("t", 0).Leadership().LeaderEpoch
+		l.m.Fetch([]FetchPart{part}, FetchLimits{Replica: id, ReplicaEpoch: int64(10 + id), MaxBytes: 1 << 20, Session: FetchSession{session, epoch}}, func(op *FetchOp) {
+			f := op.Collect()[0]
+			if f.Err != nil {
+				l.t.Fatal(f.Err)
+			}
+			f.Release()
+		})
+	}
+	t.Run("heard of all", func(t *testing.T) {
+		l, gap := begin(t, 2, 1, 2, 3)
+		fetch(l, 2, 7, 1)
+		fetch(l, 3, 8, 1)
+		gap(retry)
+		fetch(l, 2, 7, 2) // may have been sent before the batch came in
+		fetch(l, 3, 8, 2)
+		gap(retry)
+		fetch(l, 2, 7, 3)
+		gap(retry) // the other may lead
+		fetch(l, 3, 9, 1)
+		gap(retry) // a new session tells nothing of when
+		fetch(l, 3, 9, 2)
+		gap(refused)
+		gap(retry) // it is asked anew
+	})
+	t.Run("another batch", func(t *testing.T) {
+		l, gap := begin(t, 2, 1, 2)
+		gap(retry)
+		fetch(l, 2, 7, 1)
+		fetch(l, 2, 7, 2)
+		l.expect(l.produce(1, ProducePart{l.part("t", 0), l.sequenced(9, 7, "h")}), retry)
+		gap(refused)
+	})
+	t.Run("alone in sync", func(t *testing.T) {
+		_, gap := begin(t, 1, 1)
+		gap(refused) // nobody else can lead
+	})
+	t.Run("below the minimum", func(t *testing.T) {
+		_, gap := begin(t, 2, 1)
+		gap(retry)
+		gap(retry)
+	})
+	t.Run("a fetch waits no longer", func(t *testing.T) {
+		l, gap := begin(t, 2, 1, 2)
+		fetch(l, 2, 7, 1)
+		done := false
+		part := from("t", 0, 1)
+		part.LeaderEpoch = l.part("t", 0).Leadership().LeaderEpoch
+		l.m.Fetch([]FetchPart{part}, FetchLimits{Replica: 2, ReplicaEpoch: 12, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Minute}, func(*FetchOp) { done = true })
+		if gap(retry); !done {
+			t.Error("the follower's fetch waits on")
+		}
+	})
+}
