@@ -293,7 +293,7 @@ func (m *Machine) heard(e Heard) {
 		m.peers[e.Address] = p
 	}
 	if e.Err != nil || e.Resp == nil {
-		p.answer, p.why = nil, fmt.Sprint(e.Err)
+		p.answer, p.why = nil, strings.TrimPrefix(fmt.Sprint(e.Err), e.Address+": ")
 		if errors.Is(e.Err, ErrNoHello) && m.cfg.Join == e.Address && !m.asking {
 			m.asking = true
 			m.do(AskControllers{e.Address})

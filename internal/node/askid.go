@@ -105,7 +105,7 @@ func (s *idSeeker) ask(address string) {
 			return
 		}
 		if err != nil {
-			s.answered(address, -1, nil, err.Error())
+			s.answered(address, -1, nil, strings.TrimPrefix(err.Error(), address+": "))
 			return
 		}
 		s.heard(address, hello)
@@ -152,9 +152,8 @@ func (s *idSeeker) answered(address string, id int32, more []string, why string)
 			s.order, pause = append(s.order, a), 0
 		}
 	}
-	s.waiting--
-	s.tell()
-	if s.waiting == 0 {
+	if s.waiting--; s.waiting == 0 {
+		s.tell()
 		s.timer = s.o.Clock.AfterFunc(pause, s.round)
 	}
 }

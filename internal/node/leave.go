@@ -20,7 +20,7 @@ func (n *Node) Leave(ctx context.Context) {
 // leave asks the controller for a controlled shutdown, then hands over the metadata;
 // done is told once both are granted.
 func (m *metadataLog) leave(done func()) {
-	if m.phase != phaseServing || m.left != nil || !m.others() || !m.n.Config().Broker() {
+	if m.phase != phaseServing || m.left != nil || !m.others() {
 		m.handOver(done)
 		return
 	}

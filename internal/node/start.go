@@ -62,6 +62,7 @@ const (
 	phaseRegistering              // the controller is asked
 	phaseRegistered               // until the own image has the registration
 	phaseServing                  // partitions are open; heartbeats
+	phaseControlling              // a controller that is no broker follows the metadata
 	phaseLeft                     // others lead what this broker led
 	phaseFailed
 )
@@ -131,7 +132,7 @@ func (m *metadataLog) progress() {
 	switch m.phase {
 	case phaseWaiting:
 		if _, known := m.leader(); !m.n.Config().Broker() && img.ClusterID() != "" && known && (m.following() || m.observed() != nil) {
-			m.phase = phaseServing
+			m.phase = phaseControlling
 			m.serve()
 			m.begun()
 			return

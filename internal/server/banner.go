@@ -29,11 +29,18 @@ func (s *Server) banner(dir string) {
 		}
 		fmt.Fprintf(&b, "  kafka  %s  %s%s\n", asConfigured(l.Host, l.Address), l.Name, inBrackets(hint))
 	}
+	if addr := s.broker.ControllerAddr(); addr != "" && s.broker.Addr() == "" {
+		fmt.Fprintf(&b, "  quorum %s\n", addr)
+	}
 	for _, d := range s.http {
 		bound := d.ln.Addr().String()
 		fmt.Fprintf(&b, "  http   http://%s  /metrics /healthz /readyz%s\n", asConfigured(d.host, bound), inBrackets(elsewhere(bound, addrs)))
 	}
-	fmt.Fprintf(&b, "  ready: leat topic create hello --bootstrap-server %s\n", s.Addr())
+	if addr := s.broker.Addr(); addr != "" {
+		fmt.Fprintf(&b, "  ready: leat topic create hello --bootstrap-server %s\n", reachable(addr))
+	} else {
+		fmt.Fprintf(&b, "  ready: brokers join at %s\n", s.broker.ControllerAddr())
+	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		s.opt.Log.Debug("banner not shown", "why", err)
 	}

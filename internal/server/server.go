@@ -151,8 +151,14 @@ func (s *Server) fail(err error) {
 // Failed yields an error after which the server cannot go on.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Addr is an address at which this machine reaches the first listener for clients.
-func (s *Server) Addr() string { return reachable(s.broker.Addr()) }
+// Addr is an address at which this machine reaches the first listener for clients, "" when
+// the node is a controller only.
+func (s *Server) Addr() string {
+	if s.broker.Addr() == "" {
+		return ""
+	}
+	return reachable(s.broker.Addr())
+}
 
 // HTTPAddr is an address at which this machine reaches the HTTP door, "" when there is none.
 func (s *Server) HTTPAddr() string {
