@@ -8,7 +8,7 @@ import (
 )
 
 // StopWaiting ends what waits long: members parked at a coordinator are told to look
-// for it again, and no fetch waits any more.
+// for it again, and neither a fetch nor another node waits any more.
 func (n *Node) StopWaiting() {
 	if n.started.Load() {
 		n.flush()
@@ -18,6 +18,11 @@ func (n *Node) StopWaiting() {
 	}
 	if n.replicas != nil {
 		n.replicas.Stop()
+	}
+	if n.meta != nil {
+		if l := n.meta.log.Load(); l != nil {
+			l.Node().EndPulls()
+		}
 	}
 }
 

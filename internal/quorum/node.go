@@ -33,7 +33,8 @@ type Node struct {
 	sending bool     // somebody empties outbox and calls
 	pulls   []*pull
 	// pulledTo is the last entry that pulls were looked at for.
-	pulledTo uint64
+	pulledTo   uint64
+	pullsEnded bool
 
 	disk, hooks, fetch env.Loop
 	writer             diskWriter // of the disk's loop

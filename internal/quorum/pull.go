@@ -32,6 +32,9 @@ type pull struct {
 func (n *Node) Pull(req *nodewire.PullRequest, done func(*nodewire.PullResponse)) {
 	taken := false
 	_ = n.do(func(c *core) { // an error says that it is answered at the end, or not taken
+		if n.pullsEnded {
+			return
+		}
 		taken = true
 		p := &pull{req: req, done: done}
 		n.pulls = append(n.pulls, p)
@@ -47,6 +50,21 @@ func (n *Node) Pull(req *nodewire.PullRequest, done func(*nodewire.PullResponse)
 	if !taken {
 		done(endedPull())
 	}
+}
+
+// EndPulls answers everybody who waits, and takes no more: the node is about to stop, and
+// observers had better turn to another.
+func (n *Node) EndPulls() {
+	_ = n.do(func(*core) { // an error says that they are answered
+		n.pullsEnded = true
+		for _, p := range n.pulls {
+			if p.timer != nil {
+				p.timer.Stop()
+			}
+			n.calls = append(n.calls, func() { p.done(endedPull()) })
+		}
+		n.pulls = nil
+	})
 }
 
 func endedPull() *nodewire.PullResponse {
