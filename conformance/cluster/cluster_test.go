@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -44,6 +45,7 @@ type node struct {
 	id     int
 	client string // the address of the listener for clients
 	data   string
+	small  string // the small disk that data lies on; "" where it has none
 }
 
 // cluster is three nodes on a fabric.
@@ -54,8 +56,9 @@ type cluster struct {
 	nodes  []*node
 }
 
-// start starts a cluster and waits until it is whole.
-func start(t *testing.T, f fabric, more map[string]string) *cluster {
+// start starts a cluster and waits until it is whole. Node 1 gets a disk of its own of
+// so many MiB; 0: none.
+func start(t *testing.T, f fabric, disk int) *cluster {
 	t.Helper()
 	bin, err := harness.LeatBinary()
 	if err != nil {
@@ -69,8 +72,13 @@ func start(t *testing.T, f fabric, more map[string]string) *cluster {
 	t.Cleanup(c.end)
 	for id := 1; id <= nodes; id++ {
 		n := &node{id: id, client: f.client(id), data: filepath.Join(dir, strconv.Itoa(id))}
+		if id == 1 && disk > 0 {
+			n.small = n.data
+			n.data = filepath.Join(n.small, "data")
+			c.mount(n.small, disk)
+		}
 		set := map[string]string{"node.id": strconv.Itoa(id), "log.dirs": n.data}
-		for _, from := range []map[string]string{settings, f.settings(id), more} {
+		for _, from := range []map[string]string{settings, f.settings(id)} {
 			for k, v := range from {
 				set[k] = v
 			}
@@ -98,14 +106,35 @@ func (c *cluster) end() {
 			c.t.Error(err)
 		}
 	}
+	defer func() {
+		for _, n := range c.nodes {
+			if n.small != "" {
+				if out, err := exec.Command("umount", n.small).CombinedOutput(); err != nil {
+					c.t.Errorf("umount %s: %v: %s", n.small, err, out)
+				}
+			}
+		}
+		if !c.t.Failed() && os.Getenv("LEAT_KEEP") != "1" {
+			if err := os.RemoveAll(c.dir); err != nil {
+				c.t.Error(err)
+			}
+		}
+	}()
 	if c.t.Failed() || os.Getenv("LEAT_KEEP") == "1" {
 		for _, n := range c.nodes {
 			c.t.Logf("the end of the output of node %d:\n%s\nwhole: %s", n.id, last(n.Tail(), 1500), n.Output)
 		}
-		return // the folder is kept
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
-		c.t.Error(err)
+}
+
+// mount makes a disk in memory.
+func (c *cluster) mount(at string, mib int) {
+	c.t.Helper()
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		c.t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", mib), "leat", at).CombinedOutput(); err != nil {
+		c.t.Fatalf("mount: %v: %s", err, out)
 	}
 }
 

@@ -17,12 +17,11 @@ import (
 
 // storm does faults to a cluster, one after the other.
 type storm struct {
-	t    *testing.T
-	c    *cluster
-	l    *load
-	rng  *rand.Rand
-	did  map[string]int
-	full map[int]string // the tmpfs that is a node's data directory, by id
+	t   *testing.T
+	c   *cluster
+	l   *load
+	rng *rand.Rand
+	did map[string]int
 }
 
 // fault is something that happens to a cluster and passes.
@@ -86,7 +85,7 @@ func (s *storm) shuffled() []fault {
 	_, spaces := s.c.fabric.(*namespaced)
 	var can []fault
 	for _, f := range menu {
-		if (!f.namespaces || spaces) && (!f.disk || len(s.full) > 0) && only.MatchString(f.name) {
+		if (!f.namespaces || spaces) && (!f.disk || s.c.nodes[0].small != "") && only.MatchString(f.name) {
 			can = append(can, f)
 		}
 	}
@@ -261,10 +260,7 @@ func (s *storm) narrow() string {
 // that is started again.
 func (s *storm) fillDisk() string {
 	n := s.c.nodes[0]
-	for id := range s.full {
-		n = s.c.nodes[id-1]
-	}
-	name := filepath.Join(n.data, "..", "ballast")
+	name := filepath.Join(n.small, "ballast")
 	if err := fill(name); err != nil {
 		s.t.Fatal(err)
 	}
@@ -272,7 +268,6 @@ func (s *storm) fillDisk() string {
 	if err := os.Remove(name); err != nil {
 		s.t.Fatal(err)
 	}
-	// Who ended, ended by itself; who still runs may have a directory that failed.
 	if !n.Alive() {
 		s.c.restart(n)
 		return fmt.Sprintf("of node %d, which ended", n.id)

@@ -27,12 +27,12 @@ func now() history.Time { return history.Time(time.Now().UnixNano()) }
 
 // load is the clients, and what they saw.
 type load struct {
-	stop     context.CancelFunc // no further sends are begun
-	abandon  context.CancelFunc // those that were begun are given up
-	leave    context.CancelFunc // of who reads
-	sending  sync.WaitGroup
-	reading  sync.WaitGroup
-	stoppers []func(*testing.T) // end programs
+	stop    context.CancelFunc // no further sends are begun
+	abandon context.CancelFunc // those that were begun are given up
+	leave   context.CancelFunc // of who reads
+	sending sync.WaitGroup
+	reading sync.WaitGroup
+	running []*program
 
 	mu       sync.Mutex
 	h        history.History
@@ -62,7 +62,8 @@ func newLoad(t *testing.T, seeds []string, seed uint64) *load {
 		l.member(t, reading, seeds, "franz", i)
 	}
 	l.tail(t, reading, seeds)
-	await(t, "every producer's first record", func() bool { return l.started(3) })
+	l.programs(t, seeds, seed)
+	await(t, "every producer's first record", func() bool { return l.started(3 + len(l.running)) })
 	return l
 }
 
@@ -221,6 +222,10 @@ func (l *load) awaitProgress(t *testing.T, when string, before map[string]int) {
 }
 
 func (l *load) close() {
+	for _, p := range l.running {
+		_ = p.cmd.Process.Kill() // it has ended, unless the test failed
+		<-p.gone
+	}
 	l.abandon()
 	l.leave()
 	l.sending.Wait()

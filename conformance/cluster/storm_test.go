@@ -49,7 +49,11 @@ func rage(t *testing.T, f fabric, d time.Duration) {
 	t.Helper()
 	first := seed(t)
 	t.Logf("LEAT_SEED=%d", first)
-	c := start(t, f, nil)
+	disk := 0
+	if _, root := f.(*namespaced); root {
+		disk = 128 + 64*int(d/time.Minute)
+	}
+	c := start(t, f, disk)
 	l := begin(t, c, first)
 	s := &storm{t: t, c: c, l: l, rng: rand.New(rand.NewPCG(first, 1)), did: map[string]int{}}
 	s.rage(d)
@@ -68,7 +72,7 @@ func begin(t *testing.T, c *cluster, seed uint64) *load {
 // TestRollingRestart: every node is restarted under load, one after the other; no
 // client sees an error, and nothing is lost.
 func TestRollingRestart(t *testing.T) {
-	c := start(t, newPlain(t), nil)
+	c := start(t, newPlain(t), 0)
 	l := begin(t, c, seed(t))
 	for _, n := range c.nodes {
 		began := time.Now()
@@ -82,7 +86,7 @@ func TestRollingRestart(t *testing.T) {
 // TestQuietRestart: nodes come back into a cluster in which nothing happens, and in
 // which nothing is committed that would tell them that there is a leader.
 func TestQuietRestart(t *testing.T) {
-	c := start(t, newPlain(t), nil)
+	c := start(t, newPlain(t), 0)
 	for _, n := range append(c.nodes, c.nodes...) {
 		c.rollOne(n)
 	}

@@ -50,11 +50,14 @@ func (l *load) finish(t *testing.T, seeds []string) {
 			t.Errorf("a producer does not come to an end: %v", err)
 		}
 	}
-	for _, stop := range l.stoppers {
-		stop(t)
+	for _, p := range l.running {
+		p.stop(t, ctx)
 	}
 	logs := readAll(t, seeds)
 	l.awaitGiven(t, logs)
+	for _, p := range l.running {
+		p.end(t)
+	}
 	l.leave()
 	l.reading.Wait()
 	committed(t, l, seeds)
