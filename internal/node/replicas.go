@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -27,7 +28,7 @@ func (n *Node) fetchFrom(leader int32, req *kmsg.FetchRequest, done func(*kmsg.F
 		return
 	}
 	// The leader answers a long poll at its end at the latest.
-	patience := config.Millis(n.Config(), config.ReplicaSocketTimeoutMs)
+	patience := config.Millis(n.Config(), config.ReplicaSocketTimeoutMs) + time.Duration(req.MaxWaitMillis)*time.Millisecond
 	n.opt.Caller.Call(peer.Target{Node: leader}, peer.Fetch, req, patience, func(resp kmsg.Response, err error) {
 		r, ok := resp.(*kmsg.FetchResponse)
 		if err == nil && !ok {

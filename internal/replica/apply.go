@@ -60,6 +60,7 @@ func (m *Manager) pump() {
 		m.opt.Clock.AfterFunc(0, f.pump) // it may have to read logs, which must not hold up the metadata
 	}
 	m.changes.send()
+	m.polls.settle()
 }
 
 // update follows one created or changed topic.
@@ -205,6 +206,7 @@ func (m *Manager) count(p *Partition, old, r *role) {
 		m.counters.elections.Add(1)
 		if len(r.replicas) > 1 {
 			m.gained.Store(m.now().UnixNano())
+			m.polls.stir()
 			m.startTicks()
 		}
 		return

@@ -169,7 +169,7 @@ func (c *cluster) call(b *broker, to int32, serve func(reply func(any)), answer 
 			answer(v, err)
 		}
 	}
-	c.clock.AfterFunc(2*time.Second, func() { done(nil, errLost) })
+	c.clock.AfterFunc(3*time.Second, func() { done(nil, errLost) }) // longer than a long poll
 	lost := func() { done(nil, errLost) }
 	c.carry(b.id, to, func() {
 		serve(func(v any) { c.carry(to, b.id, func() { done(v, nil) }, lost) })

@@ -127,6 +127,9 @@ func (m *Manager) Fetch(parts []FetchPart, limits FetchLimits, ready func(*Fetch
 	if limits.Replica >= 0 && available == 0 {
 		op.idle = got
 	}
+	if limits.Replica >= 0 {
+		m.polls.add(op)
+	}
 	op.arm(op.missing.Add(-available) <= 0, m.patience(limits))
 	return op
 }
@@ -186,6 +189,9 @@ func (op *FetchOp) end() {
 		op.timer.Stop()
 	}
 	op.mu.Unlock()
+	if op.limits.Replica >= 0 {
+		op.m.polls.remove(op)
+	}
 	op.ready(op)
 }
 

@@ -39,6 +39,7 @@ type fetcher struct {
 	unsynced int  // partitions whose sync is awaited
 	failures int
 	until    time.Time // no request before
+	idle     int       // answers in a row in which there was nothing
 
 	pumping, again bool
 }
@@ -221,7 +222,7 @@ func (f *fetcher) next() *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.Version = req.MaxVersion()
 	req.ReplicaState.ID, req.ReplicaState.Epoch = f.m.opt.NodeID, f.m.opt.BrokerEpoch()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(t.MaxWait/time.Millisecond), t.MinBytes, t.ResponseMaxBytes
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(f.patience(t)/time.Millisecond), t.MinBytes, t.ResponseMaxBytes
 	req.SessionID, req.SessionEpoch = f.session, f.epoch
 	f.fill(req, t.PartitionMaxBytes)
 	if !f.joined && len(req.Topics) == 0 {
@@ -229,6 +230,17 @@ func (f *fetcher) next() *kmsg.FetchRequest {
 	}
 	f.asked = true
 	return req
+}
+
+// idleWaits is how many times longer than replica.fetch.wait.max.ms a fetch waits at last
+// when nothing comes: each looks at every partition, which is all that idle ones cost.
+const idleWaits = 4
+
+// patience is how long the next fetch waits; mu is held. It stays far below the time
+// after which a follower that does not fetch is out of sync.
+func (f *fetcher) patience(t *Tuning) time.Duration {
+	wait := min(t.MaxWait<<min(f.idle, 8), idleWaits*t.MaxWait)
+	return max(min(wait, t.LagMax/8), t.MaxWait)
 }
 
 // unlistedResting tells whether nothing but rest goes on; mu is held.
@@ -311,6 +323,9 @@ func (f *fetcher) answered(req *kmsg.FetchRequest, resp *kmsg.FetchResponse, err
 	}
 	f.mu.Lock()
 	f.failures = 0
+	if f.idle++; len(resp.Topics) > 0 || len(req.Topics) > 0 || len(req.ForgottenTopics) > 0 {
+		f.idle = 0
+	}
 	switch {
 	case resp.SessionID == 0: // the leader has no room for a session
 		f.session, f.joined = 0, false

@@ -34,7 +34,7 @@ func TestRequestsNameWhatChanged(t *testing.T) {
 		}
 	}
 	c.run(10 * time.Second)
-	if most != 0 || requests > 2*25 || requests < 2*15 {
+	if most != 0 || requests > 2*7 || requests < 2*4 { // the last of them wait for 2 s
 		t.Fatalf("idle: %d requests in 10 s, which name up to %d partitions", requests, most)
 	}
 	c.acked("t", 7, "a")

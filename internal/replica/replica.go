@@ -97,6 +97,7 @@ type Manager struct {
 	ticking atomic.Bool
 	ticked  atomic.Int64 // ns: the last look for lagging followers
 	gained  atomic.Int64 // ns: when leadership with followers was last taken
+	polls   polls
 
 	leaderLimit, followerLimit limiter
 	counters                   counters
