@@ -15,9 +15,14 @@ import (
 // controller that cannot be reached is turned into the error that makes the client
 // try again.
 
-// context is who asks, for the controller.
+// context is who asks, for the controller. At the controllers' door nobody asks this
+// broker: what a client asked of another one comes in there.
 func (s *Server) context(r *Request) metadata.Context {
-	return metadata.Context{Principal: r.Conn.Principal, ClientID: r.ClientID, Address: hostOf(r.Conn.Remote), NodeID: s.NodeID}
+	c := metadata.Context{Principal: r.Conn.Principal, ClientID: r.ClientID, Address: hostOf(r.Conn.Remote)}
+	if !r.Conn.Controller {
+		c.NodeID = s.NodeID
+	}
+	return c
 }
 
 // hostOf is an address without its port; "" when there is none.

@@ -49,7 +49,7 @@ func TestForwardedRequestsAreTheClients(t *testing.T) {
 			t.Fatalf("version %d: %+v, %v", v, got, err)
 		}
 		req := w.asked[0].(*metadata.Request)
-		if ctx := req.Context; ctx.Principal != who.Principal || ctx.ClientID != who.ClientID || ctx.Address != who.Address {
+		if ctx := req.Context; ctx.Principal != who.Principal || ctx.ClientID != who.ClientID || ctx.Address != who.Address || ctx.NodeID != 0 {
 			t.Errorf("version %d: asked by %+v", v, ctx)
 		}
 		if topic := req.Req.(*kmsg.CreateTopicsRequest).Topics[0]; topic.Topic != "t" || topic.NumPartitions != 3 || topic.ReplicationFactor != 2 {

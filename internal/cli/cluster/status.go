@@ -104,7 +104,8 @@ func gatherStatus(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*statu
 	} else {
 		s.quorum(q)
 	}
-	s.Healthy = s.Offline == 0 && s.Under == 0 && s.UnderMin == 0 &&
+	// What is not told may be anything: without a quorum, a node answers by what it last knew.
+	s.Healthy = len(s.Missing) == 0 && s.Offline == 0 && s.Under == 0 && s.UnderMin == 0 &&
 		!slices.ContainsFunc(s.Brokers, func(b statusNode) bool { return b.Fenced || b.DiskDown })
 	return s, nil
 }
