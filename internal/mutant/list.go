@@ -31,7 +31,7 @@ var All = []Mutant{
 	{"replica/follower-appends", "only the leader takes records", 2},
 	{"replica/acks-at-append", "acks=all waits for the high watermark", 2},
 	{"replica/acks-duplicate-at-once", "a duplicate waits for its original's commit", 1},
-	{"replica/leads-as-before", "a broker leads only as the incarnation that was elected", 2},
+	{"node/leads-as-before", "a broker leads only as the incarnation that was elected", 2},
 	{"replica/deposed-acknowledges", "a leader that is one no more acknowledges nothing", 2},
 	{"node/deletes-unknown", "data that the metadata does not know is left alone", 7},
 	{"metadata/unclean-unasked", "who may lack records is elected only when asked", 2},

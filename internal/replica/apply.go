@@ -138,7 +138,7 @@ func (m *Manager) newRole(img *metadata.Image, part *metadata.Partition, s Setti
 		Settings: s,
 	}
 	if b := img.Broker(self); r.leading && m.opt.BrokerEpoch != nil && (b == nil || b.Epoch != m.opt.BrokerEpoch()) &&
-		!mutant.On("replica/leads-as-before") {
+		!mutant.On("node/leads-as-before") {
 		r.leading = false
 	}
 	return r

@@ -39,7 +39,7 @@ func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Clu
 	c.Settings = drawSettings(c.Stream("settings"))
 	for i := range c.Settings.Nodes {
 		h := c.AddHost(fmt.Sprint("n", i+1), int32(i+1))
-		h.Boot = boot(c)
+		h.Boot, h.syncTime = boot(c), c.Settings.SyncTime
 		c.Nodes = append(c.Nodes, h)
 	}
 	inv := newInvariants(c)

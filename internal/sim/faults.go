@@ -79,6 +79,7 @@ func newFaults(c *Cluster) *faults {
 			return nil
 		}},
 	}
+	f.kinds = append(f.kinds, f.inTurn())
 	if !c.Settings.PowerCuts {
 		for i := range f.kinds {
 			switch f.kinds[i].name {

@@ -48,6 +48,7 @@ type Host struct {
 	dark    bool // without power: nothing answers
 	// syncDelay puts off what the node's disk loops do.
 	syncDelay time.Duration
+	syncTime  time.Duration // what a sync takes at most on a good day
 }
 
 // AddHost makes a host; nothing runs on it.
@@ -233,7 +234,8 @@ type slowLoop struct {
 
 func (l *slowLoop) Wake() {
 	h := l.e.h
-	if h.syncDelay <= 0 {
+	most := max(h.syncDelay, h.syncTime)
+	if most <= 0 {
 		l.inner.Wake()
 		return
 	}
@@ -241,7 +243,7 @@ func (l *slowLoop) Wake() {
 		return
 	}
 	l.pending = true
-	h.w.Clock.AfterFunc(time.Duration(h.Rand.Int64N(int64(h.syncDelay))), func() {
+	h.w.Clock.AfterFunc(time.Duration(h.Rand.Int64N(int64(most))), func() {
 		l.pending = false
 		l.inner.Wake()
 	})

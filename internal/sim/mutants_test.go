@@ -20,7 +20,7 @@ import (
 var (
 	oneMutant = flag.String("mutant", "", "look for this mutant alone, or for a list of them with commas")
 	within    = flag.Int("within", 2000, "how many seeds TestMutants spends on one mutant")
-	firstLong = flag.Int("first-long", 1500, "from this seed on TestMutants' runs are long")
+	firstLong = flag.Int("first-long", 20, "from this seed on TestMutants' runs are long")
 	table     = flag.String("table", "", "TestMutants adds what it found to this file")
 )
 

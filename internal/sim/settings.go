@@ -16,6 +16,8 @@ type Settings struct {
 	PowerCuts bool
 	FaultGap  time.Duration // on average
 
+	SyncTime time.Duration // of a good disk, at most
+
 	SessionTimeout  time.Duration // of brokers
 	ReplicaLag      time.Duration
 	SnapshotBytes   int
@@ -47,6 +49,7 @@ func drawSettings(r *rand.Rand) Settings {
 		SnapshotBytes: pick(r, 2<<10, 16<<10, 1<<20), GroupSession: pick(r, 6*time.Second, 10*time.Second),
 		Producers: 2 + r.IntN(3), PlainProducers: r.IntN(2), Consumers: 1 + r.IntN(2), Groups: 1 + r.IntN(2), Members: 1 + r.IntN(3),
 	}
+	s.SyncTime = pick(r, 0, 5*time.Millisecond, 40*time.Millisecond)
 	s.OffsetsRF = min(3, s.Nodes)
 	for i := range 1 + r.IntN(3) {
 		t := TopicSettings{
