@@ -69,6 +69,12 @@ func (p *presences) heard(req *nodewire.HelloRequest, commit uint64, now time.Ti
 	maps.DeleteFunc(p.of, func(_ int32, e *presence) bool { return now.Sub(e.at) > rememberFor })
 }
 
+// shown tells whether a node that has no vote is shown: one that fell silent, and that the
+// cluster has forgotten, is not.
+func (e presence) shown(img *metadata.Image, now time.Time) bool {
+	return now.Sub(e.at) < presentFor || img.Broker(e.NodeID) != nil || img.ControllerNode(e.NodeID) != nil
+}
+
 // all are the nodes that were heard of, by id.
 func (p *presences) all() []presence {
 	p.mu.Lock()

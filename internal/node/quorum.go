@@ -59,7 +59,7 @@ func (q membership) Describe() (state api.QuorumState, leads bool) {
 		}
 	}
 	for _, p := range n.present.all() {
-		if !members[nodewire.Identity{NodeID: p.NodeID, DirectoryID: p.DirectoryID}] {
+		if !members[nodewire.Identity{NodeID: p.NodeID, DirectoryID: p.DirectoryID}] && p.shown(n.Image(), now) {
 			state.Observers = append(state.Observers, api.QuorumMember{
 				NodeID: p.NodeID, DirectoryID: p.DirectoryID, Address: p.Address, LogEnd: int64(p.applied) + 1, LastFetch: p.at, CaughtUp: p.caughtUp,
 			})
