@@ -62,6 +62,58 @@ func TestFillIsWhatConsumeReads(t *testing.T) {
 	}
 }
 
+// TestThreeNodes writes to and reads from the leaders of a cluster, each on its own
+// connection.
+func TestThreeNodes(t *testing.T) {
+	c := leattest.StartCluster(t, 3)
+	l := Load{Mode: "fill", Addr: strings.Join(c.Addrs(), ","), Topic: "t", Partitions: 6, Replicas: 3, MinISR: 2, Size: 1024, Acks: -1, Bytes: 4 << 20}
+	if _, err := Run(t.Context(), l, nil); err != nil {
+		t.Fatal(err)
+	}
+	all, _, err := shares(t.Context(), l)
+	if err != nil || len(all) < 2 {
+		t.Fatalf("%d brokers lead the topic's partitions, %v; want them to share", len(all), err)
+	}
+	ends, err := endOffsets(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, read := int64(0), int64(0)
+	for p, end := range ends {
+		if end < 2 {
+			t.Errorf("partition %d ends at %d", p, end)
+		}
+		want += end
+	}
+	for _, s := range all {
+		nc, err := dial(t.Context(), "tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		f, mine := newFetcher(l, ends, s.partitions), int64(0)
+		for _, p := range s.partitions {
+			mine += ends[p]
+		}
+		for got := int64(0); got < mine; {
+			n, err := f.once(nc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += n
+			read += n
+		}
+	}
+	if read != want {
+		t.Errorf("%d records read in one pass, want %d", read, want)
+	}
+	l.Mode, l.Seconds = "consume", 1
+	var out bytes.Buffer
+	if got, err := Run(t.Context(), l, &out); err != nil || got.Records == 0 {
+		t.Errorf("%d records consumed, %v", got.Records, err)
+	}
+}
+
 // TestModes runs every load for its shortest window: each marks the window's ends, in
 // order, and counts something.
 func TestModes(t *testing.T) {

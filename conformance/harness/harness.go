@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -54,8 +55,11 @@ func Cache(elem ...string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// FreePorts finds n distinct loopback ports that nothing listens on.
+// FreePorts finds n distinct loopback ports that nothing listens on. Brokers keep theirs
+// over restarts, so they are from below those that the system gives to outgoing
+// connections.
 func FreePorts(n int) ([]int, error) {
+	const from, to = 15_000, 32_000
 	ports := make([]int, 0, n)
 	held := make([]net.Listener, 0, n)
 	defer func() {
@@ -63,13 +67,17 @@ func FreePorts(n int) ([]int, error) {
 			_ = l.Close() // it was only held to keep the numbers distinct
 		}
 	}()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(ports) < n; tries++ {
+		port := from + rand.IntN(to-from)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			return nil, err
+			if tries > 100+n {
+				return nil, err
+			}
+			continue
 		}
 		held = append(held, l)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
 	return ports, nil
 }
