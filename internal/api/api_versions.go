@@ -89,9 +89,8 @@ type Feature struct {
 
 // Features lists the feature levels that are built. The others of the release we
 // follow (transaction.version, group.version, share.version, streams.version,
-// kraft.version, eligible.leader.replicas.version) are added by the change that
-// builds them.
-var Features = []Feature{{"metadata.version", 7, 33}}
+// kraft.version) are added by the change that builds them.
+var Features = []Feature{{"eligible.leader.replicas.version", 0, 1}, {"metadata.version", 7, 33}}
 
 // fillFeatures adds supported and finalised features. Versions 3 leaves out what may
 // be at level 0, as its clients take a minimum of 0 for an error.
