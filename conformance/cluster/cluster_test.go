@@ -228,6 +228,18 @@ func (n *node) check() error {
 }
 
 func (n *node) checkQuorum() error {
+	q, err := n.quorum()
+	if err != nil {
+		return fmt.Errorf("node %d: quorum: %w", n.id, err)
+	}
+	if len(q.CurrentVoters) != nodes || q.LeaderID < 0 {
+		return fmt.Errorf("node %d: quorum: leader %d, %d voters", n.id, q.LeaderID, len(q.CurrentVoters))
+	}
+	return nil
+}
+
+// quorum is the quorum of the metadata, as a node tells.
+func (n *node) quorum() (*kmsg.DescribeQuorumResponseTopicPartition, error) {
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	req.Version = 1
 	topic := kmsg.NewDescribeQuorumRequestTopic()
@@ -236,42 +248,21 @@ func (n *node) checkQuorum() error {
 	req.Topics = append(req.Topics, topic)
 	resp, err := n.ask(req)
 	if err != nil {
-		return fmt.Errorf("node %d: quorum: %w", n.id, err)
+		return nil, err
 	}
 	q := resp.(*kmsg.DescribeQuorumResponse)
-	if q.ErrorCode == kerr.UnsupportedVersion.Code {
-		return nil // TODO: until the node wires it
+	if len(q.Topics) != 1 || len(q.Topics[0].Partitions) != 1 {
+		return nil, fmt.Errorf("not described: %w", kerr.ErrorForCode(q.ErrorCode))
 	}
-	if q.ErrorCode != 0 || len(q.Topics) != 1 || len(q.Topics[0].Partitions) != 1 {
-		return fmt.Errorf("node %d: quorum: %v", n.id, kerr.ErrorForCode(q.ErrorCode))
-	}
-	p := q.Topics[0].Partitions[0]
-	if p.ErrorCode != 0 || len(p.CurrentVoters) != nodes || p.LeaderID < 0 {
-		return fmt.Errorf("node %d: quorum: %v, leader %d, %d voters", n.id, kerr.ErrorForCode(p.ErrorCode), p.LeaderID, len(p.CurrentVoters))
-	}
-	return nil
+	p := &q.Topics[0].Partitions[0]
+	return p, kerr.ErrorForCode(p.ErrorCode)
 }
 
-// controller is the node that the others take for the active controller; nil: none.
+// controller is the node whose controller is the active one; nil: none.
 func (c *cluster) controller() *node {
-	req := kmsg.NewPtrMetadataRequest()
-	req.Version, req.Topics = 12, []kmsg.MetadataRequestTopic{}
-	req.AllowAutoTopicCreation = false
-	topic := kmsg.NewDescribeQuorumRequestTopic()
-	topic.Topic = "__cluster_metadata"
-	topic.Partitions = append(topic.Partitions, kmsg.DescribeQuorumRequestTopicPartition{})
-	q := kmsg.NewPtrDescribeQuorumRequest()
-	q.Version, q.Topics = 1, append(q.Topics, topic)
 	for _, n := range c.nodes {
-		resp, err := n.ask(q)
-		if err != nil {
-			continue
-		}
-		d := resp.(*kmsg.DescribeQuorumResponse)
-		if len(d.Topics) == 1 && len(d.Topics[0].Partitions) == 1 {
-			if l := d.Topics[0].Partitions[0].LeaderID; l >= 1 && int(l) <= nodes {
-				return c.nodes[l-1]
-			}
+		if q, err := n.quorum(); err == nil && q.LeaderID >= 1 && int(q.LeaderID) <= nodes {
+			return c.nodes[q.LeaderID-1]
 		}
 	}
 	return nil
