@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net"
 	"strconv"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/metadata"
 )
 
 // DescribeQuorum, key 55: voters and observers of the metadata log with their lags
@@ -53,8 +55,32 @@ func (s *Server) atQuorumLeader(r *Request, failed func(*kerr.Error) kmsg.Respon
 		r.misled = true
 		r.Reply(failed(kerr.NotController))
 	default:
-		s.forward(r, r.Msg, failed)
+		s.submit(r, &metadata.Request{Context: s.context(r), Req: r.Msg}, func(body any, err error) {
+			if why, ok := body.(error); ok && err == nil {
+				err = why
+			}
+			resp, ok := body.(kmsg.Response)
+			switch {
+			case ok && err == nil:
+				r.Reply(resp)
+			case errors.Is(err, metadata.ErrUnsupported):
+				s.ledSince(r, failed, here)
+			default:
+				s.undecided(r, err, failed)
+			}
+		})
 	}
+}
+
+// ledSince answers when this node's own controller was asked: this node has come to
+// lead the quorum while the request was on its way.
+func (s *Server) ledSince(r *Request, failed func(*kerr.Error) kmsg.Response, here func(QuorumState)) {
+	state, leads := s.Quorum.Describe()
+	if !leads {
+		r.Reply(failed(kerr.NotController)) // who asks again is sent to the one that leads now
+		return
+	}
+	here(state)
 }
 
 // asksMetadataLog says whether a request is for the one partition there is.

@@ -139,3 +139,25 @@ func TestVoterChanges(t *testing.T) {
 		t.Errorf("update: error %d, %+v", got, q.changes)
 	}
 }
+
+// TestQuorumRequestMeetsNewLeader: the node that is asked comes to lead the quorum while
+// the request is on its way, so that it meets the node's own controller.
+func TestQuorumRequestMeetsNewLeader(t *testing.T) {
+	w := newWorld(t)
+	q := &quorumOf{}
+	w.s.Quorum = q
+	for _, still := range []bool{true, false} {
+		q.leads = false
+		w.control = func(_ any, done func(any, error)) {
+			q.leads = still
+			done(nil, metadata.ErrUnsupported)
+		}
+		want := int16(0)
+		if !still {
+			want = kerr.NotController.Code
+		}
+		if got := w.serve(ClientDoor, 2, describeQuorum()).(*kmsg.DescribeQuorumResponse).ErrorCode; got != want {
+			t.Errorf("error %d, want %d", got, want)
+		}
+	}
+}
