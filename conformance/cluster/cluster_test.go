@@ -37,6 +37,12 @@ var settings = map[string]string{
 	"replica.lag.time.max.ms":          "5000",
 	"group.initial.rebalance.delay.ms": "0",
 	"leat.log.level":                   "debug",
+	// What happens seldom happens here.
+	"leader.imbalance.check.interval.seconds":         "5",
+	"log.cleaner.backoff.ms":                          "1000",
+	"log.cleaner.min.cleanable.ratio":                 "0.1",
+	"metadata.log.max.record.bytes.between.snapshots": "8192",
+	"offsets.topic.segment.bytes":                     "1048576",
 }
 
 // node is one process of a cluster.

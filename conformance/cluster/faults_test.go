@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,6 +38,10 @@ var menu = []fault{
 	{name: "kill", do: (*storm).kill},
 	{name: "kill the controller", do: (*storm).killController},
 	{name: "kill a leader", do: (*storm).killLeader},
+	{name: "kill two at once", do: (*storm).killTwo},
+	{name: "kill all at once", do: (*storm).killAll},
+	{name: "kill while another is cut off", do: (*storm).killWhileCut},
+	{name: "kill while another is paused", do: (*storm).killWhilePaused},
 	{name: "pause", do: (*storm).pauseNode},
 	{name: "cut", do: (*storm).cut},
 	{name: "half-open", do: (*storm).halfOpen},
@@ -126,6 +131,60 @@ func (s *storm) killLeader() string {
 		return s.end(n)
 	}
 	return s.end(s.any())
+}
+
+// strike kills nodes at the same moment, and brings them back after a while.
+func (s *storm) strike(all ...*node) string {
+	var wg sync.WaitGroup
+	for _, n := range all {
+		wg.Go(func() {
+			if err := n.Kill(); err != nil {
+				s.t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s.last(0, 3*time.Second)
+	what := "nodes"
+	for _, n := range all {
+		s.c.restart(n)
+		what += fmt.Sprint(" ", n.id)
+		s.last(0, time.Second)
+	}
+	return what
+}
+
+func (s *storm) killTwo() string {
+	i := s.rng.Perm(nodes)
+	return s.strike(s.c.nodes[i[0]], s.c.nodes[i[1]])
+}
+
+func (s *storm) killAll() string { return s.strike(s.c.nodes...) }
+
+// killWhileCut: one is cut off, by its proxies, when another is killed, so that nobody
+// has a majority.
+func (s *storm) killWhileCut() string {
+	i := s.rng.Perm(nodes)
+	away, dead := s.c.nodes[i[0]], s.c.nodes[i[1]]
+	s.each(away, func(p *faults.Proxy, _ bool) { p.Hold(faults.Both) })
+	s.last(0, 3*time.Second)
+	s.strike(dead)
+	s.last(0, 2*time.Second)
+	return fmt.Sprintf("node %d is away, node %d dead", away.id, dead.id)
+}
+
+func (s *storm) killWhilePaused() string {
+	i := s.rng.Perm(nodes)
+	asleep, dead := s.c.nodes[i[0]], s.c.nodes[i[1]]
+	if err := asleep.Signal(syscall.SIGSTOP); err != nil {
+		s.t.Fatal(err)
+	}
+	s.last(0, 5*time.Second)
+	s.strike(dead)
+	if err := asleep.Signal(syscall.SIGCONT); err != nil {
+		s.t.Fatal(err)
+	}
+	return fmt.Sprintf("node %d is paused, node %d dead", asleep.id, dead.id)
 }
 
 func (s *storm) pauseNode() string {

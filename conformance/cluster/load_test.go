@@ -53,8 +53,14 @@ func newLoad(t *testing.T, seeds []string, seed uint64) *load {
 	t.Cleanup(l.close)
 	for i := range 3 {
 		name := fmt.Sprintf("franz%d", i)
-		cl := l.client(t, kgo.SeedBrokers(seeds...), kgo.DefaultProduceTopic(loadTopic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-			kgo.ProducerLinger(time.Millisecond), kgo.MaxBufferedRecords(500))
+		opts := []kgo.Opt{
+			kgo.SeedBrokers(seeds...), kgo.DefaultProduceTopic(loadTopic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+			kgo.ProducerLinger(time.Millisecond), kgo.MaxBufferedRecords(500),
+		}
+		if i == 0 {
+			opts = append(opts, kgo.MetadataMinAge(50*time.Millisecond)) // one that looks again at once; by default it is 5 s
+		}
+		cl := l.client(t, opts...)
 		rng := rand.New(rand.NewPCG(seed, uint64(i)+2))
 		l.sending.Go(func() { l.produce(sending, begun, cl, name, rng) })
 	}
