@@ -9,12 +9,18 @@ import (
 // serves on meanwhile.
 func (n *Node) Leave(ctx context.Context) {
 	left := make(chan struct{})
-	n.tasks.post(func() { n.meta.leave(func() { close(left) }) })
+	n.HandOver(func() { close(left) })
 	select {
 	case <-left:
 	case <-ctx.Done():
 		n.log.Warn("stopping before others lead everything that this broker leads", "why", context.Cause(ctx))
 	}
+}
+
+// HandOver is Leave without waiting: done is told once nobody depends on this node any
+// more, or never.
+func (n *Node) HandOver(done func()) {
+	n.tasks.post(func() { n.meta.leave(done) })
 }
 
 // leave asks the controller for a controlled shutdown, then hands over the metadata;

@@ -15,6 +15,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,11 @@ type Options struct {
 	// DirectoryID is the id of a data directory that is new, when one was given to the
 	// cluster already (AskID); zero draws one.
 	DirectoryID [16]byte
+	// Loops run the coordinators, SyncParallel syncs go on at once, and each of the journal's
+	// two files has JournalBytes; zero takes the defaults, of which the first follows the
+	// number of processors. A simulator's must not.
+	Loops, SyncParallel int
+	JournalBytes        int64
 	// Version is the build's.
 	Version string
 	// Controllers is host:port at which others reach this node's CONTROLLER listener;
@@ -141,7 +147,7 @@ func (n *Node) open() error {
 	}
 	n.members = api.NewMembers(n.opt.MemberMemory)
 	n.groups = machine.NewRuntime(machine.Options{
-		Clock: n.clock, Exec: n.opt.Exec, Seed: n.opt.Seed(), Loops: runtime.GOMAXPROCS(0),
+		Clock: n.clock, Exec: n.opt.Exec, Seed: n.opt.Seed(), Loops: cmp.Or(n.opt.Loops, runtime.GOMAXPROCS(0)),
 		CommitTimeout: config.Millis(n.Config(), config.OffsetsCommitTimeoutMs),
 		Effects:       n.groupEffect,
 		Notify:        n.groupEvent,
@@ -209,6 +215,8 @@ func (n *Node) openDir() error {
 		NodeID: n.id, DirectoryID: n.opt.DirectoryID, BootID: n.boot,
 		MaxOpenFiles:    n.opt.SegmentFiles,
 		RecoveryThreads: cfg.Int(config.NumRecoveryThreadsPerDataDir),
+		SyncParallel:    n.opt.SyncParallel,
+		JournalBytes:    n.opt.JournalBytes,
 		CheckpointBytes: cfg.Long(config.LeatCheckpointBytes),
 		CheckpointEvery: max(config.Millis(cfg, config.LogFlushOffsetCheckpointIntervalMs), time.Millisecond),
 		Default:         &defaults,

@@ -34,7 +34,8 @@ const (
 
 // NewCluster makes the run of a seed.
 func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Cluster) func(*Host) (Process, error)) *Cluster {
-	c := &Cluster{World: NewWorld(seed, trace), Log: log}
+	c := &Cluster{World: NewWorld(seed, trace)}
+	c.Log = slog.New(reloads{log.Handler(), c})
 	c.Rec.Answered = map[string]int{}
 	c.Settings = drawSettings(c.Stream("settings"))
 	for i := range c.Settings.Nodes {
@@ -43,7 +44,7 @@ func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Clu
 		c.Nodes = append(c.Nodes, h)
 	}
 	inv := newInvariants(c)
-	c.Check = inv.check
+	c.Check, c.Ending = inv.check, c.ended
 	c.admin = newAdmin(newClient(c.World, "admin", c.Nodes, &c.Rec))
 	return c
 }
@@ -252,6 +253,9 @@ func (c *Cluster) judge() error {
 	}
 	for _, f := range history.Check(&c.Rec.History) {
 		c.Failf("history: %v", f)
+	}
+	for _, h := range c.Nodes {
+		c.ended(h)
 	}
 	return c.Err()
 }

@@ -64,15 +64,21 @@ func newFaults(c *Cluster) *faults {
 		}},
 		{"failing syncs", 1, 5 * time.Second, func(h *Host) func() {
 			h.Disk.FailSyncs(errDisk)
-			return func() { // the machine is switched off and on with a good disk
-				if h.Up() {
+			same := f.rng.IntN(2) == 0
+			return func() { // the process begins anew under the same kernel, or the machine is switched off and on
+				switch {
+				case !h.Up():
+				case same:
+					h.Kill()
+				default:
 					h.Crash()
 				}
 				h.Disk.FailSyncs(nil)
-				h.Disk.SetFree(-1)
 				restart(h)()
 			}
 		}},
+		{"flipped bits", 1, 0, func(h *Host) func() { f.flip(h); return nil }},
+		{"controlled restart", 3, 0, func(h *Host) func() { f.handOver(h); return nil }},
 		{"clock step", 2, 0, func(h *Host) func() {
 			// Within the hour by which a producer's clock may differ.
 			h.Clock.offset = time.Duration(f.rng.Int64N(int64(100*time.Minute))) - 50*time.Minute
@@ -165,7 +171,11 @@ func (f *faults) end() {
 		h.syncDelay = 0
 		h.Disk.SetFree(-1)
 		if h.Disk.Crashed() || f.failing(h) {
-			h.Crash()
+			if h.Up() && f.rng.IntN(2) == 0 {
+				h.Kill()
+			} else {
+				h.Crash()
+			}
 		}
 		h.Disk.FailSyncs(nil)
 		h.startIfDown()

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -45,6 +44,7 @@ type Host struct {
 	boots   int
 	paused  bool
 	held    []func()
+	flipped bool // bits of its disk were changed
 	dark    bool // without power: nothing answers
 	// syncDelay puts off what the node's disk loops do.
 	syncDelay time.Duration
@@ -126,11 +126,7 @@ func (h *Host) Start() {
 		if err != nil {
 			h.w.Count["start failed"]++
 			h.Exec.Go("end", func() {
-				if errors.Is(err, errDisk) {
-					h.Crash()
-				} else {
-					h.Kill()
-				}
+				h.Kill()
 				h.w.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
 			})
 			return
@@ -148,6 +144,7 @@ func (h *Host) startIfDown() {
 // end takes the process down without a trace of it on the host's own side.
 func (h *Host) end() {
 	h.part.Drop()
+	h.w.Ending(h)
 	h.Process, h.Serving = nil, false
 	h.Disk.PowerOff() // what still holds the old disk cannot change anything
 	h.newLife()
@@ -222,7 +219,12 @@ func (e *hostExec) Loop(name string, turn func()) env.Loop {
 	return l
 }
 
-func (e *hostExec) Go(name string, f func()) { e.part.Go(name, f) }
+func (e *hostExec) Go(name string, f func()) {
+	e.part.Go(name, func() {
+		e.h.w.touched = e.h
+		f()
+	})
+}
 
 // slowLoop is a loop whose turns wait for the disk.
 type slowLoop struct {

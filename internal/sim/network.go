@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // Path is how one direction between two hosts behaves.
@@ -158,6 +159,9 @@ func (l *Link) Send(req kmsg.Request) {
 	frame := encode(req, l.next, l.client)
 	l.next++
 	name := keyName(req.Key())
+	if _, ok := req.(*nodewire.SnapshotRequest); ok {
+		l.w.Count["snapshot part asked for"]++
+	}
 	l.up.send(func() {
 		l.w.Tracef("deliver %d %s>%s %s %d", l.id, l.from.Name, l.to.Name, name, len(frame))
 		l.arrived(frame)

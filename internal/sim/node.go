@@ -21,6 +21,7 @@ func bootNode(c *Cluster) func(*Host) (Process, error) {
 		return node.Open(node.Options{
 			Config: cfg, Log: c.Log.With("node", h.Node), FS: h.Disk, Clock: h.Clock, Exec: h.Exec,
 			Seed: h.Rand.Uint64, DataDir: "/data", RequestMemory: 1 << 30, MemberMemory: 1 << 30, BootID: h.BootID,
+			Loops: 2, SyncParallel: 1, JournalBytes: 1 << 20,
 			Caller: h.Caller(), Version: "sim", Controllers: h.Address(ControllerDoor),
 			Failed: func(err error) {
 				if h.life != life {
@@ -32,7 +33,7 @@ func bootNode(c *Cluster) func(*Host) (Process, error) {
 					c.Failf("%s ends by itself: %w", h.Name, err)
 				}
 				h.Exec.Go("end", func() {
-					h.Crash() // what a failed sync left in the page cache is not to be had again
+					h.Kill() // what a failed sync left in the page cache is there for the next process
 					c.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
 				})
 			},

@@ -41,6 +41,8 @@ type World struct {
 	// Check is called after every event with the host that it concerned, or nil.
 	Check   func(h *Host)
 	touched *Host
+	// Ending is called with a host whose process has just died, and is still there to look at.
+	Ending func(h *Host)
 	// Count counts rare events, by name.
 	Count map[string]int
 }
@@ -50,7 +52,7 @@ func NewWorld(seed uint64, trace io.Writer) *World {
 	w := &World{
 		Seed: seed, Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		byName: map[string]*Host{}, paths: map[[2]string]Path{}, hash: fnv.New64a(), Count: map[string]int{},
-		Check: func(*Host) {},
+		Check: func(*Host) {}, Ending: func(*Host) {},
 	}
 	w.Clock = env.NewClock(w.Start)
 	w.sched, w.network = w.Stream("scheduler"), w.Stream("network")
@@ -142,7 +144,7 @@ func (w *World) step() {
 		if w.instant++; w.instant > livelock {
 			w.Failf("no end of turns at one moment")
 		}
-		w.Check(nil)
+		w.Check(w.touched)
 		return
 	}
 	if !ok {

@@ -1,0 +1,80 @@
+package sim
+
+import (
+	"path"
+	"strings"
+	"time"
+
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/replica"
+)
+
+// flip changes bits in what a disk keeps of a partition, below what is synced. Only one
+// host of a run has such a disk: what is damaged on all is lost.
+func (f *faults) flip(h *Host) {
+	if h != f.c.Nodes[int(f.c.Seed)%len(f.c.Nodes)] || f.c.Settings.OffsetsRF < 3 || !h.Serving {
+		return
+	}
+	var all []*replica.Partition
+	h.Process.(insides).Replicas().Each(func(r *replica.Partition) {
+		if r.Durable() && r.Log().SyncedOffset() > 0 {
+			all = append(all, r)
+		}
+	})
+	if len(all) == 0 {
+		return
+	}
+	id := all[f.rng.IntN(len(all))].ID()
+	name := sealedIn(h.Disk, "/data/"+id.String(), f.rng.IntN(2) == 0)
+	size := int64(0)
+	if st, err := h.Disk.Stat(name); err == nil {
+		size = st.Size()
+	}
+	if size == 0 {
+		return
+	}
+	if err := h.Disk.FlipBit(name, f.rng.Int64N(size)); err == nil {
+		h.flipped = true
+		f.c.Count["bit flipped"]++
+		f.c.Tracef("a bit of %s flips at %s", name, h.Name)
+	}
+}
+
+// sealedIn is a segment file of a partition: the first, or the last.
+func sealedIn(d *env.Disk, dir string, first bool) (name string) {
+	list, err := d.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	for _, e := range list {
+		if strings.HasSuffix(e.Name(), ".log") && (name == "" || !first) {
+			name = path.Join(dir, e.Name())
+		}
+	}
+	return name
+}
+
+// handOverFor is how long a controlled shutdown is waited for.
+const handOverFor = 20 * time.Second
+
+// handOver restarts a node as a rolling restart does: after others have taken over.
+func (f *faults) handOver(h *Host) {
+	p, ok := h.Process.(interface{ HandOver(done func()) })
+	if !ok || !h.Serving {
+		return
+	}
+	life, over := h.life, false
+	end := func(how string) {
+		if h.life != life || over { // also when all is healed: who has left does not come back by itself
+			return
+		}
+		over = true
+		f.c.Count["restart "+how]++
+		h.Exec.Go("end", func() {
+			h.Kill()
+			f.c.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
+		})
+	}
+	h.Exec.Go("hand over", func() { p.HandOver(func() { end("after handing over") }) })
+	f.c.Clock.AfterFunc(handOverFor, func() { end("in the middle of handing over") })
+}

@@ -1,0 +1,96 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+)
+
+// rare are events that a batch of runs must have met, or it proves little.
+var rare = []string{
+	"truncation", "diverging epoch", "snapshot part asked for", "coordinator reload",
+	"leader epoch bump", "producer epoch bump", "ISR shrink", "ISR expand", "restart after handing over",
+	"leader told in a refusal", "node failed", "connection reset",
+}
+
+// rarest are asked of large batches of long runs only.
+var rarest = []string{"election from the eligible replicas", "damaged replica cut back"}
+
+// Unmet are the rare events that a batch of runs did not meet.
+func Unmet(total map[string]int, large bool) (names []string) {
+	all := rare
+	if large {
+		all = append(slices.Clone(rare), rarest...)
+	}
+	for _, name := range all {
+		if total[name] == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Least that happens in a long run.
+const (
+	leastOperations = 2000
+	leastFaults     = 20
+)
+
+// enough says what was too little in a long run.
+func (c *Cluster) enough() error {
+	if c.Rec.Operations < leastOperations {
+		return fmt.Errorf("only %d operations", c.Rec.Operations)
+	}
+	if n := c.Count["fault"]; c.Settings.Faults && n < leastFaults {
+		return fmt.Errorf("only %d faults", n)
+	}
+	if c.Now() < faulty {
+		return errors.New("less than two minutes")
+	}
+	return nil
+}
+
+// ended counts what the replicas of a process met in its life.
+func (c *Cluster) ended(h *Host) {
+	p, ok := h.Process.(insides)
+	if !ok {
+		return
+	}
+	s := p.Replicas().Stats()
+	for name, n := range map[string]int64{
+		"truncation": s.Truncations, "truncation below the high watermark": s.TruncatedBelowHW, "diverging epoch": s.Diverging,
+		"offset out of range at a leader": s.OutOfRange, "corrupt batch from a leader": s.CorruptBatches,
+	} {
+		if n > 0 {
+			c.Count[name] += int(n)
+		}
+	}
+}
+
+// reloads counts the coordinators that begin with what others have left.
+type reloads struct {
+	slog.Handler
+	c *Cluster
+}
+
+func (r reloads) Enabled(context.Context, slog.Level) bool { return true }
+
+func (r reloads) Handle(ctx context.Context, rec slog.Record) error {
+	if rec.Message == "coordinator loaded" {
+		rec.Attrs(func(a slog.Attr) bool {
+			if a.Key == "records" && a.Value.String() != "0" {
+				r.c.Count["coordinator reload"]++
+			}
+			return true
+		})
+	}
+	if !r.Handler.Enabled(ctx, rec.Level) {
+		return nil
+	}
+	return r.Handler.Handle(ctx, rec)
+}
+
+func (r reloads) WithAttrs(as []slog.Attr) slog.Handler { return reloads{r.Handler.WithAttrs(as), r.c} }
+func (r reloads) WithGroup(name string) slog.Handler    { return reloads{r.Handler.WithGroup(name), r.c} }
