@@ -31,9 +31,15 @@ public final class Load {
         return m;
     }
 
+    /**
+     * One request at a time: with more, a batch whose request is lost with a leader stays in flight until the request times
+     * out, while later ones go to the next leader. It is then older than the five batches that a broker remembers, is taken for
+     * one out of order, and this client asks again with it, and sends nothing else, until the delivery times out.
+     */
     static void produce() {
         Random dice = new Random(Long.parseUnsignedLong(System.getenv("SEED")));
-        try (var p = new KafkaProducer<>(config("acks", "all", "enable.idempotence", true, "linger.ms", 2, "delivery.timeout.ms", 300_000),
+        try (var p = new KafkaProducer<>(config("acks", "all", "enable.idempotence", true, "linger.ms", 2, "delivery.timeout.ms", 300_000,
+                "request.timeout.ms", 10_000, "max.in.flight.requests.per.connection", 1),
                 new StringSerializer(), new StringSerializer())) {
             for (long i = 0; !stop; i++) {
                 long number = i, begin = now();
