@@ -46,32 +46,55 @@ func length(seed int) time.Duration {
 	return 20 * time.Second
 }
 
-// TestMutants looks, for every mutant, for a seed that notices it: one that fails with
-// the mutant and not without. It takes long; `make soak` runs it.
+// quick are mutants that nearly every seed notices.
+var quick = []string{
+	"replica/reads-above-hw", "replica/follower-raises-alone", "replica/follower-appends", "replica/acks-at-append",
+	"metadata/same-epoch-for-next-leader", "log/duplicate-out-of-order", "log/duplicate-appended",
+	"log/duplicate-new-offset", "log/followers-forget-producers",
+}
+
+// TestMutantsQuickly is the part of TestMutants that `make test` runs.
+func TestMutantsQuickly(t *testing.T) {
+	for _, name := range quick {
+		if seed, _ := look(t, name, 30, func(int) time.Duration { return 20 * time.Second }); seed == 0 {
+			t.Errorf("%s is not noticed any more", name)
+		}
+	}
+}
+
+// TestMutants looks, for every mutant, for a seed that notices it. It takes long; `make
+// mutants` and `make soak` run it.
 func TestMutants(t *testing.T) {
 	for _, m := range mutant.All {
 		if *oneMutant != "" && !slices.Contains(strings.Split(*oneMutant, ","), m.Name) {
 			continue
 		}
 		t.Run(strings.ReplaceAll(m.Name, "/", ":"), func(t *testing.T) {
-			began := time.Now()
-			for seed := 1; seed <= *within; seed++ {
-				err := mutated(t, m.Name, uint64(seed), length(seed))
-				if err == nil {
-					continue
-				}
-				if clean := mutated(t, "", uint64(seed), length(seed)); clean != nil {
-					t.Logf("seed %d fails without a mutant too: %v", seed, clean)
-					continue
-				}
-				found := firstLine(err)
-				t.Logf("%s: seed %d, faults for %v, %.0f s: %s", m.Name, seed, length(seed), time.Since(began).Seconds(), found)
-				note(t, fmt.Sprintf("%s\t%d\t%v\t%s\n", m.Name, seed, length(seed), found))
-				return
+			seed, by := look(t, m.Name, *within, length)
+			if seed == 0 {
+				t.Fatalf("%s was not noticed within %d seeds (%s)", m.Name, *within, m.Guard)
 			}
-			t.Errorf("%s was not noticed within %d seeds (%s)", m.Name, *within, m.Guard)
+			t.Logf("%s: seed %d, faults for %v: %s", m.Name, seed, length(seed), by)
+			note(t, fmt.Sprintf("%s\t%d\t%v\t%s\n", m.Name, seed, length(seed), by))
 		})
 	}
+}
+
+// look gives the first seed that notices a mutant, and what noticed it: one that fails
+// with the mutant and not without. 0 is none.
+func look(t *testing.T, name string, within int, length func(seed int) time.Duration) (seed int, by string) {
+	for seed := 1; seed <= within; seed++ {
+		err := mutated(t, name, uint64(seed), length(seed))
+		if err == nil {
+			continue
+		}
+		if clean := mutated(t, "", uint64(seed), length(seed)); clean != nil {
+			t.Logf("seed %d fails without a mutant too: %v", seed, clean)
+			continue
+		}
+		return seed, firstLine(err)
+	}
+	return 0, ""
 }
 
 func firstLine(err error) string {
