@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 )
 
 // Leave hands over what the node leads, so that a stop costs no client an error; it
@@ -30,9 +31,19 @@ func (m *metadataLog) leave(done func()) {
 		m.handOver(done)
 		return
 	}
-	m.left = func() { m.handOver(done) }
+	m.left, m.leaving = func() { m.handOver(done) }, m.n.clock.Now()
 	m.beat()
 }
+
+// inVain tells that a controlled shutdown waits for a controller that is not there: most
+// of the voters are down, or stopped before this node.
+func (m *metadataLog) inVain() bool {
+	_, led := m.leader()
+	return !led && m.n.clock.Now().Sub(m.leaving) > leavePatience
+}
+
+// leavePatience is how long a stop looks for a controller.
+const leavePatience = 2 * time.Second
 
 // handOver lets another voter lead the metadata, if this node does.
 func (m *metadataLog) handOver(done func()) {

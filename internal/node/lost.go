@@ -12,9 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
@@ -90,93 +87,23 @@ func (m *metadataLog) lost() []metadata.TopicPartition {
 	return all
 }
 
-// recoverBatch bounds the partitions of one AlterPartition.
-const recoverBatch = 1000
-
-// recover reports the partitions whose leader, this broker, was elected without being
-// known to have all records, and tells the controller that they go on from here.
+// recover tells of the partitions whose leader, this broker, was elected without being
+// known to have all records. That they go on from here the replicas tell the controller.
 func (m *metadataLog) recover(delta *metadata.Delta) {
-	req := m.alterPartition()
-	n := 0
 	for _, c := range delta.Topics {
 		if c.New == nil {
 			continue
 		}
-		topic := kmsg.NewAlterPartitionRequestTopic()
-		topic.Topic, topic.TopicID = c.New.Name, c.New.ID
+		var led []int32
 		for _, i := range c.Partitions {
-			p := c.New.Partition(i)
-			if p == nil || !p.Recovering() || p.Leader != m.n.id {
-				continue
-			}
-			part := kmsg.NewAlterPartitionRequestTopicPartition()
-			part.Partition, part.LeaderEpoch, part.PartitionEpoch = i, p.LeaderEpoch, p.PartitionEpoch
-			member := kmsg.NewAlterPartitionRequestTopicPartitionNewEpochISR()
-			member.BrokerID, member.BrokerEpoch = m.n.id, m.epoch.Load()
-			part.NewEpochISR = append(part.NewEpochISR, member)
-			topic.Partitions = append(topic.Partitions, part)
-		}
-		if len(topic.Partitions) == 0 {
-			continue
-		}
-		m.n.log.Error("led from here on by a replica that may lack records", "topic", c.New.Name, "partitions", indexes(topic.Partitions))
-		req.Topics = append(req.Topics, topic)
-		if n += len(topic.Partitions); n >= recoverBatch {
-			m.sendRecovered(req)
-			req, n = m.alterPartition(), 0
-		}
-	}
-	if n > 0 {
-		m.sendRecovered(req)
-	}
-}
-
-func indexes(parts []kmsg.AlterPartitionRequestTopicPartition) []int32 {
-	var all []int32
-	for i := range parts {
-		all = append(all, parts[i].Partition)
-	}
-	return all
-}
-
-func (m *metadataLog) alterPartition() *kmsg.AlterPartitionRequest {
-	req := kmsg.NewPtrAlterPartitionRequest()
-	req.Version = req.MaxVersion()
-	req.BrokerID, req.BrokerEpoch = m.n.id, m.epoch.Load()
-	return req
-}
-
-func (m *metadataLog) sendRecovered(req *kmsg.AlterPartitionRequest) {
-	m.submit(&metadata.Request{Req: req}, func(body any, err error) {
-		if err == nil {
-			err = alterError(body)
-		}
-		if err != nil && m.n.ctx.Err() == nil {
-			m.n.log.Warn("recovery of partitions not recorded, the next start reports them again", "why", err)
-		}
-	})
-}
-
-// alterError is the first error in an answer to AlterPartition.
-func alterError(body any) error {
-	resp, ok := body.(*kmsg.AlterPartitionResponse)
-	if !ok {
-		if err, is := body.(error); is {
-			return err
-		}
-		return fmt.Errorf("answered with %T", body)
-	}
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, err)
+			if p := c.New.Partition(i); p != nil && p.Recovering() && p.Leader == m.n.id {
+				led = append(led, i)
 			}
 		}
+		if len(led) > 0 {
+			m.n.log.Error("led from here on by a replica that may lack records", "topic", c.New.Name, "partitions", led)
+		}
 	}
-	return nil
 }
 
 // registeredFile holds the boot id of the kernel under which the broker registered

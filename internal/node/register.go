@@ -159,6 +159,12 @@ func (m *metadataLog) beaten(body any, err error) {
 			done()
 			return
 		}
+		if err != nil && m.inVain() {
+			m.n.log.Warn("stopping without a hand-over, since no controller is to be found")
+			m.left = nil
+			done()
+			return
+		}
 		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.beat) })
 		return
 	}

@@ -79,6 +79,7 @@ type joining struct {
 	cluster   string                           // its id, known before there is an image of it; "" where the image tells
 	heartbeat bool                             // one is under way
 	left      func()                           // told when others lead; nil while the broker is to stay
+	leaving   time.Time                        // since when it is not
 	started   func(error)
 
 	lostLeader time.Time // since when a voter has no leader
