@@ -87,6 +87,10 @@ func (b *Broker) registerReplication(reg prometheus.Registerer) {
 	count("leat_replica_truncations_total", "Logs cut back to agree with their leader.", func(s replica.Stats) int64 { return s.Truncations })
 	count("leat_replica_truncations_below_high_watermark_total", "Of them, those that cut what was committed: an unclean election asks for it.", func(s replica.Stats) int64 { return s.TruncatedBelowHW })
 	count("leat_replica_corrupt_batches_total", "Batches of leaders that arrived with a wrong checksum.", func(s replica.Stats) int64 { return s.CorruptBatches })
+	gauge("leat_replicas_damaged", "Replicas on this broker that refuse damaged records and are not mended yet.", func(s replica.Stats) float64 { return float64(s.Damaged) })
+	count("leat_replicas_mended_total", "Damaged replicas that dropped everything from the damage on, to fetch it again.", func(s replica.Stats) int64 { return s.Mended })
+	count("leat_replica_damage_reports_total", "Reports of damaged replicas to the controller.", func(s replica.Stats) int64 { return s.LostReports })
+	count("leat_replica_suspected_total", "Times that a follower asked again and again for what it was sent, so that it was checked.", func(s replica.Stats) int64 { return s.Suspected })
 	count("leat_replica_failed_fetches_total", "Fetches from leaders that got no answer.", func(s replica.Stats) int64 { return s.FailedFetches })
 }
 

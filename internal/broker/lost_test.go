@@ -139,6 +139,40 @@ func TestVanishedDirectoryIsReported(t *testing.T) {
 	if !n.log.has(lost, "topic=t", "the directory is gone") {
 		t.Fatalf("the log:\n%s", n.log)
 	}
+	if missing := n.b.node.Dir().Missing(); len(missing) > 0 {
+		t.Fatalf("reported, and not forgotten: %v", missing)
+	}
+	n.kill()
+	if n.log.has(lost) || n.log.has("LogMissing") {
+		t.Fatalf("reported again:\n%s", n.log)
+	}
+}
+
+// TestDamageWhileASingleNodeRuns: what is damaged is refused and told, the rest is served.
+func TestDamageWhileASingleNodeRuns(t *testing.T) {
+	n := start(t, "leat.scrub.interval.ms=1000")
+	c := n.dial()
+	c.createTopic("t")
+	for range 3 {
+		c.produce("t", []byte("value"))
+	}
+	if err := n.disk().FlipBit("data/t-0/00000000000000000000.log", 65); err != nil {
+		t.Fatal(err)
+	}
+	n.eventually("it is found, and told that nobody can mend it", func() bool {
+		n.clock.Advance(time.Second)
+		return n.log.has("NOBODY ELSE HAS WHAT IS DAMAGED: offsets 0 to 0")
+	})
+	n.eventually("the controller knows of the recovery", func() bool { return !n.b.node.Image().Partition("t", 0).Recovering() })
+	if got := c.produce("t", []byte("w")); got != 3 {
+		t.Fatalf("written at %d", got)
+	}
+	if got := c.fetch("t", 1); len(got) != 3 {
+		t.Fatalf("around the damage: %q", got)
+	}
+	if s := n.b.node.Replicas().Stats(); s.Damaged != 1 || s.LostReports != 1 {
+		t.Fatalf("%+v", s)
+	}
 }
 
 // TestVanishedDirectoryIsReportedAfterAPowerCut: that of a topic without records is as
