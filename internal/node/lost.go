@@ -81,7 +81,10 @@ func (m *metadataLog) lost() []metadata.TopicPartition {
 			all = append(all, tp)
 		}
 		for _, reason := range slices.Sorted(maps.Keys(why)) {
-			m.n.log.Error("replicas may lack records that were acknowledged", "topic", t.Name, "partitions", why[reason], "why", reason)
+			if say := fmt.Sprint(t.ID, why[reason], reason); !m.said[say] {
+				m.said[say] = true
+				m.n.log.Error("replicas may lack records that were acknowledged", "topic", t.Name, "partitions", why[reason], "why", reason)
+			}
 		}
 	}
 	return all

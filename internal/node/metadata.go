@@ -67,6 +67,7 @@ func openMetadata(n *Node) (*metadataLog, error) {
 		incarnation: env.UUID(n.rand), deleted: map[[16]byte]struct{}{},
 	}
 	m.calls.m = m
+	m.said = map[string]bool{}
 	m.img.Store(new(metadata.Image))
 	m.runtime = machine.NewRuntime(machine.Options{Clock: n.clock, Exec: n.opt.Exec, Seed: n.opt.Seed(), CommitTimeout: controllerTimeout, Notify: m.controllerEvent})
 	there, err := n.metadataThere()

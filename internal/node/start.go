@@ -74,6 +74,7 @@ type joining struct {
 	phase     phase
 	created   bool                             // the leader of the metadata has seen to the cluster's being there
 	seen      map[metadata.TopicPartition]bool // replicas of which it was looked what they lost
+	said      map[string]bool                  // losses that were logged
 	late      []metadata.TopicPartition        // lost, and not told at the registration
 	reporting bool                             // late is under way
 	cluster   string                           // its id, known before there is an image of it; "" where the image tells
