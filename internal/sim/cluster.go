@@ -34,10 +34,15 @@ const (
 
 // NewCluster makes the run of a seed.
 func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Cluster) func(*Host) (Process, error)) *Cluster {
-	c := &Cluster{World: NewWorld(seed, trace)}
+	w := NewWorld(seed, trace)
+	return newCluster(w, drawSettings(w.Stream("settings")), log, boot)
+}
+
+// newCluster makes the run of a world with settings.
+func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) func(*Host) (Process, error)) *Cluster {
+	c := &Cluster{World: w, Settings: s}
 	c.Log = slog.New(reloads{log.Handler(), c})
 	c.Rec.Answered = map[string]int{}
-	c.Settings = drawSettings(c.Stream("settings"))
 	for i := range c.Settings.Nodes {
 		h := c.AddHost(fmt.Sprint("n", i+1), int32(i+1))
 		h.Boot, h.syncTime = boot(c), c.Settings.SyncTime

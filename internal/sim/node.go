@@ -50,7 +50,7 @@ func (s *Settings) node(id int, hosts []*Host) []string {
 		servers = append(servers, h.Address(ControllerDoor))
 	}
 	h := hosts[id-1]
-	return []string{
+	return append([]string{
 		fmt.Sprint("node.id=", id),
 		"listeners=PLAINTEXT://" + h.Address(ClientDoor) + ",CONTROLLER://" + h.Address(ControllerDoor),
 		"controller.quorum.bootstrap.servers=" + strings.Join(servers, ","),
@@ -62,5 +62,5 @@ func (s *Settings) node(id int, hosts []*Host) []string {
 		fmt.Sprint("offsets.topic.replication.factor=", s.OffsetsRF),
 		"num.recovery.threads.per.data.dir=1", "insecure=true",
 		"group.initial.rebalance.delay.ms=500",
-	}
+	}, s.More...)
 }

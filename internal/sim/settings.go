@@ -27,6 +27,7 @@ type Settings struct {
 	PlainProducers  int
 	Consumers       int
 	Groups, Members int
+	More            []string // settings of every node
 }
 
 // TopicSettings are those of a topic.
