@@ -14,6 +14,8 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+var errChecksum = errors.New("wrong checksum")
+
 // batch is a record batch as a producer makes it.
 func batch(pid int64, epoch int16, sequence int32, at int64, values []string, padding int) []byte {
 	var records []byte
@@ -60,7 +62,7 @@ func parse(b []byte, from int64) (out []readRecord, err error) {
 			return nil, err
 		}
 		if got := crc32.Checksum(raw[21:], castagnoli); got != uint32(rb.CRC) {
-			return nil, fmt.Errorf("the batch at offset %d has a wrong checksum", rb.FirstOffset)
+			return nil, fmt.Errorf("%w: the batch at offset %d", errChecksum, rb.FirstOffset)
 		}
 		recs := rb.Records
 		for range rb.NumRecords {
