@@ -11,6 +11,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-stream/leat/conformance/harness"
@@ -38,7 +39,7 @@ func ofThree(ctx context.Context, p plan, name string, f func(c *harness.Cluster
 // threefold makes a topic with three replicas and waits until all are in sync.
 func threefold(ctx context.Context, adm *kadm.Client, topic string, partitions int32) error {
 	two := "2"
-	if _, err := adm.CreateTopic(ctx, partitions, 3, map[string]*string{"min.insync.replicas": &two}, topic); err != nil {
+	if _, err := adm.CreateTopic(ctx, partitions, 3, map[string]*string{"min.insync.replicas": &two}, topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return err
 	}
 	return allInSync(ctx, adm, topic, int(partitions))
