@@ -10,13 +10,13 @@ import (
 
 // rare are events that a batch of runs must have met, or it proves little.
 var rare = []string{
-	"truncation", "diverging epoch", "snapshot part asked for", "coordinator reload",
+	"truncation", "diverging epoch", "election from the eligible replicas", "snapshot part asked for", "coordinator reload",
 	"leader epoch bump", "producer epoch bump", "ISR shrink", "ISR expand", "restart after handing over",
 	"leader told in a refusal", "node failed", "connection reset",
 }
 
 // rarest are asked of large batches of long runs only.
-var rarest = []string{"election from the eligible replicas", "damaged replica cut back"}
+var rarest = []string{"damaged replica cut back"}
 
 // Unmet are the rare events that a batch of runs did not meet.
 func Unmet(total map[string]int, large bool) (names []string) {
