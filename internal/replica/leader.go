@@ -17,6 +17,7 @@ type tenure struct {
 	change    *change                // of the in-sync set, not yet settled; nil when there is none
 	refused   time.Time              // when the controller last refused a change
 	doubts    map[batchKey]time.Time // when batches first seemed out of order; see outOfOrder
+	gaps      map[int64]gap          // of producers; see refused
 }
 
 // follower is one follower as its leader knows it.

@@ -86,14 +86,21 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 		return
 	}
 	if acks == -1 && len(r.isr) < r.minISR {
+		p.refused(batches, kerr.NotEnoughReplicas)
 		p.mu.Unlock()
 		op.Results[index] = Refused(kerr.NotEnoughReplicas, nil)
+		return
+	}
+	if err := p.missed(batches); err != nil {
+		p.mu.Unlock()
+		op.Results[index] = Refused(err, errMissed)
 		return
 	}
 	res := p.append(r, batches, log.OriginClient)
 	op.Results[index] = res
 	if res.Err != nil {
 		var wake wakeups
+		p.refused(batches, res.Err)
 		if res.Err == kerr.OutOfOrderSequenceNumber {
 			op.Results[index], wake = p.outOfOrder(r, batches, res)
 		}
@@ -101,6 +108,7 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 		wake.run()
 		return
 	}
+	p.filled(batches)
 	end := res.Info.LastOffset + 1
 	early := mutant.On("replica/acks-at-append") || res.Info.Duplicate && mutant.On("replica/acks-duplicate-at-once")
 	if acks == -1 && p.hw.Load() < end && !early {
