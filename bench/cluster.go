@@ -99,6 +99,9 @@ func rolling(ctx context.Context, p plan, r *results) error {
 		if err := w.end(ctx); err != nil {
 			return err
 		}
+		if err := w.allThere(ctx, adm, "rolling"); err != nil {
+			return err
+		}
 		r.single("three nodes, 3,000 partitions with three replicas: rolling restart, in all", "s", 60, took.Seconds())
 		r.single(fmt.Sprintf("— produce p99 during it, %d records/s, acks=all", rollingRate), "ms", 0, w.quantile(99))
 		r.single("— p99.9", "ms", 0, w.quantile(99.9))
@@ -115,9 +118,10 @@ type trickle struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
-	mu   sync.Mutex
-	hist *hdrhistogram.Histogram
-	err  error
+	mu    sync.Mutex
+	hist  *hdrhistogram.Histogram
+	acked []int64 // records of each partition
+	err   error
 }
 
 // newTrickle returns when every partition has a record.
@@ -136,7 +140,10 @@ func newTrickle(ctx context.Context, addrs []string, topic string, partitions in
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
-	w := &trickle{c: c, stop: stop, hist: hdrhistogram.New(1, int64(5*time.Minute/time.Microsecond), 3)}
+	w := &trickle{c: c, stop: stop, hist: hdrhistogram.New(1, int64(5*time.Minute/time.Microsecond), 3), acked: make([]int64, partitions)}
+	for i := range w.acked {
+		w.acked[i] = 1
+	}
 	w.done.Go(func() { w.run(ctx, partitions) })
 	return w, nil
 }
@@ -148,10 +155,13 @@ func (w *trickle) run(ctx context.Context, partitions int) {
 		due := start.Add(time.Duration(n) * gap)
 		time.Sleep(time.Until(due))
 		// Neighbours have different leaders, and no partition is written to twice soon.
-		w.c.Produce(context.WithoutCancel(ctx), &kgo.Record{Partition: int32(n % partitions), Value: make([]byte, 100)}, func(_ *kgo.Record, err error) {
+		w.c.Produce(context.WithoutCancel(ctx), &kgo.Record{Partition: int32(n % partitions), Value: make([]byte, 100)}, func(r *kgo.Record, err error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.err = errors.Join(w.err, err)
+			if err == nil {
+				w.acked[r.Partition]++
+			}
 			_ = w.hist.RecordValue(min(max(1, time.Since(due).Microseconds()), w.hist.HighestTrackableValue()))
 		})
 	}
@@ -165,6 +175,21 @@ func (w *trickle) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return errors.Join(w.c.Flush(ctx), w.err)
+}
+
+// allThere compares what was acknowledged with where the partitions end.
+func (w *trickle) allThere(ctx context.Context, adm *kadm.Client, topic string) error {
+	ends, err := adm.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return err
+	}
+	for i, n := range w.acked {
+		end, ok := ends.Lookup(topic, int32(i))
+		if !ok || end.Err != nil || end.Offset != n {
+			return fmt.Errorf("partition %d ends at %d (%v), acknowledged were %d records", i, end.Offset, end.Err, n)
+		}
+	}
+	return nil
 }
 
 func (w *trickle) quantile(q float64) float64 { return float64(w.hist.ValueAtQuantile(q)) / 1000 }
