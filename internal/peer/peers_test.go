@@ -467,7 +467,7 @@ func TestSend(t *testing.T) {
 				w.Send(two, Raft, &nodewire.RaftRequest{To: i})
 			}
 		}
-		send(1, 2)
+		send(2, 2)      // one: a second might come before or after the dial has failed
 		synctest.Wait() // no connection: lost
 		s := serve(t, w.net.Host("b"), ":9093")
 		defer s.close()
@@ -484,7 +484,7 @@ func TestSend(t *testing.T) {
 		if n, raft := s.seen(); n != 1 || raft != "[5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20]" {
 			t.Errorf("%d connections, %s", n, raft)
 		}
-		if c := w.Stats().Lanes[Raft]; c.Sends != 20 || c.Dropped != 2 || c.Calls != 0 || c.Out == 0 {
+		if c := w.Stats().Lanes[Raft]; c.Sends != 19 || c.Dropped != 2 || c.Calls != 0 || c.Out == 0 {
 			t.Errorf("%+v", c)
 		}
 	})
