@@ -88,7 +88,7 @@ func (n *Node) Status() Status { return *n.status.Load() }
 // caller needs a snapshot first. The data must not be changed.
 func (n *Node) ReadCommitted(from uint64, maxBytes int) (es []Entry, err error) {
 	aerr := n.do(func(c *core) {
-		commit := min(c.rn.BasicStatus().GetCommit(), c.log.last())
+		commit := c.readable()
 		if from > commit {
 			return
 		}

@@ -245,9 +245,12 @@ func (o *Observer) take(r *nodewire.PullResponse) (err, fatal error) {
 			return nil, fmt.Errorf("metadata entry %d: %w", e.Index, err)
 		}
 		applied, o.term = e.Index, e.Term
+		// At once: what comes behind it in the answer may be refused.
+		o.mu.Lock()
+		o.status.Applied, o.status.End = applied, o.end
+		o.mu.Unlock()
 	}
 	o.mu.Lock()
-	o.status.Applied, o.status.End = applied, o.end
 	o.status.Commit, o.status.Leader = max(o.status.Commit, r.Commit), r.Leader
 	if r.Leader.NodeID >= 0 || len(r.Entries) > 0 {
 		o.status.LastContact = o.opts.Clock.Now()

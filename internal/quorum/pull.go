@@ -88,8 +88,11 @@ func (n *Node) settlePulls(c *core, late *pull) {
 	})
 }
 
-// readable is the last entry that is committed and synced here.
-func (c *core) readable() uint64 { return min(c.rn.BasicStatus().GetCommit(), c.log.last()) }
+// readable is the last entry that others may be given: committed, synced here and seen
+// by the hooks. The library's commit index alone does not say that. It may stand for
+// entries of a new leader that are still on their way to the disk, while the synced log
+// holds others of an old one in their place.
+func (c *core) readable() uint64 { return min(c.applied, c.log.last()) }
 
 // pull is what is there for a request, and whether it is anything.
 func (c *core) pull(req *nodewire.PullRequest) (resp *nodewire.PullResponse, some bool) {

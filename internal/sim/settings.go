@@ -59,6 +59,9 @@ func drawSettings(r *rand.Rand) Settings {
 		}
 		s.Topics = append(s.Topics, t)
 	}
+	// A reader that is given damaged bytes goes on once the scrubber has come by: within
+	// a week by default, which no run has.
+	s.More = append(s.More, "leat.scrub.bytes.per.second=10000000", "leat.scrub.interval.ms=5000")
 	return s
 }
 
