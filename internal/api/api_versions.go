@@ -96,12 +96,11 @@ var Features = []Feature{{"eligible.leader.replicas.version", 0, 1}, {"metadata.
 // be at level 0, as its clients take a minimum of 0 for an error.
 func fillFeatures(resp *kmsg.ApiVersionsResponse, version int16, img *metadata.Image) {
 	for _, f := range Features {
-		if f.Min == 0 && version < 4 {
-			continue
+		if f.Min > 0 || version >= 4 { // of what is finalised everybody is told
+			sf := kmsg.NewApiVersionsResponseSupportedFeature()
+			sf.Name, sf.MinVersion, sf.MaxVersion = f.Name, f.Min, f.Max
+			resp.SupportedFeatures = append(resp.SupportedFeatures, sf)
 		}
-		sf := kmsg.NewApiVersionsResponseSupportedFeature()
-		sf.Name, sf.MinVersion, sf.MaxVersion = f.Name, f.Min, f.Max
-		resp.SupportedFeatures = append(resp.SupportedFeatures, sf)
 		if level := img.Feature(f.Name); level > 0 {
 			ff := kmsg.NewApiVersionsResponseFinalizedFeature()
 			ff.Name, ff.MinVersionLevel, ff.MaxVersionLevel = f.Name, level, level
