@@ -122,7 +122,10 @@ func (f *former) do(a forming.Action) {
 			n.meta.fail(err)
 			return
 		}
-		n.tasks.post(func() { f.step(forming.Begun{}) })
+		n.tasks.post(func() {
+			f.step(forming.Begun{}) // saves that it is begun, before anything is voted on
+			n.meta.log.Load().Start()
+		})
 	case forming.Join:
 		n.meta.hint.Store(&a.Leader)
 		n.addresses.heard(a.Leader)
@@ -186,11 +189,7 @@ func (n *Node) begin(f nodewire.Founding) error {
 	for _, v := range f.Voters {
 		voters = append(voters, quorum.Member{NodeID: v.NodeID, DirectoryID: v.DirectoryID, Address: v.Address})
 	}
-	if err := n.meta.open(voters, false); err != nil {
-		return err
-	}
-	n.meta.log.Load().Start()
-	return nil
+	return n.meta.open(voters, false)
 }
 
 // join follows the metadata of a cluster that exists; its leader makes a controller a
