@@ -33,6 +33,7 @@ type former struct {
 
 const (
 	formingTick = 100 * time.Millisecond
+	servingTick = time.Second
 	// helloPatience is how long a hello waits for its answer.
 	helloPatience = 2 * time.Second
 )
@@ -82,7 +83,11 @@ func (f *former) step(e forming.Event) {
 func (f *former) tick() {
 	f.step(forming.Tick{})
 	f.n.meta.progress()
-	f.n.jobs.after(formingTick, func() { f.n.tasks.post(f.tick) })
+	next := formingTick
+	if f.n.meta.phase == phaseServing {
+		next = servingTick // the cluster is found: a node at rest is not woken ten times a second
+	}
+	f.n.jobs.after(next, func() { f.n.tasks.post(f.tick) })
 }
 
 func (f *former) do(a forming.Action) {
