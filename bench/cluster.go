@@ -162,6 +162,7 @@ func (w *trickle) run(ctx context.Context, partitions int) {
 			if err == nil {
 				w.acked[r.Partition]++
 			}
+			// It is within the range, so that it cannot fail.
 			_ = w.hist.RecordValue(min(max(1, time.Since(due).Microseconds()), w.hist.HighestTrackableValue()))
 		})
 	}
