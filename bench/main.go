@@ -35,6 +35,8 @@ type plan struct {
 	cases   *regexp.Regexp
 	scratch string
 	gigas   int // of data on disk for the restart case
+	trials  int // of each kind of failure of a node
+	calm    time.Duration
 	leat    string
 	out     string
 }
@@ -46,18 +48,20 @@ func main() {
 	}
 	var p plan
 	var pattern string
-	short := flag.Bool("short", false, "one round of three seconds, 1 GB: to see that it works")
+	short := flag.Bool("short", false, "one round of three seconds, 1 GB, 20 s busy: to see that it works")
 	flag.IntVar(&p.rounds, "rounds", 3, "rounds of each broker")
 	flag.IntVar(&p.seconds, "seconds", 8, "measured seconds of a case")
 	flag.IntVar(&p.warm, "warm", 4, "warm-up seconds of a case")
 	flag.IntVar(&p.gigas, "gigabytes", 20, "data on disk when the broker is killed and started again")
+	flag.IntVar(&p.trials, "trials", 5, "trials of each failure of a node")
+	flag.DurationVar(&p.calm, "calm", 10*time.Minute, "how long all processors are kept busy, to see that no node is taken for dead")
 	flag.StringVar(&pattern, "cases", ".", "regular expression of the cases to run")
 	flag.StringVar(&p.leat, "leat", "bin/leat", "Leat's binary")
 	flag.StringVar(&p.scratch, "scratch", "", "folder for data (a temporary one by default)")
 	flag.StringVar(&p.out, "out", "docs/benchmarks.md", "where the report goes, anew after each round")
 	flag.Parse()
 	if *short {
-		p.rounds, p.seconds, p.warm, p.gigas = 1, 3, 2, 1
+		p.rounds, p.seconds, p.warm, p.gigas, p.trials, p.calm = 1, 3, 2, 1, 2, 20*time.Second
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, p, pattern)

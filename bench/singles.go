@@ -24,7 +24,8 @@ func singles(ctx context.Context, p plan, r *results) error {
 		f    func(context.Context, plan, *results) error
 	}{
 		{"single-binary", binarySize}, {"single-first", firstRecord}, {"single-many", manyPartitions}, {"single-restart", restart},
-		{"cluster-rolling", rolling}, {"cluster-idle", idle},
+		{"single-metadata", metadata},
+		{"cluster-rolling", rolling}, {"cluster-idle", idle}, {"cluster-failover", failovers},
 	} {
 		if !p.cases.MatchString(s.name) {
 			continue

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package failover
 
 import (
 	"context"
@@ -20,7 +20,6 @@ import (
 type cluster struct {
 	leat  string
 	dir   string
-	set   []string // settings of all
 	nodes []*process
 	peers string
 }
@@ -35,8 +34,8 @@ type process struct {
 
 const nodes = 3
 
-func newCluster(leat, dir string, set []string) (*cluster, error) {
-	c := &cluster{leat: leat, dir: dir, set: set}
+func newCluster(leat, dir string) (*cluster, error) {
+	c := &cluster{leat: leat, dir: dir}
 	var peers []string
 	for id := int32(1); id <= nodes; id++ {
 		ports, err := freePorts(2)
@@ -72,11 +71,11 @@ func (c *cluster) start(p *process) error {
 	}
 	defer out.Close()
 	args := []string{"serve"}
-	for _, s := range append([]string{
+	for _, s := range []string{
 		"node.id=" + strconv.Itoa(int(p.id)), "log.dirs=" + filepath.Join(c.dir, strconv.Itoa(int(p.id))),
 		"controller.quorum.bootstrap.servers=" + c.peers,
 		"listeners=PLAINTEXT://" + p.addr + ",CONTROLLER://" + p.peers, "http.listen=127.0.0.1:0",
-	}, c.set...) {
+	} {
 		args = append(args, "--set", s)
 	}
 	p.cmd = exec.Command(c.leat, args...)

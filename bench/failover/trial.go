@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package failover
 
 import (
 	"context"
@@ -22,9 +22,10 @@ const topic = "failover"
 // limit is when a trial is given up.
 const limit = 60 * time.Second
 
-// failures runs the trials of each kind on one cluster.
-func failures(ctx context.Context, p plan, kinds []string) error {
-	c, err := newCluster(p.leat, p.scratch, p.set)
+// Run runs the trials of each kind on one cluster, and says what each came to.
+func Run(ctx context.Context, p Plan, say func(Figure)) error {
+	p.say = say
+	c, err := newCluster(p.Leat, p.Scratch)
 	if err != nil {
 		return err
 	}
@@ -32,12 +33,12 @@ func failures(ctx context.Context, p plan, kinds []string) error {
 	if err := c.startAll(); err != nil {
 		return err
 	}
-	if err := create(ctx, c, topic, p.partitions); err != nil {
+	if err := create(ctx, c, topic, p.Partitions); err != nil {
 		return err
 	}
-	ws := newWriters(ctx, c.addrs(), topic, p.partitions, p.pace)
+	ws := newWriters(ctx, c.addrs(), topic, p.Partitions, p.Pace)
 	defer ws.close()
-	for _, kind := range kinds {
+	for _, kind := range p.Do {
 		if kind == "calm" {
 			err = calm(ctx, p, c, ws)
 		} else {
@@ -48,7 +49,7 @@ func failures(ctx context.Context, p plan, kinds []string) error {
 		}
 	}
 	ws.close()
-	return check(ctx, c, ws)
+	return check(ctx, p, c, ws)
 }
 
 // create makes a topic of three replicas once there are three brokers.
@@ -99,9 +100,9 @@ func whole(ctx context.Context, c *cluster) error {
 	})
 }
 
-func trials(ctx context.Context, p plan, c *cluster, ws *writers, kind string) error {
-	var all times
-	for n := range p.rounds {
+func trials(ctx context.Context, p Plan, c *cluster, ws *writers, kind string) error {
+	var all []float64
+	for n := range p.Rounds {
 		if err := whole(ctx, c); err != nil {
 			return err
 		}
@@ -111,9 +112,9 @@ func trials(ctx context.Context, p plan, c *cluster, ws *writers, kind string) e
 		if err != nil {
 			return err
 		}
-		all = append(all, took)
+		all = append(all, float64(took.Microseconds())/1000)
 	}
-	fmt.Printf("%-12s %v\n", kind, all)
+	p.say(Figure{What: said[kind], Unit: "ms", Goal: goals[kind], Values: all})
 	return nil
 }
 
@@ -154,7 +155,6 @@ func trial(ctx context.Context, c *cluster, ws *writers, kind string) (time.Dura
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	fmt.Printf("  %s: node %d, led %d: %d ms\n", kind, victim.id, s.leads[victim.id], took.Milliseconds())
 	if !ok {
 		return 0, fmt.Errorf("%s: partition %d took no write for %v: %s", kind, last.partition, limit, last.why)
 	}
@@ -169,7 +169,7 @@ func trial(ctx context.Context, c *cluster, ws *writers, kind string) (time.Dura
 }
 
 // calm keeps all processors busy and counts what moves all the same.
-func calm(ctx context.Context, p plan, c *cluster, ws *writers) error {
+func calm(ctx context.Context, p Plan, c *cluster, ws *writers) error {
 	if err := whole(ctx, c); err != nil {
 		return err
 	}
@@ -181,7 +181,8 @@ func calm(ctx context.Context, p plan, c *cluster, ws *writers) error {
 	if err != nil {
 		return err
 	}
-	busy, end := context.WithTimeout(ctx, p.calm)
+	failures := ws.failures()
+	busy, end := context.WithTimeout(ctx, p.Calm)
 	defer end()
 	for range 2 * runtime.NumCPU() {
 		cmd := exec.CommandContext(busy, "sh", "-c", "while :; do :; done")
@@ -203,17 +204,14 @@ func calm(ctx context.Context, p plan, c *cluster, ws *writers) error {
 	if err != nil {
 		return err
 	}
-	failed := int64(0)
-	for _, w := range ws.all {
-		failed += w.errors.Load()
-	}
-	fmt.Printf("%-12s %v with all processors busy: %d leader epochs, %d terms of the controller passed; %d failed writes\n",
-		"calm", p.calm, after.moves-before.moves, now-term, failed)
+	p.say(Figure{What: fmt.Sprintf("three nodes, all processors kept busy for %v: false failovers (leader epochs and terms of the controller that passed)", p.Calm), Goal: 1,
+		Values: []float64{float64(after.moves - before.moves + int64(now-term))}})
+	p.say(Figure{What: "— writes that failed meanwhile", Values: []float64{float64(ws.failures() - failures)}})
 	return nil
 }
 
 // check reads everything back: an acknowledged record lies where it was acknowledged.
-func check(ctx context.Context, c *cluster, ws *writers) error {
+func check(ctx context.Context, p Plan, c *cluster, ws *writers) error {
 	if err := whole(ctx, c); err != nil {
 		return err
 	}
@@ -251,6 +249,6 @@ func check(ctx context.Context, c *cluster, ws *writers) error {
 			return err
 		}
 	}
-	fmt.Printf("%-12s %d acknowledged records, all there\n", "check", total)
+	p.say(Figure{What: "— acknowledged records, all found in their places afterwards", Values: []float64{float64(total)}})
 	return nil
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package failover
 
 import (
 	"context"
@@ -53,6 +53,14 @@ func newWriters(ctx context.Context, addrs []string, topic string, partitions in
 func (ws *writers) close() {
 	ws.stop()
 	ws.wg.Wait()
+}
+
+// failures is how many writes have failed so far.
+func (ws *writers) failures() (n int64) {
+	for _, w := range ws.all {
+		n += w.errors.Load()
+	}
+	return n
 }
 
 // since waits until every partition has acknowledged a request that was sent after a
