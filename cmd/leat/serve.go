@@ -15,7 +15,7 @@ func runServer(ctx context.Context, cfg *config.Config, warnings []config.Warnin
 	log := newLogger(cfg)
 	for _, w := range warnings {
 		level := slog.LevelWarn
-		if w.Kind == config.Inert {
+		if w.Kind == config.Inert || w.Kind == config.Recalled {
 			level = slog.LevelInfo
 		}
 		log.Log(ctx, level, "setting", "name", w.Name, "why", w.Text)

@@ -3,7 +3,10 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +63,25 @@ func (js *joints) add(roles string, sets ...string) *joint {
 	j := &joint{testNode: n, roles: roles}
 	js.all = append(js.all, j)
 	return j
+}
+
+// content is that of a small file of the data directory, "" where there is none.
+func (j *joint) content(name string) string {
+	j.t.Helper()
+	f, err := j.fs.OpenFile(j.dir+"/"+name, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 1<<16)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		j.t.Fatal(err)
+	}
+	return string(b[:n])
 }
 
 // address is where the node listens.
@@ -217,6 +239,12 @@ func TestJoin(t *testing.T) {
 	js.voters(one, 1, 2, 3)
 	js.voters(three, 1, 2, 3)
 	js.replicates(two, "t", 3)
+	for _, j := range js.all {
+		place := j.options().Config.Place()
+		if kept := j.content(config.PlaceFile); kept != string(place) {
+			t.Errorf("remembered: %q, want %q", kept, place)
+		}
+	}
 
 	for _, j := range js.all {
 		j.stop()

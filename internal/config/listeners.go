@@ -138,6 +138,12 @@ func isLoopback(host string) bool {
 	return err == nil && a.Unmap().IsLoopback()
 }
 
+// Loopback tells of an address, HOST:PORT, that only this machine can reach.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && isLoopback(host)
+}
+
 // isWildcard tells of an address that means every interface.
 func isWildcard(host string) bool {
 	a, err := netip.ParseAddr(host)

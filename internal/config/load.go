@@ -20,11 +20,17 @@ type Sources struct {
 	// Route tells the address of this machine that leads to a host, on which a node
 	// listens that joins a cluster and was given no listeners. Nil: on loopback.
 	Route func(host string) (address string, err error)
+	// Recall reads what a node that joined has kept of Config.Place in its data directory,
+	// and the name of that file; nothing where there is none. It counts for a start that
+	// says nothing of the node's place itself. Nil: nothing is recalled.
+	Recall func(dataDir string) (content []byte, name string, err error)
 }
 
 // The strength of a source.
 const (
-	layerFile = iota + 1
+	layerDerived = iota // from other settings
+	layerRecalled
+	layerFile
 	layerEnv
 	layerSet
 )
@@ -43,6 +49,8 @@ const (
 	Ignored
 	// Exposed listeners are reachable from other machines without TLS and authentication.
 	Exposed
+	// Recalled is where a node that joined goes by what it was told before.
+	Recalled
 )
 
 // Warning is something a person should read once at the start.
@@ -113,6 +121,9 @@ func Load(src Sources) (*Config, []Warning, error) {
 			return nil, l.warns, err
 		}
 	}
+	if err := l.recall(src); err != nil {
+		return nil, l.warns, err
+	}
 	if err := l.unify(); err != nil {
 		return nil, l.warns, err
 	}
@@ -158,7 +169,11 @@ func (l *loader) listenTowards(route func(string) (string, error)) error {
 		}
 		all = append(all, Listener{Name: strings.TrimSpace(name), Host: address, Port: controllerPort}.String())
 	}
-	l.static[string(Listeners)] = setting{text: strings.Join(all, ","), where: "towards " + host}
+	where := "towards " + host
+	if join.layer == layerRecalled {
+		where += ", " + join.where
+	}
+	l.static[string(Listeners)] = setting{text: strings.Join(all, ","), where: where}
 	return nil
 }
 

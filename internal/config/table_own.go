@@ -15,7 +15,7 @@ var ownSettings = []Def{
 	{Name: "leat.durability", Type: String, Default: "durable", Check: words("durable", "relaxed"), Update: ClusterWide,
 		Doc: "durable: records are acknowledged, and shown to readers, once they are on disk on the in-sync replicas. relaxed: once they are in the page cache there, as in Kafka."},
 	{Name: "leat.join", Type: String, Check: joinAddress,
-		Doc: "The address, HOST:PORT, of a node of the cluster that this node joins: its controllers' listener or one for clients. Unless listeners are given, the node listens on the address of this machine that leads to HOST. Without a cluster's answer the start waits."},
+		Doc: "The address, HOST:PORT, of a node of the cluster that this node joins: its controllers' listener or one for clients. Unless listeners are given, the node listens on the address of this machine that leads to HOST. A start in the same data directory without leat.join, listeners or a list of controllers goes by what was given here before. Without a cluster's answer the start waits."},
 	{Name: "leat.log.format", Type: String, Default: "auto", Check: words("auto", "text", "json"),
 		Doc: "The form of log messages: text, json, or auto, which is text."},
 	{Name: "leat.log.level", Type: String, Default: "info", Check: words("debug", "info", "warn", "error"),

@@ -28,6 +28,7 @@ type former struct {
 
 	join      string   // the address of the cluster to join, as it was given
 	addresses []string // all that were given, or recorded
+	known     []string // those that were recorded
 	recorded  string   // content of knownFile
 }
 
@@ -59,7 +60,7 @@ func newFormer(n *Node, inCluster bool) (*former, error) {
 		NewClusterID: func() string { return metadata.UUIDString(env.UUID(n.rand)) }, Software: n.opt.Version,
 	}
 	cfg.Listed, cfg.Setting = n.listed()
-	f := &former{n: n, machine: forming.New(cfg), asked: map[uint64]func(*nodewire.HelloResponse){}, join: cfg.Join}
+	f := &former{n: n, machine: forming.New(cfg), asked: map[uint64]func(*nodewire.HelloResponse){}, join: cfg.Join, known: known}
 	for _, l := range cfg.Listed {
 		f.addresses = append(f.addresses, l.Address)
 	}

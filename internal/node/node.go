@@ -166,6 +166,9 @@ func (n *Node) open() error {
 	if n.former, err = newFormer(n, n.meta.known()); err != nil {
 		return err
 	}
+	if err := n.checkPlace(); err != nil {
+		return err
+	}
 	n.ids = &producerIDs{allocate: n.meta.allocateIDs}
 	n.api = &api.Server{
 		NodeID: n.id, Config: n.Config, Clock: n.clock, Log: n.log, Image: n.Image,

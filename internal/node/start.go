@@ -158,6 +158,9 @@ func (m *metadataLog) progress() {
 func (m *metadataLog) begun() {
 	done := m.started
 	m.started = nil
+	if err := m.n.rememberPlace(); err != nil {
+		m.n.log.Warn("where this node joined is not recorded: the next start has to be told again", "why", err)
+	}
 	m.n.serving()
 	done(nil)
 }

@@ -1,8 +1,14 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/leat-stream/leat/internal/config"
 )
 
 // RouteTo is the address of this machine from which a host is reached, and so the one at
@@ -21,4 +27,14 @@ func RouteTo(host string) (string, error) {
 		return a.IP.String() + "%" + a.Zone, nil
 	}
 	return a.IP.String(), nil
+}
+
+// Recall reads what a node that joined has kept of its place (config.Sources).
+func Recall(dataDir string) (content []byte, name string, err error) {
+	name = filepath.Join(dataDir, config.PlaceFile)
+	content, err = os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return content, name, err
 }

@@ -88,7 +88,7 @@ type Flags struct {
 
 // Load reads and resolves the settings.
 func (f Flags) Load(env []string) (*config.Config, []config.Warning, error) {
-	src := config.Sources{Env: env, Sets: f.Sets, Route: server.RouteTo}
+	src := config.Sources{Env: env, Sets: f.Sets, Route: server.RouteTo, Recall: server.Recall}
 	if f.File != "" {
 		file, err := os.Open(f.File)
 		if err != nil {

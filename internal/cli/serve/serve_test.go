@@ -3,6 +3,8 @@ package serve
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -27,5 +29,22 @@ func TestJoin(t *testing.T) {
 	_, _, err := Flags{Join: "here"}.Load(nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "leat.join=here (--set): this is no address of a node") {
 		t.Error(err)
+	}
+}
+
+// A node that joined and is started again with nothing goes by what its data directory
+// remembers.
+func TestJoinedBefore(t *testing.T) {
+	dir := t.TempDir()
+	first, _, err := Flags{Join: "127.0.0.1:19093", Sets: []string{"log.dirs=" + dir}}.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, config.PlaceFile), first.Place(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := Flags{}.Load([]string{"LEAT_DATA=" + dir})
+	if err != nil || fmt.Sprint(again.Listeners()) != fmt.Sprint(first.Listeners()) || again.String(config.LeatJoin) != "127.0.0.1:19093" {
+		t.Errorf("%v: joins %q, listens at %v", err, again.String(config.LeatJoin), again.Listeners())
 	}
 }
