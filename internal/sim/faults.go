@@ -62,7 +62,7 @@ func newFaults(c *Cluster) *faults {
 			h.Disk.SetFree(f.rng.Int64N(64 << 10))
 			return func() { h.Disk.SetFree(-1) }
 		}},
-		{"failing syncs", 1, 5 * time.Second, func(h *Host) func() {
+		{"failing syncs", 3, 5 * time.Second, func(h *Host) func() {
 			h.Disk.FailSyncs(errDisk)
 			same := f.rng.IntN(2) == 0
 			return func() { // the process begins anew under the same kernel, or the machine is switched off and on

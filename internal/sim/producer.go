@@ -59,6 +59,9 @@ func newProducer(c *Client, parts []tp, acks int16, idempotent bool) *producer {
 		pace: 20*time.Millisecond + c.upTo(150*time.Millisecond), delivery: 20*time.Second + c.upTo(60*time.Second),
 		inFlight: 1, padding: c.rng.IntN(300),
 	}
+	if c.rng.IntN(3) == 0 { // gives batches up in the middle of a fault
+		p.delivery = 2*time.Second + c.upTo(10*time.Second)
+	}
 	if idempotent {
 		p.inFlight = 1 + c.rng.IntN(5)
 	}
