@@ -350,6 +350,43 @@ func TestIDTaken(t *testing.T) {
 	twin.serves()
 }
 
+// TestDuplicateRegistration: a broker whose id another one has says so, once, and goes on
+// when the other's session has ended.
+func TestDuplicateRegistration(t *testing.T) {
+	js := &joints{t: t}
+	one := js.add(both, "broker.session.timeout.ms=600000").up()
+	other := one.dialTo(one.address("CONTROLLER"))
+	reg := kmsg.NewPtrBrokerRegistrationRequest()
+	reg.Version, reg.BrokerID, reg.ClusterID = 4, 9, one.b.node.Image().ClusterID()
+	reg.IncarnationID, reg.LogDirs = [16]byte{9}, [][16]byte{{8: 9}}
+	for _, f := range one.b.node.Image().Broker(1).Features {
+		x := kmsg.NewBrokerRegistrationRequestFeature()
+		x.Name, x.MinSupportedVersion, x.MaxSupportedVersion = f.Name, f.Min, f.Max
+		reg.Features = append(reg.Features, x)
+	}
+	l := kmsg.NewBrokerRegistrationRequestListener()
+	l.Name, l.Host, l.Port = "PLAINTEXT", "kafka-9", 9092
+	reg.Listeners = append(reg.Listeners, l)
+	registered := other.ask(reg).(*kmsg.BrokerRegistrationResponse)
+	if registered.ErrorCode != 0 {
+		t.Fatal(kerr.ErrorForCode(registered.ErrorCode))
+	}
+	const said = "node.id 9 is in use by another broker"
+	nine := js.add("broker", "node.id=9", "leat.join="+one.address("CONTROLLER"))
+	nine.begin()
+	js.until("it says who has its id", func() bool { return nine.log.has("WARN", said+" at kafka-9:9092, with another data directory") })
+	beat := kmsg.NewPtrBrokerHeartbeatRequest()
+	beat.Version, beat.BrokerID, beat.BrokerEpoch, beat.WantShutdown = 1, 9, registered.BrokerEpoch, true
+	js.until("the other one's end", func() bool {
+		resp := other.ask(beat).(*kmsg.BrokerHeartbeatResponse)
+		return resp.ErrorCode == 0 && resp.ShouldShutdown
+	})
+	nine.serves()
+	if n := strings.Count(nine.log.String(), said); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
+
 // TestWipedDisk: a voter whose disk is empty comes back as another member, and the old
 // one goes.
 func TestWipedDisk(t *testing.T) {

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -60,7 +63,7 @@ func (m *metadataLog) registerAnswered(body any, err error) {
 	switch {
 	case err == nil:
 	case again(err):
-		m.n.log.Debug("registration not answered yet", "why", err)
+		m.tellRefused(err)
 		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.registerAgain) })
 		return
 	default:
@@ -68,8 +71,53 @@ func (m *metadataLog) registerAnswered(body any, err error) {
 		return
 	}
 	m.epoch.Store(resp.BrokerEpoch)
+	m.refusals = refusals{}
 	m.phase = phaseRegistered
 	m.progress()
+}
+
+// refusals are what registrations met that are tried again.
+type refusals struct {
+	since time.Time
+	said  string // so that each reason is said once
+}
+
+// tellRefused says why a broker is not in the cluster yet. Another broker with its id is
+// said as soon as it is known who that is; that no controller answers passes within moments as a rule, and is said
+// when it does not.
+func (m *metadataLog) tellRefused(err error) {
+	now := m.n.clock.Now()
+	if m.refusals.since.IsZero() {
+		m.refusals.since = now
+	}
+	text, other := fmt.Sprintf("broker %d is not registered yet: %v", m.n.id, err), m.image().Broker(m.n.id)
+	taken := errors.Is(err, kerr.DuplicateBrokerRegistration)
+	if taken {
+		text = duplicate(m.n.id, other, m.n.dir.DirectoryID())
+	}
+	if now.Sub(m.refusals.since) < idQuiet && (!taken || other == nil) {
+		return
+	}
+	if text != m.refusals.said {
+		m.refusals.said = text
+		m.n.log.Warn(text)
+	}
+}
+
+// duplicate tells of the broker that has this one's id; old is what is known of it, if
+// anything is.
+func duplicate(id int32, old *metadata.Broker, directory [16]byte) string {
+	switch {
+	case old == nil:
+		return fmt.Sprintf("node.id %d is in use by another broker; waiting until that one's session has ended", id)
+	case old.HasDirectory(directory):
+		return fmt.Sprintf("broker %d was registered before this process began, with this data directory; waiting until that session has ended", id)
+	}
+	at := ""
+	if len(old.Listeners) > 0 {
+		at = " at " + net.JoinHostPort(old.Listeners[0].Host, strconv.Itoa(int(old.Listeners[0].Port)))
+	}
+	return fmt.Sprintf("node.id %d is in use by another broker%s, with another data directory; waiting until that one's session has ended", id, at)
 }
 
 // registerAgain ends the pause after a registration that did not succeed.

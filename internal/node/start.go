@@ -77,10 +77,11 @@ type joining struct {
 	said      map[string]bool                  // losses that were logged
 	late      []metadata.TopicPartition        // lost, and not told at the registration
 	reporting bool                             // late is under way
-	cluster   string                           // its id, known before there is an image of it; "" where the image tells
-	heartbeat bool                             // one is under way
-	left      func()                           // told when others lead; nil while the broker is to stay
-	leaving   time.Time                        // since when it is not
+	refusals  refusals
+	cluster   string    // its id, known before there is an image of it; "" where the image tells
+	heartbeat bool      // one is under way
+	left      func()    // told when others lead; nil while the broker is to stay
+	leaving   time.Time // since when it is not
 	started   func(error)
 
 	lostLeader time.Time // since when a voter has no leader
