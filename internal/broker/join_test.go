@@ -387,6 +387,32 @@ func TestDuplicateRegistration(t *testing.T) {
 	}
 }
 
+// TestReady: nodes that have lost the controller are not ready, and are when it is back;
+// they work meanwhile.
+func TestReady(t *testing.T) {
+	js := &joints{t: t}
+	one := js.add(both).up()
+	join := "leat.join=" + one.address("CONTROLLER")
+	two, three := js.add("broker", join).up(), js.add("controller", join, "node.id=3").up()
+	for _, j := range js.all {
+		if err := j.b.Ready(); err != nil {
+			t.Errorf("node %d serves: %v", j.b.node.ID(), err)
+		}
+	}
+	one.stop()
+	for who, says := range map[*joint]string{two: "out of touch with the controller", three: "the metadata is not followed"} {
+		js.until("not ready", func() bool {
+			err := who.b.Ready()
+			return err != nil && strings.HasPrefix(err.Error(), says) && who.b.Healthy() == nil
+		})
+	}
+	one.begin()
+	one.serves()
+	for _, j := range js.all {
+		js.until("ready again", func() bool { return j.b.Ready() == nil })
+	}
+}
+
 // TestWipedDisk: a voter whose disk is empty comes back as another member, and the old
 // one goes.
 func TestWipedDisk(t *testing.T) {

@@ -78,12 +78,16 @@ func (b *Broker) Healthy() error {
 	return b.node.Healthy()
 }
 
-// Ready is nil once the broker serves, until it stops.
+// Ready is nil once the broker serves, until it stops, and while it has its place in the
+// cluster.
 func (b *Broker) Ready() error {
 	if !b.ready.Load() {
 		return errors.New("not serving")
 	}
-	return b.Healthy()
+	if err := b.Healthy(); err != nil {
+		return err
+	}
+	return b.node.Ready()
 }
 
 // Close stops in order: no new connections and no new requests; coordinators and long

@@ -56,6 +56,7 @@ type metadataLog struct {
 	snapshots   sync.WaitGroup
 
 	joining // of the broker to the cluster
+	contact contact
 	calls   calls
 	waiters imageWaiters
 }

@@ -201,6 +201,9 @@ func (m *metadataLog) beaten(body any, err error) {
 	if err != nil && m.n.ctx.Err() == nil {
 		m.n.log.Warn("heartbeat", "why", err)
 	}
+	if err == nil {
+		m.contact.beaten(m.n.clock.Now(), resp.IsFenced)
+	}
 	if done := m.left; done != nil {
 		if err == nil && resp.ShouldShutdown {
 			m.left, m.phase = nil, phaseLeft
