@@ -18,8 +18,8 @@ var (
 	ErrRecordListTooLarge = errors.New("record batches exceed the segment size")
 	// ErrOutOfOrderSequence (45): a sequence number is missing before the batch.
 	ErrOutOfOrderSequence = errors.New("out of order sequence number")
-	// ErrDuplicateSequence (46) is kept for callers that map codes; a duplicate in
-	// the window is answered with its original offset instead (AppendInfo.Duplicate).
+	// ErrDuplicateSequence (46) is for callers that map codes: a duplicate is answered with
+	// its original offset (AppendInfo.Duplicate), unless the log does not have it any more.
 	ErrDuplicateSequence = errors.New("duplicate sequence number")
 	// ErrInvalidProducerEpoch (47): a newer epoch of the producer has written.
 	ErrInvalidProducerEpoch = errors.New("invalid producer epoch")

@@ -60,7 +60,7 @@ func (l *Log) retryGone(fn func(list []*segment) error) error {
 			}
 			l.awaitWriter()
 			continue
-		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrStorage):
+		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrStorage), errors.Is(err, ErrOutOfOrderSequence):
 			return err
 		}
 		return storageError("look-up", err)

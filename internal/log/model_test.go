@@ -2,6 +2,7 @@ package log
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -25,6 +26,7 @@ type model struct {
 	epoch    int32
 	synced   int64 // the most that the log ever claimed, lowered by truncation
 	seqs     map[int64]int32
+	cutOff   bool // the power was cut: producer snapshots may be lost
 	ops      []string
 }
 
@@ -80,7 +82,7 @@ func (m *model) build() ([]byte, modelBatch) {
 	h := record.NewHeader(0)
 	if r.IntN(2) == 0 {
 		b.producer = int64(r.IntN(3))
-		b.seq = m.seqs[b.producer]
+		b.seq = m.next(b.producer)
 		idempotent(b.producer, 0, b.seq)(&h)
 	}
 	var bl record.Builder
@@ -111,9 +113,23 @@ func (m *model) append() {
 	m.note("append %d-%d, %d bytes, epoch %d, producer %d seq %d", b.base, b.last, b.size, b.epoch, b.producer, b.seq)
 	m.batches = append(m.batches, b)
 	m.end = b.last + 1
+	m.count(b)
+}
+
+// count takes a batch that is in the log into what its producer sends next.
+func (m *model) count(b modelBatch) {
 	if b.producer >= 0 {
-		m.seqs[b.producer] += int32(b.last - b.base + 1)
+		m.seqs[b.producer] = record.IncrementSequence(b.seq, int32(b.last-b.base+1))
 	}
+}
+
+// next is what a producer sends next. Producer 2 begins shortly before sequences wrap.
+func (m *model) next(producer int64) int32 {
+	s, ok := m.seqs[producer]
+	if !ok && producer == 2 {
+		return math.MaxInt32 - 20
+	}
+	return s
 }
 
 // cutModel drops what ends behind end.
@@ -125,9 +141,7 @@ func (m *model) cutModel(end int64) {
 	m.synced = min(m.synced, end)
 	m.seqs = map[int64]int32{}
 	for _, b := range m.batches {
-		if b.producer >= 0 {
-			m.seqs[b.producer] = b.seq + int32(b.last-b.base+1)
-		}
+		m.count(b)
 	}
 }
 
@@ -192,6 +206,7 @@ func (m *model) step() {
 		m.synced = m.end
 		if r.IntN(2) == 0 {
 			m.note("and power cut")
+			m.cutOff = true
 			m.disk = m.disk.CrashClone(nil)
 			m.disk.SetClock(m.clock)
 			m.fs = m.disk
@@ -206,6 +221,7 @@ func (m *model) step() {
 		m.reopened("same", m.end)
 	default:
 		m.note("power cut")
+		m.cutOff = true
 		m.disk = m.disk.CrashClone(nil)
 		m.reopened(fmt.Sprint(r.Uint32()), m.synced)
 	}
@@ -262,6 +278,7 @@ func (m *model) check(skip int64) {
 	}
 	m.checkTimes()
 	m.checkProducers()
+	m.checkDuplicates()
 }
 
 func (m *model) checkTimes() {
@@ -293,7 +310,7 @@ func (m *model) checkTimes() {
 func (m *model) checkProducers() {
 	got := map[int64]int32{}
 	for _, p := range m.l.Producers() {
-		got[p.ProducerID] = p.LastSequence + 1
+		got[p.ProducerID] = record.IncrementSequence(p.LastSequence, 1)
 	}
 	for id, next := range m.seqs {
 		if got[id] != next {

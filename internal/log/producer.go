@@ -36,10 +36,13 @@ type producer struct {
 	epoch       int16
 	n           uint8 // batches remembered
 	coordinator int32 // epoch of the coordinator that wrote the last marker, -1: none
-	timestamp   int64 // of the last batch or marker
-	seen        int64 // wall clock ms at which expire first met the producer since it wrote or was loaded; 0 before
-	txnFirst    int64 // first offset of the open transaction, -1: none
-	batches     [dedupeWindow]wrote
+	// run is how many sequence numbers in a row, the last one included, are known to have
+	// been written in this epoch; at most maxRun.
+	run       uint32
+	timestamp int64 // of the last batch or marker
+	seen      int64 // wall clock ms at which expire first met the producer since it wrote or was loaded; 0 before
+	txnFirst  int64 // first offset of the open transaction, -1: none
+	batches   [dedupeWindow]wrote
 }
 
 func newProducer(id int64) *producer {
@@ -55,6 +58,11 @@ func (p *producer) lastSeq() int32 {
 
 // remember adds a batch, forgetting the oldest beyond the window.
 func (p *producer) remember(w wrote) {
+	n := uint32(w.delta) + 1
+	if p.n > 0 && inSequence(p.lastSeq(), w.firstSeq()) {
+		n += p.run
+	}
+	p.run = min(n, maxRun)
 	if p.n == dedupeWindow {
 		copy(p.batches[:], p.batches[1:])
 		p.n--
@@ -65,7 +73,7 @@ func (p *producer) remember(w wrote) {
 
 func (p *producer) setEpoch(e int16) {
 	if p.epoch != e {
-		p.epoch, p.n = e, 0
+		p.epoch, p.n, p.run = e, 0, 0
 	}
 }
 
@@ -152,6 +160,9 @@ func (p *producer) checkSequence(b record.Batch) error {
 		}
 	case mutant.On("log/any-sequence"), mutant.On("log/duplicate-appended"):
 	case !inSequence(p.lastSeq(), first):
+		if e := p.earlier(b); e != nil {
+			return e
+		}
 		return fmt.Errorf("%w: producer %d epoch %d: sequence %d after %d", ErrOutOfOrderSequence, p.id, epoch, first, p.lastSeq())
 	}
 	return nil

@@ -163,6 +163,11 @@ func (s *segment) headers(f io.ReaderAt, pos, limit int64, fn func(header) (more
 
 // headers is segment.headers of a file with that base: offsets ascend from it.
 func headers(f io.ReaderAt, base, pos, limit int64, fn func(header) (more bool)) error {
+	return rawHeaders(f, base, pos, limit, func(h header, _ record.Batch) bool { return fn(h) })
+}
+
+// rawHeaders is headers with the header's bytes, which are a view for the call only.
+func rawHeaders(f io.ReaderAt, base, pos, limit int64, fn func(header, record.Batch) (more bool)) error {
 	buf := scanBuffers.Get().(*[scanBuffer]byte)
 	defer scanBuffers.Put(buf)
 	var chunk []byte // what is read from at on
@@ -185,7 +190,7 @@ func headers(f io.ReaderAt, base, pos, limit int64, fn func(header) (more bool))
 		if err != nil {
 			return err
 		}
-		if !fn(h) {
+		if !fn(h, record.Batch(chunk[pos-at:][:headerRead])) {
 			return nil
 		}
 		pos, next = pos+h.size, h.last+1

@@ -13,14 +13,17 @@ import (
 //
 // Kafka keeps one batch per producer there and stops reading behind the entries. We
 // put what else the state has behind them, covered by the same checksum: the magic
-// "LEAT", the older batches of the window, and the transactions whose markers the
-// high watermark had not passed. Without them a restart would shorten the window.
+// "LEA2", how many sequence numbers in a row are known to have been written, the older
+// batches of the window, and the transactions whose markers the high watermark had not
+// passed. Without them a restart would shorten the window. "LEAT" is the same without the
+// sequence numbers, as it was written before.
 const (
 	snapshotVersion   = 1
 	snapshotCRC       = 2
 	snapshotEntries   = 6
 	snapshotEntrySize = 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8
-	snapshotMagic     = "LEAT"
+	snapshotMagic     = "LEA2"
+	snapshotMagic1    = "LEAT"
 	olderSize         = 4 + 4 + 8 + 8
 	doneSize          = 8 + 8
 	// maxSnapshotBytes bounds what is read of one snapshot.
@@ -42,7 +45,7 @@ func (s *producers) encodeSnapshot() []byte {
 		}
 		return 1
 	})
-	b := make([]byte, snapshotEntries, snapshotEntries+4+len(list)*(snapshotEntrySize+1+4*olderSize)+16)
+	b := make([]byte, snapshotEntries, snapshotEntries+4+len(list)*(snapshotEntrySize+4+1+4*olderSize)+16)
 	be.PutUint16(b, snapshotVersion)
 	b = be.AppendUint32(b, uint32(len(list)))
 	for _, p := range list {
@@ -60,17 +63,22 @@ func (s *producers) encodeSnapshot() []byte {
 		b = be.AppendUint64(b, uint64(p.txnFirst))
 	}
 	b = s.appendOurs(append(b, snapshotMagic...), list)
-	be.PutUint32(b[snapshotCRC:], crc32.Checksum(b[snapshotEntries:], castagnoli))
+	return sealSnapshot(b)
+}
+
+func sealSnapshot(b []byte) []byte {
+	binary.BigEndian.PutUint32(b[snapshotCRC:], crc32.Checksum(b[snapshotEntries:], castagnoli))
 	return b
 }
 
-// appendOurs appends, per producer, the count of older batches as a byte and the
-// batches (last sequence int32, delta int32, last offset int64, timestamp int64), then
+// appendOurs appends, per producer, the sequence numbers in a row as an int32, the count
+// of older batches as a byte and the batches (last sequence int32, delta int32, last offset int64, timestamp int64), then
 // the ended transactions (count int32; first and last offset int64).
 func (s *producers) appendOurs(b []byte, list []*producer) []byte {
 	be := binary.BigEndian
 	for _, p := range list {
 		older := p.batches[:max(int(p.n)-1, 0)]
+		b = be.AppendUint32(b, p.run)
 		b = append(b, byte(len(older)))
 		for _, w := range older {
 			b = be.AppendUint32(b, uint32(w.lastSeq))
@@ -117,10 +125,16 @@ func decodeSnapshot(b []byte, end int64) (producers, error) {
 		}
 	}
 	rest = rest[n*snapshotEntrySize:]
-	if len(rest) < len(snapshotMagic) || string(rest[:len(snapshotMagic)]) != snapshotMagic {
+	if len(rest) < len(snapshotMagic) {
 		return s, nil // Kafka's own
 	}
-	return s, s.decodeOurs(rest[len(snapshotMagic):], list)
+	switch magic, ours := string(rest[:len(snapshotMagic)]), rest[len(snapshotMagic):]; magic {
+	case snapshotMagic:
+		return s, s.decodeOurs(ours, list, true)
+	case snapshotMagic1:
+		return s, s.decodeOurs(ours, list, false)
+	}
+	return s, nil
 }
 
 func decodeProducer(e []byte) *producer {
@@ -139,24 +153,35 @@ func decodeProducer(e []byte) *producer {
 	return p
 }
 
-func (s *producers) decodeOurs(b []byte, list []*producer) error {
+func (s *producers) decodeOurs(b []byte, list []*producer, runs bool) error {
 	be := binary.BigEndian
 	for _, p := range list {
+		run := uint32(0)
+		if runs && len(b) >= 4 {
+			run, b = min(be.Uint32(b), maxRun), b[4:]
+		}
 		if len(b) < 1 || int(b[0]) >= dedupeWindow || len(b) < 1+int(b[0])*olderSize {
 			return damagedFile("producer snapshot: older batches of producer %d", p.id)
 		}
 		n := int(b[0])
 		b = b[1:]
 		last := p.batches[:p.n:p.n]
-		var all [dedupeWindow]wrote
-		for i := range n {
-			e := b[i*olderSize:]
-			all[i] = wrote{int32(be.Uint32(e)), int32(be.Uint32(e[4:])), int64(be.Uint64(e[8:])), int64(be.Uint64(e[16:]))}
+		if n > 0 && len(last) == 1 {
+			newest := last[0]
+			p.n = 0
+			for i := range n {
+				e := b[i*olderSize:]
+				w := wrote{int32(be.Uint32(e)), int32(be.Uint32(e[4:])), int64(be.Uint64(e[8:])), int64(be.Uint64(e[16:]))}
+				if w.delta < 0 {
+					return damagedFile("producer snapshot: a batch of producer %d ends before it begins", p.id)
+				}
+				p.remember(w)
+			}
+			p.remember(newest)
 		}
 		b = b[n*olderSize:]
-		if n > 0 && len(last) == 1 {
-			all[n] = last[0]
-			p.batches, p.n = all, uint8(n+1)
+		if p.n > 0 {
+			p.run = max(p.run, run)
 		}
 	}
 	if len(b) < 4 || len(b)-4 != int(be.Uint32(b))*doneSize {
