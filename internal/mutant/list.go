@@ -46,6 +46,8 @@ var All = []Mutant{
 	{"log/duplicate-out-of-order", "a duplicate is answered with its original's offset", 1},
 	{"log/duplicate-appended", "a duplicate is not appended again", 1},
 	{"log/duplicate-new-offset", "a duplicate is answered with the original's offset, no other", 1},
+	{"log/old-duplicate-out-of-order", "a duplicate is told from a gap behind any number of later batches", 1},
+	{"replica/earlier-is-written", "a batch that was never written is not acknowledged", 1},
 	{"log/any-sequence", "a producer's batches are taken in its order", 1},
 	{"log/followers-forget-producers", "a follower knows what producers wrote", 1},
 	{"log/truncation-keeps-epochs", "a truncation takes epochs with it", 2},

@@ -26,6 +26,10 @@ type batchKey struct {
 	sequence int32
 }
 
+func keyOf(b record.Batch) batchKey {
+	return batchKey{b.ProducerID(), b.ProducerEpoch(), b.BaseSequence()}
+}
+
 // maxDoubts bounds the batches of a partition about whose order there is doubt.
 const maxDoubts = 1000
 
@@ -63,13 +67,11 @@ func (p *Partition) ledSince(r *role, t time.Time) bool {
 
 // outOfOrder is what a producer is told when the log took its batch for out of order; mu
 // is held.
-func (p *Partition) outOfOrder(r *role, batches []byte, res Produced) (Produced, wakeups) {
+func (p *Partition) outOfOrder(r *role, key batchKey, res Produced) (Produced, wakeups) {
 	t := p.tenure
 	if len(r.replicas) < 2 || t == nil {
 		return res, wakeups{}
 	}
-	b := record.Batch(batches)
-	key := batchKey{b.ProducerID(), b.ProducerEpoch(), b.BaseSequence()}
 	since, known := t.doubts[key]
 	if !known {
 		since = p.m.now()

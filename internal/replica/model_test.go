@@ -19,6 +19,7 @@ type model struct {
 	committed map[int32][]stored // by partition; offset is the index
 	seen      map[[2]int32]*view // by broker and partition
 	acked     []ack
+	idems     []*idem // by partition
 }
 
 type view struct {
@@ -145,9 +146,11 @@ func TestModel(t *testing.T) {
 		sum.ISRExpands += stats.ISRExpands
 		sum.SessionsLost += stats.SessionsLost
 		sum.TruncatedBelowHW += stats.TruncatedBelowHW
+		sum.OldDuplicates += stats.OldDuplicates
+		sum.LostDuplicates += stats.LostDuplicates
 	}
 	t.Logf("%d seeds: %d acknowledged, %+v", seeds, acked, sum)
-	if seeds >= 30 && (sum.Truncations == 0 || sum.Diverging == 0 || sum.OutOfRange == 0 || sum.ISRShrinks == 0 || sum.ISRExpands == 0 || sum.SessionsLost == 0 || acked == 0) {
+	if seeds >= 30 && (sum.Truncations == 0 || sum.Diverging == 0 || sum.OutOfRange == 0 || sum.ISRShrinks == 0 || sum.ISRExpands == 0 || sum.SessionsLost == 0 || sum.OldDuplicates == 0 || acked == 0) {
 		t.Error("something never happened")
 	}
 	if sum.TruncatedBelowHW > 0 {
@@ -186,6 +189,9 @@ func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 	c.start()
 	c.create(modelTopic, modelPartitions, fmt.Sprint(1+c.rng.IntN(2)))
 	c.model = &model{c: c, committed: map[int32][]stored{}, seen: map[[2]int32]*view{}}
+	for i := range int32(modelPartitions) {
+		c.model.idems = append(c.model.idems, &idem{m: c.model, part: i})
+	}
 	c.quiet = false
 	add := func(b *broker) {
 		s := b.m.Stats()
@@ -197,6 +203,8 @@ func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 		sum.ISRExpands += s.ISRExpands
 		sum.SessionsLost += s.SessionsLost
 		sum.TruncatedBelowHW += s.TruncatedBelowHW
+		sum.OldDuplicates += s.OldDuplicates
+		sum.LostDuplicates += s.LostDuplicates
 	}
 	value := 0
 	for range 150 {
@@ -204,6 +212,7 @@ func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 		for range c.rng.IntN(4) {
 			value++
 			c.model.produce(fmt.Sprintf("v%d", value))
+			c.model.idems[c.rng.IntN(modelPartitions)].step()
 		}
 		c.model.fault(add)
 	}
@@ -216,6 +225,9 @@ func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 	}
 	c.until("all replicas are in sync and equal", c.inSync)
 	c.model.ended()
+	for _, p := range c.model.idems {
+		p.ended()
+	}
 	for _, b := range c.nodes {
 		add(b)
 	}
@@ -226,11 +238,8 @@ func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 func (m *model) produce(value string) {
 	c := m.c
 	i := c.rng.Int32N(modelPartitions)
-	b := c.nodes[c.rng.IntN(len(c.nodes))]
-	if l := c.leader(modelTopic, i); l != nil && c.rng.IntN(5) > 0 {
-		b = l
-	}
-	if !b.up || b.part(modelTopic, i) == nil {
+	b := m.somebody(i)
+	if b == nil {
 		return
 	}
 	acks := int16(-1)
@@ -243,6 +252,20 @@ func (m *model) produce(value string) {
 			m.acked = append(m.acked, ack{i, r.Info.FirstOffset, value})
 		}
 	})
+}
+
+// somebody is the leader, or a broker that somebody may think to be it; nil if it cannot
+// be asked.
+func (m *model) somebody(i int32) *broker {
+	c := m.c
+	b := c.nodes[c.rng.IntN(len(c.nodes))]
+	if l := c.leader(modelTopic, i); l != nil && c.rng.IntN(5) > 0 {
+		b = l
+	}
+	if !b.up || b.part(modelTopic, i) == nil {
+		return nil
+	}
+	return b
 }
 
 // fault makes or heals something, now and then.

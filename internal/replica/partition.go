@@ -54,6 +54,7 @@ type pending struct {
 	bytes int   // appended
 	op    *ProduceOp
 	index int
+	code  *kerr.Error // what op is told once it is committed; nil: that it is
 }
 
 // ID names the partition's log.
@@ -202,7 +203,7 @@ func (w wakeups) run() {
 		return
 	}
 	for _, a := range w.acked {
-		a.op.settle(a.index, nil, Leadership{})
+		a.op.settle(a.index, a.code, Leadership{})
 	}
 	for _, f := range w.fetches {
 		f.grown(w.bytes)

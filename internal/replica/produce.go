@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,16 +47,9 @@ type ProduceOp struct {
 // has passed every part or timeout is over (REQUEST_TIMED_OUT for those it has not).
 func (m *Manager) Produce(parts []ProducePart, acks int16, timeout time.Duration, ready func(*ProduceOp)) {
 	op := &ProduceOp{Results: make([]Produced, len(parts)), ready: ready}
-	if acks == -1 {
-		op.wait = make([]bool, len(parts))
-		op.open = 1 // held until every part is appended, so that it cannot fire early
-	}
+	op.open = 1 // held until every part is appended, so that it cannot fire early
 	for i := range parts {
 		parts[i].Partition.produce(parts[i].Batches, acks, op, i)
-	}
-	if acks != -1 {
-		op.fire()
-		return
 	}
 	op.mu.Lock()
 	op.open--
@@ -101,8 +95,14 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 	if res.Err != nil {
 		var wake wakeups
 		p.refused(batches, res.Err)
-		if res.Err == kerr.OutOfOrderSequenceNumber {
-			op.Results[index], wake = p.outOfOrder(r, batches, res)
+		var e *log.Earlier
+		switch {
+		case res.Err != kerr.OutOfOrderSequenceNumber:
+		case errors.As(res.Cause, &e) && acks != 0:
+			op.await(index)
+			p.lookBack(&look{p: p, t: p.tenure, e: *e, op: op, index: index, acks: acks, res: res})
+		default:
+			op.Results[index], wake = p.outOfOrder(r, keyOf(batches), res)
 		}
 		p.mu.Unlock()
 		wake.run()
@@ -151,6 +151,9 @@ func (p *Partition) park(a pending) {
 
 func (op *ProduceOp) await(index int) {
 	op.mu.Lock()
+	if op.wait == nil {
+		op.wait = make([]bool, len(op.Results))
+	}
 	op.wait[index] = true
 	op.open++
 	op.mu.Unlock()

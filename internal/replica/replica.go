@@ -94,6 +94,7 @@ type Manager struct {
 	rack    atomic.Pointer[string] // of this broker; empty when it has none
 	changes changes                // of in-sync sets
 	repairs repairs                // of damaged replicas
+	looks   looks                  // for old duplicates
 	ticking atomic.Bool
 	ticked  atomic.Int64 // ns: the last look for lagging followers
 	gained  atomic.Int64 // ns: when leadership with followers was last taken

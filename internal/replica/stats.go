@@ -9,6 +9,7 @@ type counters struct {
 	diverging, outOfRange, corrupt, failedFetches atomic.Int64
 	sessionsLost, staleFollowers                  atomic.Int64
 	mended, lostReports, suspected                atomic.Int64
+	oldDuplicates, lostDuplicates                 atomic.Int64
 }
 
 // Stats tells how replication goes on this broker.
@@ -31,6 +32,8 @@ type Stats struct {
 	Mended                             int64 // damaged logs that were cut back to be fetched again
 	LostReports                        int64 // to the controller, of damaged replicas
 	Suspected                          int64 // times that a follower asked for the same again
+	OldDuplicates                      int64 // batches of producers that were found in the log behind many later ones
+	LostDuplicates                     int64 // batches that must have been written, and are not in the log any more
 }
 
 // Stats counts.
@@ -42,6 +45,7 @@ func (m *Manager) Stats() Stats {
 		Diverging: c.diverging.Load(), OutOfRange: c.outOfRange.Load(), CorruptBatches: c.corrupt.Load(),
 		FailedFetches: c.failedFetches.Load(), SessionsLost: c.sessionsLost.Load(), StaleFollowers: c.staleFollowers.Load(),
 		Mended: c.mended.Load(), LostReports: c.lostReports.Load(), Suspected: c.suspected.Load(),
+		OldDuplicates: c.oldDuplicates.Load(), LostDuplicates: c.lostDuplicates.Load(),
 	}
 	m.each(func(p *Partition) {
 		r := p.st.Load()
