@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -43,8 +44,9 @@ type metadataLog struct {
 	taking  sync.Mutex // one batch at a time comes in; guards what follows
 	builder *metadata.Builder
 
-	apply   sync.Mutex // one image at a time goes to the replicas; guards what follows
-	serving bool       // images go to the replicas as they come
+	apply   sync.Mutex           // one image at a time goes to the replicas; guards what follows
+	dynamic [2]map[string]string // the settings that the configuration in force follows: of this broker, of all
+	serving bool                 // images go to the replicas as they come
 	// deleted are the topics whose deletion was met in the log before serving: their
 	// files may be there still.
 	deleted map[[16]byte]struct{}
@@ -208,10 +210,14 @@ func (m *metadataLog) publish(img *metadata.Image, delta *metadata.Delta) {
 	}
 }
 
-// takeConfigs resolves the broker's dynamic settings anew.
+// takeConfigs resolves the broker's dynamic settings anew if they have changed.
 func (m *metadataLog) takeConfigs(img *metadata.Image) {
 	own := img.Config(metadata.ResourceBroker, fmt.Sprint(m.n.id))
 	all := img.Config(metadata.ResourceBroker, "")
+	if maps.Equal(own, m.dynamic[0]) && maps.Equal(all, m.dynamic[1]) {
+		return
+	}
+	m.dynamic = [2]map[string]string{own, all}
 	cfg, warnings := m.n.opt.Config.WithDynamic(own, all)
 	for _, w := range warnings {
 		m.n.log.Warn("dynamic setting", "why", w.String())
