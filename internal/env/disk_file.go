@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -204,10 +205,7 @@ func (f *diskFile) WriteVecAt(bufs [][]byte, off int64) (int64, error) {
 	if off < 0 {
 		return 0, pathError("write", f.name, syscall.EINVAL)
 	}
-	m := &mutation{kind: OpWrite, off: off}
-	for _, b := range bufs {
-		m.data = append(m.data, b...)
-	}
+	m := &mutation{kind: OpWrite, off: off, data: slices.Concat(bufs...)}
 	n, err := f.disk.change(f.node, m)
 	if err != nil {
 		return n, pathError("write", f.name, err)

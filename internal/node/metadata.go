@@ -94,6 +94,7 @@ func (m *metadataLog) open(voters []quorum.Member, join bool) error {
 		FS: n.opt.FS, Dir: filepath.Join(n.opt.DataDir, metadataFolder), Clock: n.clock, Exec: n.opt.Exec,
 		Self: quorum.Member{NodeID: n.id, DirectoryID: n.dir.DirectoryID(), Address: n.opt.Controllers}, Voters: voters, Join: join, Logger: n.log,
 		SnapshotBytes: n.Config().Long(config.MetadataLogMaxRecordBytesBetweenSnapshots),
+		SegmentBytes:  n.opt.SegmentBytes,
 		TickInterval:  raftTick, ElectionTicks: raftElection, HeartbeatTicks: raftHeartbeat,
 		Moved: func() { n.tasks.post(m.moved) },
 		Send:  m.sendRaft, FetchSnapshot: m.fetchSnapshot, Failed: m.logFailed,

@@ -67,11 +67,11 @@ type Options struct {
 	// DirectoryID is the id of a data directory that is new, when one was given to the
 	// cluster already (AskID); zero draws one.
 	DirectoryID [16]byte
-	// Loops run the coordinators, SyncParallel syncs go on at once, and each of the journal's
-	// two files has JournalBytes; zero takes the defaults, of which the first follows the
-	// number of processors. A simulator's must not.
-	Loops, SyncParallel int
-	JournalBytes        int64
+	// Loops run the coordinators, SyncParallel syncs go on at once, each of the journal's
+	// two files has JournalBytes, and a segment of the metadata log SegmentBytes; zero takes
+	// the defaults, of which the first follows the number of processors. A simulator's must not.
+	Loops, SyncParallel        int
+	JournalBytes, SegmentBytes int64
 	// Version is the build's.
 	Version string
 	// Controllers is host:port at which others reach this node's CONTROLLER listener;

@@ -122,6 +122,7 @@ func (m *Manager) enter(img *metadata.Image, t *topic, of *metadata.Topic, part 
 	t.mu.Lock()
 	t.parts[part.Index] = p
 	t.mu.Unlock()
+	m.moves.Add(1)
 	p.announce(nil)
 	return nil
 }
@@ -258,6 +259,7 @@ func (m *Manager) drop(t *topic, p *Partition) error {
 	t.mu.Lock()
 	delete(t.parts, p.id.Partition)
 	t.mu.Unlock()
+	m.moves.Add(1)
 	old := p.st.Load()
 	gone := *old
 	gone.leading, gone.leader = false, metadata.NoLeader

@@ -103,6 +103,8 @@ type Manager struct {
 	leaderLimit, followerLimit limiter
 	counters                   counters
 
+	moves atomic.Uint64 // partitions that came or went
+
 	mu        sync.Mutex             // one Apply, Reconcile or Retry at a time; guards what follows
 	fetchers  map[int32]*fetcher     // by leader
 	woken     []*fetcher             // to be pumped at the end
@@ -189,6 +191,10 @@ func (m *Manager) Each(fn func(p *Partition)) {
 		}
 	}
 }
+
+// Moves counts the partitions that came or went: while it stands still, Each lists the
+// same ones.
+func (m *Manager) Moves() uint64 { return m.moves.Load() }
 
 // each is Each in no order.
 func (m *Manager) each(fn func(p *Partition)) {

@@ -304,6 +304,6 @@ func (c *Cluster) groupsCatchUp(parts []tp, ends map[tp]int64) error {
 
 // Report says in a few lines what happened.
 func (c *Cluster) Report() string {
-	return fmt.Sprintf("seed %d: %d events, %v, %d operations, %d faults, %d produced, %d reads, trace %016x, counts %v",
-		c.Seed, c.Events, c.Now().Round(time.Millisecond), c.Rec.Operations, c.Count["fault"], len(c.Rec.Produces), len(c.Rec.Reads), c.Sum(), c.Count)
+	return fmt.Sprintf("seed %d: %d events, %v, %d operations, %d faults, %d produced, %d reads, counts %v",
+		c.Seed, c.Events, c.Now().Round(time.Millisecond), c.Rec.Operations, c.Count["fault"], len(c.Rec.Produces), len(c.Rec.Reads), c.Count)
 }

@@ -94,7 +94,9 @@ func (h *Host) do(life int, what string, f func()) {
 		return
 	}
 	h.w.touched = h
-	h.w.Tracef("%s %s", h.Name, what)
+	if h.w.traced {
+		h.w.Tracef("%s %s", h.Name, what)
+	}
 	f()
 }
 

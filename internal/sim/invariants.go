@@ -21,11 +21,37 @@ type invariants struct {
 	images  map[int64]*metadata.Image // by index: what the first node had
 	seen    map[*Host]*metadata.Image
 	leaders map[epochOf]int32
-	marks   map[*replica.Partition]int64
+	watched map[*Host]*watched
 
 	newest    *metadata.Image
-	committed map[log.LogID]int64         // the highest high watermark of any replica
-	settled   map[*replica.Partition]bool // its synced end is known since it was opened
+	committed map[log.LogID]int64 // the highest high watermark of any replica
+}
+
+// watched is what there is to check of a host's process, so that an event costs only
+// what it changed.
+type watched struct {
+	replicas *replica.Manager
+	moves    uint64 // when the replicas were listed
+	all      []*watch
+}
+
+// watch is what was seen of a replica since it was opened.
+type watch struct {
+	r       *replica.Partition
+	id      log.LogID
+	as      seen
+	mark    int64 // its high watermark
+	settled bool  // its synced end is known
+}
+
+// seen is everything that the invariants of one replica depend on, but for what is
+// committed: when that rises, all members are looked at.
+type seen struct {
+	leadership      replica.Leadership
+	leading         bool
+	durable         bool
+	hw, end, synced int64
+	own, newest     *metadata.Image
 }
 
 type epochOf struct {
@@ -34,8 +60,8 @@ type epochOf struct {
 }
 
 func newInvariants(c *Cluster) *invariants {
-	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]int32{}, marks: map[*replica.Partition]int64{},
-		committed: map[log.LogID]int64{}, settled: map[*replica.Partition]bool{}}
+	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]int32{},
+		watched: map[*Host]*watched{}, committed: map[log.LogID]int64{}}
 }
 
 func (v *invariants) check(h *Host) {
@@ -46,15 +72,51 @@ func (v *invariants) check(h *Host) {
 	if !ok {
 		return
 	}
-	v.imagesEqual(h, p.Image())
-	p.Replicas().Each(func(r *replica.Partition) {
-		v.oneLeader(h, r)
-		if v.markRises(h, r) {
-			v.onEveryMember(r.ID())
-		} else {
-			v.onMember(h, r)
+	img := p.Image()
+	v.imagesEqual(h, img)
+	for _, w := range v.replicas(h, p) {
+		r := w.r
+		now := seen{
+			leadership: r.Leadership(), leading: r.Leading(), durable: r.Durable(), hw: r.HighWatermark(),
+			end: r.Log().EndOffset(), synced: r.Log().SyncedOffset(), own: img, newest: v.newest,
 		}
+		if now == w.as {
+			continue
+		}
+		w.as = now
+		v.oneLeader(h, w)
+		if v.markRises(h, w) {
+			v.onEveryMember(w.id)
+		} else {
+			v.onMember(h, w)
+		}
+	}
+}
+
+// replicas are those of a host's process.
+func (v *invariants) replicas(h *Host, p insides) []*watch {
+	m := p.Replicas()
+	all := v.watched[h]
+	if all == nil || all.replicas != m {
+		all = &watched{replicas: m, moves: m.Moves() - 1}
+		v.watched[h] = all
+	}
+	if all.moves == m.Moves() {
+		return all.all
+	}
+	known := map[*replica.Partition]*watch{}
+	for _, w := range all.all {
+		known[w.r] = w
+	}
+	all.moves, all.all = m.Moves(), nil
+	m.Each(func(r *replica.Partition) {
+		w := known[r]
+		if w == nil {
+			w = &watch{r: r, id: r.ID()}
+		}
+		all.all = append(all.all, w)
 	})
+	return all.all
 }
 
 // keptImages bounds the images that are kept to compare with.
@@ -82,39 +144,39 @@ func (v *invariants) imagesEqual(h *Host, img *metadata.Image) {
 }
 
 // oneLeader: at most one node leads a partition in one epoch.
-func (v *invariants) oneLeader(h *Host, r *replica.Partition) {
-	l := r.Leadership()
-	if !r.Leading() {
+func (v *invariants) oneLeader(h *Host, w *watch) {
+	if !w.as.leading {
 		return
 	}
-	key := epochOf{r.ID(), l.LeaderEpoch}
-	if was, ok := v.leaders[key]; ok && was != h.Node {
-		v.c.Failf("both node %d and node %d lead %v in epoch %d", was, h.Node, r.ID(), l.LeaderEpoch)
+	key := epochOf{w.id, w.as.leadership.LeaderEpoch}
+	was, ok := v.leaders[key]
+	if ok && was != h.Node {
+		v.c.Failf("both node %d and node %d lead %v in epoch %d", was, h.Node, w.id, key.epoch)
 	}
-	if was, ok := v.leaders[key]; !ok || was != h.Node {
-		v.c.Tracef("%s leads %v in epoch %d", h.Name, r.ID(), l.LeaderEpoch)
+	if !ok || was != h.Node {
+		v.c.Tracef("%s leads %v in epoch %d", h.Name, w.id, key.epoch)
 	}
 	v.leaders[key] = h.Node
 }
 
 // markRises: the high watermark of a replica never goes back while it is open. It tells
 // whether more is committed than before.
-func (v *invariants) markRises(h *Host, r *replica.Partition) bool {
-	hw, was := r.HighWatermark(), v.marks[r]
+func (v *invariants) markRises(h *Host, w *watch) bool {
+	hw, was := w.as.hw, w.mark
 	if hw == was {
 		return false
 	}
 	switch {
-	case hw < was && h.flipped && !v.counted(h, r.ID()):
+	case hw < was && h.flipped && !v.counted(h, w.id):
 		v.c.Count["damaged replica cut back"]++ // it is on its way to be mended, and nobody counts on it
 	case hw < was:
-		v.c.Failf("the high watermark of %v at %s went back from %d to %d", r.ID(), h.Name, was, hw)
+		v.c.Failf("the high watermark of %v at %s went back from %d to %d", w.id, h.Name, was, hw)
 	}
-	v.marks[r] = hw
-	if hw <= v.committed[r.ID()] {
+	w.mark = hw
+	if hw <= v.committed[w.id] {
 		return false
 	}
-	v.committed[r.ID()] = hw
+	v.committed[w.id] = hw
 	return true
 }
 
@@ -135,33 +197,35 @@ func (v *invariants) onEveryMember(id log.LogID) {
 		if !ok || !h.Serving {
 			continue
 		}
-		if r, err := p.Replicas().Find(replica.Ref{TopicID: id.TopicID, Index: id.Partition}); err == nil {
-			v.onMember(h, r)
+		for _, w := range v.replicas(h, p) {
+			if w.id == id {
+				v.onMember(h, w)
+			}
 		}
 	}
 }
 
 // onMember: what is committed is on every member of the in-sync set, and synced there
 // where the partition is durable.
-func (v *invariants) onMember(h *Host, r *replica.Partition) {
-	t := v.newest.TopicByID(r.ID().TopicID)
-	if t == nil || h.Process.(insides).Image() != v.newest && h.Process.(insides).Image().Index() < v.newest.Index() {
+func (v *invariants) onMember(h *Host, w *watch) {
+	t := v.newest.TopicByID(w.id.TopicID)
+	if own := h.Process.(insides).Image(); t == nil || own != v.newest && own.Index() < v.newest.Index() {
 		return // it is not told yet what it is
 	}
-	part := t.Partition(r.ID().Partition)
+	part := t.Partition(w.id.Partition)
 	if part == nil || !slices.Contains(part.ISR, h.Node) || part.Recovering() {
 		return
 	}
-	end, synced := r.Log().EndOffset(), r.Log().SyncedOffset()
-	if synced >= end {
-		v.settled[r] = true
+	whole, synced := w.r.Log().EndOffset(), w.r.Log().SyncedOffset()
+	if synced >= whole {
+		w.settled = true
 	}
-	if r.Durable() && v.settled[r] {
+	end := whole
+	if w.r.Durable() && w.settled {
 		end = synced
 	}
-	if want := v.committed[r.ID()]; end < want {
-		v.c.Failf("%s is in sync for %v and has %d, of which %d is synced; committed is %d",
-			h.Name, r.ID(), r.Log().EndOffset(), synced, want)
+	if want := v.committed[w.id]; end < want {
+		v.c.Failf("%s is in sync for %v and has %d, of which %d is synced; committed is %d", h.Name, w.id, whole, synced, want)
 	}
 }
 

@@ -158,12 +158,14 @@ func (l *Link) Send(req kmsg.Request) {
 	}
 	frame := encode(req, l.next, l.client)
 	l.next++
-	name := keyName(req.Key())
+	key := req.Key()
 	if _, ok := req.(*nodewire.SnapshotRequest); ok {
 		l.w.Count["snapshot part asked for"]++
 	}
 	l.up.send(func() {
-		l.w.Tracef("deliver %d %s>%s %s %d", l.id, l.from.Name, l.to.Name, name, len(frame))
+		if l.w.traced {
+			l.w.Tracef("deliver %d %s>%s %s %d", l.id, l.from.Name, l.to.Name, keyName(key), len(frame))
+		}
 		l.arrived(frame)
 	})
 }

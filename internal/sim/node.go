@@ -21,7 +21,7 @@ func bootNode(c *Cluster) func(*Host) (Process, error) {
 		return node.Open(node.Options{
 			Config: cfg, Log: c.Log.With("node", h.Node), FS: h.Disk, Clock: h.Clock, Exec: h.Exec,
 			Seed: h.Rand.Uint64, DataDir: "/data", RequestMemory: 1 << 30, MemberMemory: 1 << 30, BootID: h.BootID,
-			Loops: 2, SyncParallel: 1, JournalBytes: 1 << 20,
+			Loops: 2, SyncParallel: 1, JournalBytes: 256 << 10, SegmentBytes: 64 << 10,
 			Caller: h.Caller(), Version: "sim", Controllers: h.Address(ControllerDoor),
 			Failed: func(err error) {
 				if h.life != life {

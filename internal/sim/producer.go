@@ -227,7 +227,9 @@ func (p *producer) transmit(l *line, b *pending) bool {
 	}
 	b.sent, b.tried = true, true
 	l.waiting++
-	p.w.Tracef("%s sends %v sequence %d+%d epoch %d to %d, leader epoch %d", p.h.Name, l.tp, b.sequence, len(b.values), p.epoch, lead.node, lead.epoch)
+	if p.w.traced {
+		p.w.Tracef("%s sends %v sequence %d+%d epoch %d to %d, leader epoch %d", p.h.Name, l.tp, b.sequence, len(b.values), p.epoch, lead.node, lead.epoch)
+	}
 	seq := b.sequence
 	if !p.idem {
 		seq = -1
@@ -268,7 +270,9 @@ func (p *producer) answered(l *line, b *pending, r kmsg.Response) {
 		return
 	}
 	rp := resp.Topics[0].Partitions[0]
-	p.w.Tracef("%s was answered %v sequence %d: error %d offset %d", p.h.Name, l.tp, b.sequence, rp.ErrorCode, rp.BaseOffset)
+	if p.w.traced {
+		p.w.Tracef("%s was answered %v sequence %d: error %d offset %d", p.h.Name, l.tp, b.sequence, rp.ErrorCode, rp.BaseOffset)
+	}
 	for _, n := range resp.Brokers {
 		p.brokers[n.NodeID] = n.Host
 	}
