@@ -387,6 +387,41 @@ func TestDuplicateRegistration(t *testing.T) {
 	}
 }
 
+// TestVoterBecomesBroker: a voter that is started without the controller's role is refused
+// while it has its vote, and comes up once that was taken.
+func TestVoterBecomesBroker(t *testing.T) {
+	js := &joints{t: t}
+	one := js.add(both).up()
+	join := "leat.join=" + one.address("CONTROLLER")
+	two, three := js.add(both, join).up(), js.add(both, join).up()
+	js.voters(one, 1, 2, 3)
+	plain := []string{"process.roles=broker", "listeners=PLAINTEXT://" + three.address("PLAINTEXT")}
+	three.stop()
+	before := three.sets
+	three.sets = append(slices.Clone(before), plain...)
+	three.begin()
+	if err := three.refused(); !errors.Is(err, &forming.Refusal{Kind: forming.StillVotes}) {
+		t.Fatal(err)
+	}
+	if err := three.b.Close(0); err != nil {
+		t.Fatal(err)
+	}
+	three.sets = before
+	three.up()
+	c := two.dialTo(two.address("PLAINTEXT"))
+	_, _, _, dirs, _ := two.quorum()
+	remove := kmsg.NewPtrRemoveRaftVoterRequest()
+	remove.VoterID, remove.VoterDirectoryID = 3, dirs[3]
+	js.until("the vote is taken", func() bool {
+		code := c.ask(remove).(*kmsg.RemoveRaftVoterResponse).ErrorCode
+		return code == 0 || code == kerr.VoterNotFound.Code
+	})
+	three.stop()
+	three.sets = append(slices.Clone(before), plain...)
+	three.up()
+	js.replicates(three, "t", 3)
+}
+
 // TestReady: nodes that have lost the controller are not ready, and are when it is back;
 // they work meanwhile.
 func TestReady(t *testing.T) {

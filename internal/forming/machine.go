@@ -362,6 +362,10 @@ func (m *Machine) meet(resp *nodewire.HelloResponse) {
 	}
 	votes := names(resp.Voters, m.cfg.Self)
 	switch {
+	case votes && !m.cfg.Voter:
+		if resp.Leader.NodeID >= 0 { // else who votes may have changed since
+			m.refuse(stillVotes(m.cfg.Self))
+		}
 	case f != nil && f.ClusterID == resp.ClusterID && names(f.Voters, m.cfg.Self) && (votes || len(resp.Voters) == 0):
 		if m.promise.Begun {
 			m.lost()

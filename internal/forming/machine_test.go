@@ -327,3 +327,27 @@ func TestWhoIsWaitedForIsSaidOnce(t *testing.T) {
 		t.Error("it is said again")
 	}
 }
+
+// TestVoterThatIsNoController: a node with a vote is a controller; its log is not taken
+// for lost, whoever founded the cluster.
+func TestVoterThatIsNoController(t *testing.T) {
+	f := nodewire.Founding{ClusterID: "c", Voters: []nodewire.Identity{id(1, 1), id(2, 2), id(3, 3)}}
+	for name, change := range map[string]func(*Config, *nodewire.HelloResponse){
+		"a founder":                     func(c *Config, _ *nodewire.HelloResponse) { c.Promise = Promise{Accepted: &f, Begun: true} },
+		"of those that a founder knows": func(_ *Config, r *nodewire.HelloResponse) { r.Founding = &f },
+		"one that joined":               func(*Config, *nodewire.HelloResponse) {},
+	} {
+		r := inCluster(2, "c", 4, f.Voters...)
+		m := one(func(c *Config) {
+			c.Voter, c.ClusterID = false, "c"
+			change(c, r)
+		})
+		m.Step(epoch, Tick{})
+		if all := heard(m, r); has[Refuse](all) || has[Join](all) {
+			t.Errorf("%s, without a leader: %+v", name, all)
+		}
+		r.Leader = id(2, 2)
+		wantRefusal(t, heard(m, r), StillVotes, "node 1 votes in the metadata quorum, and without the controller's role its vote would count as one that is down: "+
+			"start it with process.roles=broker,controller, or take its vote first (leat config set broker 1 leat.quorum.voter=never, while it runs as a controller)")
+	}
+}

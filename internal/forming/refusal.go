@@ -31,6 +31,8 @@ const (
 	Promised
 	// LostLog: this directory is a voter's, and its metadata log is gone.
 	LostLog
+	// StillVotes: this node has a vote in the metadata quorum, and is to be no controller.
+	StillVotes
 )
 
 // Refusal stops the start. Its text is one line.
@@ -94,6 +96,12 @@ func idTaken(holder nodewire.Identity) *Refusal {
 func listsDisagree(setting string, asker, answerer nodewire.Identity, askers, answerers []string) *Refusal {
 	return refusal(ListsDisagree, "%s differs: %s has %s, and %s has %s; a new cluster needs the same list on every node",
 		setting, name(asker), list(askers), name(answerer), list(answerers))
+}
+
+func stillVotes(self nodewire.Identity) *Refusal {
+	return refusal(StillVotes, "node %d votes in the metadata quorum, and without the controller's role its vote would count as one that is down: "+
+		"start it with process.roles=broker,controller, or take its vote first (leat config set broker %d leat.quorum.voter=never, while it runs as a controller)",
+		self.NodeID, self.NodeID)
 }
 
 // name is a node in messages.
