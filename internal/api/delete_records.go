@@ -1,12 +1,16 @@
 package api
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/replica"
 )
 
-// DeleteRecords, key 21: raises the log start offset; -1 is the high watermark. The
-// new start is durable before it is answered.
+// DeleteRecords, key 21: raises the log start offset; -1 is the high watermark. It is
+// answered once the new start is durable on every replica that counts (package replica).
 var _ = register(Handler{
 	Key:    kmsg.DeleteRecords,
 	Needs:  []Need{{kmsg.ACLOperationDelete, kmsg.ACLResourceTypeTopic}},
@@ -29,6 +33,8 @@ func handleDeleteRecords(s *Server, r *Request) {
 			last[place{req.Topics[i].Topic, ask.Partition}] = ask.Offset
 		}
 	}
+	var parts []replica.DeletePart
+	var at [][2]int // of each part in the answer
 	for i := range req.Topics {
 		in := &req.Topics[i]
 		out := kmsg.NewDeleteRecordsResponseTopic()
@@ -42,26 +48,33 @@ func handleDeleteRecords(s *Server, r *Request) {
 			delete(last, place{in.Topic, ask.Partition})
 			p := kmsg.NewDeleteRecordsResponseTopicPartition()
 			p.Partition, p.LowWatermark = ask.Partition, -1
-			start, err := s.deleteRecords(r, in.Topic, ask.Partition, offset)
-			if err != nil {
+			if part, err := s.deleteFrom(r, in.Topic, ask.Partition); err != nil {
 				p.ErrorCode = err.Code
 			} else {
-				p.LowWatermark = start
+				parts = append(parts, replica.DeletePart{Partition: part, Before: offset})
+				at = append(at, [2]int{i, len(out.Partitions)})
 			}
 			out.Partitions = append(out.Partitions, p)
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
-	r.Reply(resp)
+	op := s.Replicas.DeleteRecords(parts, time.Duration(req.TimeoutMillis)*time.Millisecond, func(op *replica.DeleteOp) {
+		for i, got := range op.Results {
+			p := &resp.Topics[at[i][0]].Partitions[at[i][1]]
+			p.LowWatermark = got.LowWatermark
+			if got.Err != nil {
+				p.ErrorCode = got.Err.Code
+			}
+		}
+		r.Reply(resp)
+	})
+	r.OnCancel(op.Cancel)
 }
 
-func (s *Server) deleteRecords(r *Request, topic string, index int32, before int64) (int64, *kerr.Error) {
+// deleteFrom is the partition of which records may be deleted.
+func (s *Server) deleteFrom(r *Request, topic string, index int32) (*replica.Partition, *kerr.Error) {
 	if !s.Allowed(r, kmsg.ACLOperationDelete, kmsg.ACLResourceTypeTopic, topic) {
-		return -1, kerr.TopicAuthorizationFailed
+		return nil, kerr.TopicAuthorizationFailed
 	}
-	p, err := s.partition(topic, index)
-	if err != nil {
-		return -1, err
-	}
-	return p.DeleteRecords(before)
+	return s.partition(topic, index)
 }

@@ -166,7 +166,7 @@ func fetchParts(version int16, req *kmsg.FetchRequest) fetchList {
 			l.parts = append(l.parts, &sessionPart{FetchPart: replica.FetchPart{
 				Ref:    fetchRef(version, t.Topic, t.TopicID, p.Partition),
 				Offset: p.FetchOffset, MaxBytes: p.PartitionMaxBytes,
-				LeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch,
+				LeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, LogStart: p.LogStartOffset,
 			}})
 		}
 	}

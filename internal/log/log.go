@@ -107,6 +107,13 @@ func (l *Log) ID() LogID { return *l.id.Load() }
 // StartOffset is the first offset that can be read.
 func (l *Log) StartOffset() int64 { return l.start.Load() }
 
+// RecordedStart is the start as it survives a crash; retention moves it in memory first.
+func (l *Log) RecordedStart() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return min(l.dirty.savedStart, l.start.Load())
+}
+
 // EndOffset is the offset that the next record gets.
 func (l *Log) EndOffset() int64 { return l.end.Load() }
 

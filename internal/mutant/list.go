@@ -21,6 +21,8 @@ var All = []Mutant{
 	{"replica/hw-below-min-isr", "the high watermark stands still below min.insync.replicas", 2},
 	{"replica/expand-behind", "a follower joins the in-sync set only at the high watermark", 2},
 	{"replica/expand-below-epoch-start", "a follower joins the in-sync set only where the leader's epoch began", 2},
+	{"replica/expand-below-start", "a follower joins the in-sync set only when it has deleted what the leader has", 0},
+	{"replica/deletes-alone", "a deletion is answered when every replica that counts has carried it out", 0},
 	{"replica/stale-incarnation-fetches", "fetches of an earlier incarnation count for nothing (KIP-903)", 2},
 	{"replica/forget-doubt", "a change of the in-sync set without an answer may yet be carried out", 2},
 	{"replica/truncate-to-hw", "a follower truncates by epoch, not to its high watermark", 2},

@@ -46,6 +46,9 @@ func (m *Manager) Apply(img *metadata.Image, delta *metadata.Delta) error {
 			m.refresh(img, r.Name)
 		}
 	}
+	if len(delta.Brokers) > 0 {
+		m.lookAtDeletes()
+	}
 	return errors.Join(errs...)
 }
 
@@ -175,6 +178,7 @@ func (p *Partition) assume(r *role) {
 		wake = p.advance(r)
 		wake.watched = wake.watched && sameEpoch // else announce tells
 		p.recovered(r, &wake)
+		p.deleted(r, &wake)
 	}
 	p.mu.Unlock()
 	wake.run()

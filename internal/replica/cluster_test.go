@@ -395,7 +395,7 @@ func (b *broker) serveFetch(req *kmsg.FetchRequest, reply func(any)) {
 	s.epoch++
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
-			part := FetchPart{Ref{TopicID: t.TopicID, Index: p.Partition}, p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch, p.LastFetchedEpoch}
+			part := FetchPart{Ref{TopicID: t.TopicID, Index: p.Partition}, p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch, p.LastFetchedEpoch, p.LogStartOffset}
 			if i := slices.IndexFunc(s.parts, func(o FetchPart) bool { return o.Ref == part.Ref }); i >= 0 {
 				s.parts[i] = part
 			} else {

@@ -58,7 +58,7 @@ func TestConcurrentUse(t *testing.T) {
 	work.Go(func() {
 		for range 20 {
 			for _, p := range parts {
-				p.DeleteRecords(-1) // a deleted one refuses
+				w.m.DeleteRecords([]DeletePart{{p, -1}}, time.Minute, func(*DeleteOp) {}) // a deleted one refuses
 			}
 			w.m.Retain(time.Now(), func(logID, error) {})
 		}

@@ -23,6 +23,7 @@ type FetchPart struct {
 	MaxBytes         int32
 	LeaderEpoch      int32 // the client's idea of it; -1 states nothing
 	LastFetchedEpoch int32 // -1 states nothing
+	LogStart         int64 // of a follower: where its log starts, durably; -1 states nothing
 }
 
 // FetchLimits bound one fetch as a whole.
@@ -56,8 +57,8 @@ type Fetched struct {
 	// PreferredReplica is where a consumer had better fetch (KIP-392), -1 for here.
 	PreferredReplica int32
 
-	// News: the follower that asks was not told of the high watermark yet, whatever its
-	// session says.
+	// News: the follower that asks was not told yet of the high watermark or of the log
+	// start, whatever its session says.
 	News bool
 }
 
@@ -312,7 +313,7 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 		return out
 	}
 	if first {
-		if err := p.fetchedBy(r.leaderEpoch, l, part.Offset); err != nil {
+		if err := p.fetchedBy(r.leaderEpoch, l, part); err != nil {
 			return r.refuse(err)
 		}
 		f.HighWatermark = p.HighWatermark() // it may have moved

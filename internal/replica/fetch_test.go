@@ -120,9 +120,7 @@ func TestAMovedStartMakesOffsetsOutOfRange(t *testing.T) {
 	w.send("t", 0, 1, "a", "b")
 	w.send("t", 0, 1, "c")
 	w.mustSync()
-	if start, err := w.part("t", 0).DeleteRecords(2); err != nil || start != 2 {
-		t.Fatal(start, err)
-	}
+	w.expect(w.deleteRecords("t", 0, 2), "2")
 	w.expectRead("t", 0, 0, kerr.OffsetOutOfRange.Message)
 	w.expectRead("t", 0, 2, "c, hw 3")
 }
@@ -133,9 +131,7 @@ func TestDeleteRecordsOfWhatIsNotSynced(t *testing.T) {
 	w := newWorld(t)
 	w.create("t", 1, relaxed())
 	w.send("t", 0, 1, "a")
-	if start, err := w.part("t", 0).DeleteRecords(-1); err != nil || start != 1 {
-		t.Fatal(start, err)
-	}
+	w.expect(w.deleteRecords("t", 0, -1), "1")
 	w.power(nil)
 	if start := w.part("t", 0).Log().StartOffset(); start != 1 {
 		t.Fatalf("the start is %d after a power cut", start)

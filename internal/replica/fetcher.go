@@ -57,8 +57,9 @@ type fetching struct {
 	need      int64 // the end whose sync is awaited; 0 none
 	until     time.Time
 	pause     time.Duration // the last one
-	offset    int64
+	offset    int64         // as the session has it,
 	lastEpoch int32
+	start     int64
 }
 
 const (
@@ -283,13 +284,14 @@ func (f *fetcher) fill(req *kmsg.FetchRequest, maxBytes int32) {
 			e.inSession = false
 			continue
 		}
-		if e.inSession && offset == e.offset && last == e.lastEpoch {
+		start := e.p.log.RecordedStart()
+		if e.inSession && offset == e.offset && last == e.lastEpoch && start == e.start {
 			continue
 		}
-		e.inSession, e.offset, e.lastEpoch = true, offset, last
+		e.inSession, e.offset, e.lastEpoch, e.start = true, offset, last, start
 		ask := kmsg.NewFetchRequestTopicPartition()
 		ask.Partition, ask.CurrentLeaderEpoch, ask.FetchOffset, ask.LastFetchedEpoch = e.ref.Index, e.epoch, offset, last
-		ask.LogStartOffset, ask.PartitionMaxBytes = e.p.log.StartOffset(), maxBytes
+		ask.LogStartOffset, ask.PartitionMaxBytes = start, maxBytes
 		if n := len(req.Topics); n == 0 || req.Topics[n-1].TopicID != e.ref.TopicID {
 			t := kmsg.NewFetchRequestTopic()
 			t.TopicID = e.ref.TopicID

@@ -83,8 +83,9 @@ func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartiti
 		return trouble
 	}
 	// The start offset follows the leader's, as far as this replica knows to be
-	// committed. No lock is held: moving it may call for a sync round.
-	if start := min(in.LogStartOffset, p.HighWatermark()); start > p.log.StartOffset() {
+	// committed; that is all of it, or the offset asked for would have been out of range.
+	// No lock is held: moving it may call for a sync round.
+	if start := min(in.LogStartOffset, p.HighWatermark()); start > p.log.RecordedStart() {
 		if err := p.log.SetStartOffset(start); err != nil {
 			p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 			return trouble

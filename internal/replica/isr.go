@@ -40,13 +40,17 @@ const (
 	maxChanges = 5000
 )
 
-// expand wishes a follower into the in-sync set that has all there is to have; mu is held.
+// expand wishes a follower into the in-sync set that has all there is to have, and nothing
+// that was deleted; mu is held.
 func (p *Partition) expand(r *role, id int32, wake *wakeups) {
 	t := p.tenure
 	f := t.follower(id)
 	if t.change != nil || slices.Contains(r.isr, id) || f.end < p.hw.Load() && !mutant.On("replica/expand-behind") ||
 		f.end < r.epochStart && !mutant.On("replica/expand-behind") && !mutant.On("replica/expand-below-epoch-start") {
 		return
+	}
+	if f.start < p.log.StartOffset() && !mutant.On("replica/expand-below-start") {
+		return // elected, it would show again what is deleted
 	}
 	b := p.m.image().Broker(id)
 	if !b.Active() || b.Epoch != f.brokerEpoch || p.m.now().Sub(t.refused) < isrRefused {

@@ -29,7 +29,9 @@ type follower struct {
 	session     FetchSession // of that
 	followed    time.Time    // it followed this leader at some time after; see sent
 	leaderEnd   int64        // where the leader's log ended at that fetch
+	start       int64        // where its log starts, durably; -1 unknown
 	toldHW      int64        // the high watermark that it was last told
+	toldStart   int64        // where this log starts, as it was last told
 	sentFrom    int64        // where the records began that it was sent last; -1 none
 	repeats     int          // how often it has asked for the same again since
 }
@@ -47,7 +49,7 @@ func newTenure(r *role, self int32, now time.Time) *tenure {
 func (t *tenure) follower(id int32) *follower {
 	f := t.followers[id]
 	if f == nil {
-		f = &follower{end: -1, brokerEpoch: -1, leaderEnd: -1, toldHW: -1, sentFrom: -1}
+		f = &follower{end: -1, brokerEpoch: -1, leaderEnd: -1, start: -1, toldHW: -1, toldStart: -1, sentFrom: -1}
 		t.followers[id] = f
 	}
 	return f
@@ -57,6 +59,14 @@ func (t *tenure) follower(id int32) *follower {
 func (t *tenure) end(id int32) int64 {
 	if f := t.followers[id]; f != nil {
 		return f.end
+	}
+	return -1
+}
+
+// start is where a follower's log starts, -1 when it has not fetched in this epoch.
+func (t *tenure) start(id int32) int64 {
+	if f := t.followers[id]; f != nil {
+		return f.start
 	}
 	return -1
 }
@@ -109,7 +119,7 @@ func (p *Partition) grown(r *role) (wake wakeups) {
 // fetchedBy takes a follower's fetch, which states that it has everything below
 // offset and was found to agree with this log up to there. The error is what the
 // follower is told instead of records.
-func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, offset int64) *kerr.Error {
+func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, part *FetchPart) *kerr.Error {
 	p.mu.Lock()
 	r, t := p.st.Load(), p.tenure
 	if !r.leading || t == nil || r.leaderEpoch != leaderEpoch {
@@ -120,7 +130,7 @@ func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, offset int64) *
 		p.mu.Unlock()
 		return err
 	}
-	f, now, end := t.follower(l.Replica), p.m.now(), p.log.EndOffset()
+	f, now, end, offset := t.follower(l.Replica), p.m.now(), p.log.EndOffset(), part.Offset
 	switch {
 	case offset >= end:
 		f.caughtUp = now
@@ -130,10 +140,15 @@ func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, offset int64) *
 		}
 	}
 	f.end, f.brokerEpoch, f.leaderEnd = offset, l.ReplicaEpoch, end
+	if l.Session.Epoch == 0 || part.LogStart < f.start {
+		f.toldStart = -1 // what it was told got lost, or it had to begin anew
+	}
+	f.start = part.LogStart
 	f.sent(l.Session, now)
 	suspect := f.repeated(offset)
 	wake := p.advance(r)
 	p.expand(r, l.Replica, &wake)
+	p.deleted(r, &wake)
 	p.mu.Unlock()
 	wake.run()
 	if suspect {
@@ -159,11 +174,16 @@ func (p *Partition) recognise(r *role, l *FetchLimits) *kerr.Error {
 	return nil
 }
 
-// news tells whether a follower has not been told of the high watermark yet.
+// news tells whether a follower has not been told yet of the high watermark, or of a log
+// start that is not its own.
 func (p *Partition) news(id int32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tenure != nil && p.tenure.follower(id).toldHW < p.hw.Load()
+	if p.tenure == nil {
+		return false
+	}
+	f, start := p.tenure.follower(id), p.log.StartOffset()
+	return f.toldHW < p.hw.Load() || f.start < start && f.toldStart < start
 }
 
 // told notes which high watermark a follower is about to be told, and what it is sent.
@@ -175,7 +195,7 @@ func (p *Partition) told(id int32, offset int64, what *Fetched) {
 	}
 	f := p.tenure.follower(id)
 	if what.News {
-		f.toldHW = what.HighWatermark
+		f.toldHW, f.toldStart = what.HighWatermark, what.LogStart
 	}
 	if what.Run != nil {
 		f.sentFrom = offset

@@ -189,9 +189,7 @@ func TestOldDuplicates(t *testing.T) {
 		early := send(100)
 		commit(l, 20)
 		l.expect(early, "0-1")
-		if _, err := l.part("t", 0).DeleteRecords(10); err != nil {
-			t.Fatal(err)
-		}
+		l.deleteRecords("t", 0, 10)
 		l.must(l.dir.Checkpoint()) // what recovery may look for is kept
 		if _, e := l.part("t", 0).log.Retain(l.clock.Now(), 20); e != nil {
 			t.Fatal(e)

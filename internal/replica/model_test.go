@@ -19,7 +19,9 @@ type model struct {
 	committed map[int32][]stored // by partition; offset is the index
 	seen      map[[2]int32]*view // by broker and partition
 	acked     []ack
-	idems     []*idem // by partition
+	idems     []*idem         // by partition
+	deleted   map[int32]int64 // acknowledged low watermark, by partition
+	deletions int
 }
 
 type view struct {
@@ -94,9 +96,26 @@ func (m *model) checkOne(b *broker, i int32, inSync bool) {
 		}
 		v.checked = hw
 	}
+	if inSync && p.log.StartOffset() < m.deleted[i] {
+		tt.Fatalf("broker %d is in sync in %d and starts at %d; %d was acknowledged as deleted\n%s", b.id, i, p.log.StartOffset(), m.deleted[i], m.c.dump())
+	}
 	if n := int64(len(m.committed[i])); inSync && p.log.SyncedOffset() < n {
 		tt.Fatalf("broker %d is in sync in %d and lacks what is committed: synced %d of %d\n%s", b.id, i, p.log.SyncedOffset(), n, m.c.dump())
 	}
+}
+
+// deleteRecords asks a leader, or who thinks to be it.
+func (m *model) deleteRecords(b *broker, i int32, before int64) {
+	alive := b.alive()
+	b.m.DeleteRecords([]DeletePart{{b.part(modelTopic, i), before}}, 10*time.Second, func(op *DeleteOp) {
+		if r := op.Results[0]; r.Err == nil && alive() {
+			if r.LowWatermark < before {
+				m.c.t.Fatalf("broker %d: deleted below %d, and the low watermark is %d", b.id, before, r.LowWatermark)
+			}
+			m.deleted[i] = max(m.deleted[i], r.LowWatermark)
+			m.deletions++
+		}
+	})
 }
 
 // ended holds the acknowledged writes against what is there when all has healed.
@@ -134,10 +153,11 @@ func TestModel(t *testing.T) {
 		}
 	}
 	var sum Stats
-	acked := 0
+	acked, deletions := 0, 0
 	for s := range uint64(seeds) {
-		stats, n := modelRun(t, *modelSeed+s)
-		acked += n
+		stats, c := modelCluster(t, *modelSeed+s)
+		acked += len(c.model.acked)
+		deletions += c.model.deletions
 		sum.Elections += stats.Elections
 		sum.Truncations += stats.Truncations
 		sum.Diverging += stats.Diverging
@@ -149,8 +169,8 @@ func TestModel(t *testing.T) {
 		sum.OldDuplicates += stats.OldDuplicates
 		sum.LostDuplicates += stats.LostDuplicates
 	}
-	t.Logf("%d seeds: %d acknowledged, %+v", seeds, acked, sum)
-	if seeds >= 30 && (sum.Truncations == 0 || sum.Diverging == 0 || sum.OutOfRange == 0 || sum.ISRShrinks == 0 || sum.ISRExpands == 0 || sum.SessionsLost == 0 || sum.OldDuplicates == 0 || acked == 0) {
+	t.Logf("%d seeds: %d writes and %d deletions acknowledged, %+v", seeds, acked, deletions, sum)
+	if seeds >= 30 && (sum.Truncations == 0 || sum.Diverging == 0 || sum.OutOfRange == 0 || sum.ISRShrinks == 0 || sum.ISRExpands == 0 || sum.SessionsLost == 0 || sum.OldDuplicates == 0 || acked == 0 || deletions == 0) {
 		t.Error("something never happened")
 	}
 	if sum.TruncatedBelowHW > 0 {
@@ -164,17 +184,12 @@ func TestModelRepeats(t *testing.T) {
 		var traces [2]string
 		for i := range traces {
 			_, c := modelCluster(t, seed)
-			traces[i] = fmt.Sprint(c.clock.Now(), c.calls, c.model.acked, c.model.committed, len(c.records)) + c.dump()
+			traces[i] = fmt.Sprint(c.clock.Now(), c.calls, c.model.acked, c.model.deleted, c.model.committed, len(c.records)) + c.dump()
 		}
 		if traces[0] != traces[1] {
 			t.Fatalf("seed %d went two ways:\n%s\n%s", seed, traces[0], traces[1])
 		}
 	}
-}
-
-func modelRun(t *testing.T, seed uint64) (Stats, int) {
-	sum, c := modelCluster(t, seed)
-	return sum, len(c.model.acked)
 }
 
 func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
@@ -188,7 +203,7 @@ func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 	c.tuning.PartitionMaxBytes = int32(200 + c.rng.IntN(2000))
 	c.start()
 	c.create(modelTopic, modelPartitions, fmt.Sprint(1+c.rng.IntN(2)))
-	c.model = &model{c: c, committed: map[int32][]stored{}, seen: map[[2]int32]*view{}}
+	c.model = &model{c: c, committed: map[int32][]stored{}, seen: map[[2]int32]*view{}, deleted: map[int32]int64{}}
 	for i := range int32(modelPartitions) {
 		c.model.idems = append(c.model.idems, &idem{m: c.model, part: i})
 	}
@@ -286,7 +301,7 @@ func (m *model) fault(gone func(*broker)) {
 	case n < 48 && b.up:
 		i := c.rng.Int32N(modelPartitions)
 		if p := b.part(modelTopic, i); p != nil && p.Leading() {
-			p.DeleteRecords(p.HighWatermark() - c.rng.Int64N(3))
+			m.deleteRecords(b, i, p.HighWatermark()-c.rng.Int64N(3))
 		}
 	case n < 52 && b.up:
 		clear(b.sessions)

@@ -20,13 +20,14 @@ type Partition struct {
 	st  atomic.Pointer[role] // replaced under mu
 
 	mu       sync.Mutex
-	pending  []pending // appends above the high watermark, by end offset
-	waiters  waiters   // long polls of consumers: they wait for the high watermark
-	pollers  waiters   // long polls of followers: they wait for the log's end as well
-	tenure   *tenure   // while this broker leads
-	leaderHW int64     // of the leader that is followed, as it last told; -1 before
-	fetching *fetching // where this replica fetches; nil when it does not
-	damage   *damage   // nil while it is whole
+	pending  []pending  // appends above the high watermark, by end offset
+	waiters  waiters    // long polls of consumers: they wait for the high watermark
+	pollers  waiters    // long polls of followers: they wait for the log's end as well
+	tenure   *tenure    // while this broker leads
+	leaderHW int64      // of the leader that is followed, as it last told; -1 before
+	fetching *fetching  // where this replica fetches; nil when it does not
+	damage   *damage    // nil while it is whole
+	deletes  []deleting // that wait for the low watermark
 
 	lag  atomic.Int64 // records that the leader has more, as it last told
 	sick atomic.Bool  // following fails for some time, which was told
@@ -190,6 +191,8 @@ type wakeups struct {
 	fetches []*FetchOp // that count the bytes
 	fire    []*FetchOp // that end
 	propose *Manager   // has changes of in-sync sets to send
+	deleted []deleting // are done, since the low watermark
+	low     int64      // is here
 }
 
 func (w wakeups) run() {
@@ -198,6 +201,9 @@ func (w wakeups) run() {
 	}
 	for _, f := range w.fire {
 		f.fire()
+	}
+	for _, d := range w.deleted {
+		d.op.settle(d.index, nil, w.low)
 	}
 	if w.p == nil {
 		return
@@ -213,9 +219,10 @@ func (w wakeups) run() {
 	}
 }
 
-// failWaiting fails every parked acks=all request and wakes every long poll.
+// failWaiting fails every parked acks=all request and deletion, and wakes every long poll.
 func (p *Partition) failWaiting(err *kerr.Error) {
 	p.failPending(err)
+	p.failDeletes(err)
 	p.wakeFetches()
 }
 

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"time"
 
@@ -105,40 +104,6 @@ func (p *Partition) EpochEnd(epoch, currentEpoch int32) (int32, int64, *kerr.Err
 	}
 	e, end := p.epochEnd(r, epoch)
 	return e, end, nil
-}
-
-// DeleteRecords moves the log start offset up to before; -1 means the high
-// watermark. The new start is durable when it returns.
-func (p *Partition) DeleteRecords(before int64) (start int64, err *kerr.Error) {
-	r, lerr := p.leads(-1)
-	if lerr != nil {
-		return -1, lerr
-	}
-	if !r.Deletes {
-		return -1, kerr.PolicyViolation
-	}
-	hw := p.HighWatermark()
-	if before == -1 {
-		before = hw
-	}
-	if before < 0 || before > hw {
-		return -1, kerr.OffsetOutOfRange
-	}
-	// No lock is held here: a sync round calls back into the partition. A relaxed
-	// partition shows records that are not synced yet; its start must not overtake what is.
-	if p.log.SyncedOffset() < before {
-		p.log.Flush()
-		if _, cause := p.m.opt.Dir.SyncRound(); cause != nil || p.log.SyncedOffset() < before {
-			return -1, kerr.KafkaStorageError
-		}
-	}
-	if cause := p.log.SetStartOffset(before); cause != nil {
-		if errors.Is(cause, log.ErrOffsetOutOfRange) {
-			return -1, kerr.OffsetOutOfRange
-		}
-		return -1, kerr.KafkaStorageError
-	}
-	return p.log.StartOffset(), nil
 }
 
 // Producers lists the producers that the partition remembers, by id

@@ -89,16 +89,17 @@ type Manager struct {
 
 	stopping atomic.Bool // no fetch waits any more
 
-	img     atomic.Pointer[metadata.Image] // applied last
-	tuned   atomic.Pointer[Tuning]
-	rack    atomic.Pointer[string] // of this broker; empty when it has none
-	changes changes                // of in-sync sets
-	repairs repairs                // of damaged replicas
-	looks   looks                  // for old duplicates
-	ticking atomic.Bool
-	ticked  atomic.Int64 // ns: the last look for lagging followers
-	gained  atomic.Int64 // ns: when leadership with followers was last taken
-	polls   polls
+	img      atomic.Pointer[metadata.Image] // applied last
+	tuned    atomic.Pointer[Tuning]
+	rack     atomic.Pointer[string] // of this broker; empty when it has none
+	changes  changes                // of in-sync sets
+	repairs  repairs                // of damaged replicas
+	looks    looks                  // for old duplicates
+	ticking  atomic.Bool
+	ticked   atomic.Int64 // ns: the last look for lagging followers
+	gained   atomic.Int64 // ns: when leadership with followers was last taken
+	polls    polls
+	deleting atomic.Int64 // deletions that wait for a low watermark
 
 	leaderLimit, followerLimit limiter
 	counters                   counters

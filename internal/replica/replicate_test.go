@@ -178,9 +178,7 @@ func TestFollowerFarBehindStartsAnew(t *testing.T) {
 	a := l.send("t", 0, -1, "b", "c", "d", "e")
 	c.until("the write is answered", func() bool { return a.answered })
 	c.acked("t", 0, "f")
-	if _, err := l.part("t", 0).DeleteRecords(3); err != nil { // within a batch
-		t.Fatal(err)
-	}
+	l.deleteRecords("t", 0, 3, time.Minute) // within a batch
 	clear(c.cut)
 	c.until("all are in sync", c.inSync)
 	c.run(time.Second)
@@ -193,9 +191,7 @@ func TestFollowerFarBehindStartsAnew(t *testing.T) {
 func TestStartFollowsTheLeaders(t *testing.T) {
 	c := trio(t, "2")
 	c.acked("t", 0, "a", "b", "c")
-	if _, err := c.leader("t", 0).part("t", 0).DeleteRecords(2); err != nil {
-		t.Fatal(err)
-	}
+	c.leader("t", 0).deleteRecords("t", 0, 2, time.Minute)
 	c.acked("t", 0, "d")
 	c.run(time.Second)
 	for _, b := range c.nodes {
