@@ -35,6 +35,7 @@ import (
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/metadata"
 	"github.com/leat-stream/leat/internal/peer"
+	"github.com/leat-stream/leat/internal/quorum"
 	"github.com/leat-stream/leat/internal/replica"
 )
 
@@ -284,6 +285,15 @@ func (n *Node) API() *api.Server { return n.api }
 
 // Replicas are the partitions of this node.
 func (n *Node) Replicas() *replica.Manager { return n.replicas }
+
+// Voter is the node's own metadata log, with its Raft id; false while it has none.
+func (n *Node) Voter() (id uint64, st quorum.Status, ok bool) {
+	l := n.meta.log.Load()
+	if l == nil {
+		return 0, st, false
+	}
+	return l.Node().ID(), l.Node().Status(), true
+}
 
 // Groups runs the group coordinators.
 func (n *Node) Groups() *machine.Runtime { return n.groups }

@@ -46,6 +46,7 @@ func (n *Node) Step(m *raftpb.Message) {
 // Status is what a member knows of the group at one moment.
 type Status struct {
 	Term, Leader uint64 // of the group; Leader is a Raft id, 0 if unknown
+	Vote         uint64 // whom this member gave its vote in the term; 0 for nobody
 	Role         string // StateFollower, StateCandidate, StatePreCandidate or StateLeader
 	Commit       uint64 // index of the last committed entry
 	Applied      uint64 // index of the last entry that the hooks have seen
@@ -66,7 +67,7 @@ func (n *Node) Members() []Member { return n.Status().Members }
 func (n *Node) publish(c *core) {
 	st, conf := c.rn.BasicStatus(), c.conf()
 	s := &Status{
-		Term: st.GetTerm(), Leader: st.Lead, Role: st.RaftState.String(), Commit: st.GetCommit(), Applied: c.applied,
+		Term: st.GetTerm(), Leader: st.Lead, Vote: st.GetVote(), Role: st.RaftState.String(), Commit: st.GetCommit(), Applied: c.applied,
 		First: c.log.base.index + 1, Last: c.log.last(), Snapshot: c.log.snapshot.Index, LogBytes: c.log.since,
 		Voters: conf.conf.GetVoters(), Learners: conf.conf.GetLearners(), Members: conf.members,
 	}

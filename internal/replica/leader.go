@@ -222,10 +222,12 @@ func (f *follower) repeated(offset int64) bool {
 
 // FollowerInfo tells how far a follower has come, as its leader knows it.
 type FollowerInfo struct {
-	ID       int32
-	End      int64 // -1 unknown
-	CaughtUp time.Time
-	InSync   bool
+	ID          int32
+	End         int64 // -1 unknown
+	BrokerEpoch int64 // of the incarnation that told it, -1 unknown
+	CaughtUp    time.Time
+	InSync      bool
+	Wished      bool // in the in-sync set that this leader wishes for
 }
 
 // Followers lists the followers in the order of the replicas; nil when this broker
@@ -242,9 +244,12 @@ func (p *Partition) Followers() []FollowerInfo {
 		if id == p.m.opt.NodeID {
 			continue
 		}
-		f := FollowerInfo{ID: id, End: -1, InSync: slices.Contains(r.isr, id)}
+		f := FollowerInfo{ID: id, End: -1, BrokerEpoch: -1, InSync: slices.Contains(r.isr, id)}
+		if c := p.tenure.change; c != nil {
+			f.Wished = slices.Contains(c.isr, id)
+		}
 		if known := p.tenure.followers[id]; known != nil {
-			f.End, f.CaughtUp = known.end, known.caughtUp
+			f.End, f.BrokerEpoch, f.CaughtUp = known.end, known.brokerEpoch, known.caughtUp
 		}
 		all = append(all, f)
 	}

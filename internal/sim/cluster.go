@@ -22,6 +22,9 @@ type Cluster struct {
 	consumers []*consumer
 	members   []*member
 	faults    *faults
+	doubts    map[wishOf][]doubt
+	// acked, if not nil, is called when the high watermark of a partition rises at a leader.
+	acked func(*Host)
 }
 
 // Length of the phases of a run, in virtual time.
@@ -49,7 +52,9 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 		c.Nodes = append(c.Nodes, h)
 	}
 	inv := newInvariants(c)
-	c.Check, c.Ending = inv.check, c.ended
+	c.Check, c.Ending, c.Told, c.Unanswered = inv.check, c.ended, inv.tells, c.unanswered
+	g := &groups{c: c}
+	c.Asked, c.Replied = g.asked, g.answered
 	c.admin = newAdmin(newClient(c.World, "admin", c.Nodes, &c.Rec))
 	return c
 }

@@ -85,7 +85,7 @@ func newFaults(c *Cluster) *faults {
 			return nil
 		}},
 	}
-	f.kinds = append(f.kinds, f.inTurn())
+	f.kinds = append(f.kinds, f.inTurn(), f.atOnce(), f.slowDeath(), f.afterAck())
 	if !c.Settings.PowerCuts {
 		for i := range f.kinds {
 			switch f.kinds[i].name {

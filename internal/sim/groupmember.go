@@ -23,6 +23,14 @@ type member struct {
 	session     time.Duration
 	round       int // counts the joins, so that what belongs to an earlier one ends
 	commits     int
+	earlier     generation // the one before this
+}
+
+// generation is what a member was in a generation that is over.
+type generation struct {
+	number int32
+	member string
+	parts  map[tp]int64
 }
 
 func newMember(c *Client, group string, parts []tp, session time.Duration) *member {
@@ -45,6 +53,12 @@ func (m *member) start() {
 
 // rejoin gives up what the member has and begins anew.
 func (m *member) rejoin() {
+	if m.generation >= 0 {
+		m.earlier = generation{m.generation, m.member, map[tp]int64{}}
+		for t, p := range m.parts {
+			m.earlier.parts[t] = p.at
+		}
+	}
 	m.parts = map[tp]*position{}
 	m.generation = -1
 	m.round++
@@ -171,6 +185,7 @@ func (m *member) sync(j *kmsg.JoinGroupResponse) {
 			}
 			m.w.Count["group generation"]++
 			m.offsets(round, mine, func() {
+				m.commitLate()
 				m.heartbeat(round)
 				m.reading(round)
 				m.after(m.upTo(2*time.Second), func() { m.commit(round) })
@@ -273,6 +288,31 @@ func (m *member) heartbeat(round int) {
 			m.after(m.session/4, func() { m.heartbeat(round) })
 		}
 	})
+}
+
+// commitLate commits, now and then, what was read in the generation before, as a member
+// does that was stopped in the middle of it. It must be refused.
+func (m *member) commitLate() {
+	old := m.earlier
+	m.earlier = generation{}
+	if len(old.parts) == 0 || old.member != m.member || old.number >= m.generation || m.rng.IntN(2) == 0 {
+		return
+	}
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.Generation, req.MemberID = m.group, old.number, m.member
+	for _, t := range slices.SortedFunc(maps.Keys(old.parts), compareTP) {
+		if m.topics[t.topic] == nil {
+			continue
+		}
+		id := fmt.Sprintf("%s-late-%d", m.h.Name, old.number)
+		rt, rp := kmsg.NewOffsetCommitRequestTopic(), kmsg.NewOffsetCommitRequestTopicPartition()
+		rt.Topic, rt.TopicID = t.topic, m.topics[t.topic].id
+		rp.Partition, rp.Offset, rp.Metadata = t.part, old.parts[t], &id
+		rt.Partitions = append(rt.Partitions, rp)
+		req.Topics = append(req.Topics, rt)
+	}
+	m.w.Count["late commit"]++
+	m.call(m.coordinator, req, requestTimeout, func(kmsg.Response) {})
 }
 
 // commit commits what was read; it goes on as long as the generation lasts.

@@ -158,11 +158,7 @@ func (h *Host) Kill() {
 	disk := h.Disk.KillClone()
 	h.end()
 	h.Disk = disk
-	for _, l := range append([]*Link(nil), h.w.links...) {
-		if l.to == h || l.from == h {
-			l.Reset()
-		}
-	}
+	h.w.die(h, false)
 }
 
 // Crash ends the host as a power cut does: what was not synced may be lost, and nobody
@@ -173,11 +169,7 @@ func (h *Host) Crash() {
 	h.end()
 	h.Disk, h.dark = disk, true
 	h.BootID = fmt.Sprintf("%s-boot-%d", h.Name, h.boots)
-	for _, l := range append([]*Link(nil), h.w.links...) {
-		if l.from == h {
-			l.drop(errUnreachable)
-		}
-	}
+	h.w.die(h, true)
 }
 
 // Pause stops the process in its tracks, as SIGSTOP does; Resume lets it go on.

@@ -20,11 +20,15 @@ type invariants struct {
 
 	images  map[int64]*metadata.Image // by index: what the first node had
 	seen    map[*Host]*metadata.Image
-	leaders map[epochOf]int32
+	leaders map[epochOf]reign
 	watched map[*Host]*watched
 
 	newest    *metadata.Image
 	committed map[log.LogID]int64 // the highest high watermark of any replica
+	wishes    map[wishOf][]replica.Wish
+	promises  map[uint64]*promise // of members of the metadata quorum, by Raft id
+	reigns    map[uint64]uint64   // who led the metadata, by term
+	voters    map[*Host]int       // the life in which a host's metadata log was looked at
 }
 
 // watched is what there is to check of a host's process, so that an event costs only
@@ -42,6 +46,11 @@ type watch struct {
 	as      seen
 	mark    int64 // its high watermark
 	settled bool  // its synced end is known
+
+	standing replica.Standing // when it was as
+	wish     replica.Wish     // the newest of this leader
+	known    []replica.FollowerInfo
+	knownIn  int32 // the leader epoch of known
 }
 
 // seen is everything that the invariants of one replica depend on, but for what is
@@ -54,28 +63,51 @@ type seen struct {
 	own, newest     *metadata.Image
 }
 
+// reign is one node's leadership in one life.
+type reign struct {
+	node int32
+	life int
+}
+
 type epochOf struct {
 	id    log.LogID
 	epoch int32
 }
 
 func newInvariants(c *Cluster) *invariants {
-	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]int32{},
-		watched: map[*Host]*watched{}, committed: map[log.LogID]int64{}}
+	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]reign{},
+		watched: map[*Host]*watched{}, committed: map[log.LogID]int64{}, wishes: map[wishOf][]replica.Wish{},
+		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}}
 }
 
 func (v *invariants) check(h *Host) {
-	if h == nil || !h.Serving {
+	if h == nil {
 		return
 	}
 	p, ok := h.Process.(insides)
 	if !ok {
 		return
 	}
+	if v.voters[h] != h.life {
+		v.keepsPromises(h)
+	}
+	fetched := v.c.fetchedFrom == h
+	v.c.fetchedFrom = nil
 	img := p.Image()
-	v.imagesEqual(h, img)
+	if h.Serving {
+		v.imagesEqual(h, img)
+	}
 	for _, w := range v.replicas(h, p) {
 		r := w.r
+		if r.Leading() {
+			v.wished(w)
+		}
+		if !h.Serving {
+			continue
+		}
+		if fetched {
+			v.ofThisIncarnation(h, w)
+		}
 		now := seen{
 			leadership: r.Leadership(), leading: r.Leading(), durable: r.Durable(), hw: r.HighWatermark(),
 			end: r.Log().EndOffset(), synced: r.Log().SyncedOffset(), own: img, newest: v.newest,
@@ -90,6 +122,7 @@ func (v *invariants) check(h *Host) {
 		} else {
 			v.onMember(h, w)
 		}
+		w.standing = r.Standing()
 	}
 }
 
@@ -143,26 +176,34 @@ func (v *invariants) imagesEqual(h *Host, img *metadata.Image) {
 	delete(v.images, at-keptImages)
 }
 
-// oneLeader: at most one node leads a partition in one epoch.
+// oneLeader: at most one node leads a partition in one epoch, and it does so in one life:
+// nobody goes on to lead after a restart.
 func (v *invariants) oneLeader(h *Host, w *watch) {
 	if !w.as.leading {
 		return
 	}
-	key := epochOf{w.id, w.as.leadership.LeaderEpoch}
-	was, ok := v.leaders[key]
-	if ok && was != h.Node {
-		v.c.Failf("both node %d and node %d lead %v in epoch %d", was, h.Node, w.id, key.epoch)
-	}
-	if !ok || was != h.Node {
+	key, now := epochOf{w.id, w.as.leadership.LeaderEpoch}, reign{h.Node, h.life}
+	switch was, ok := v.leaders[key]; {
+	case !ok:
 		v.c.Tracef("%s leads %v in epoch %d", h.Name, w.id, key.epoch)
+	case was.node != h.Node:
+		v.c.Failf("both node %d and node %d lead %v in epoch %d", was.node, h.Node, w.id, key.epoch)
+	case was != now:
+		v.c.Failf("node %d leads %v in epoch %d after a restart, as before it", h.Node, w.id, key.epoch)
 	}
-	v.leaders[key] = h.Node
+	v.leaders[key] = now
 }
 
 // markRises: the high watermark of a replica never goes back while it is open. It tells
 // whether more is committed than before.
 func (v *invariants) markRises(h *Host, w *watch) bool {
 	hw, was := w.as.hw, w.mark
+	if hw > was {
+		v.marksRight(h, w)
+		if v.c.acked != nil && w.as.leading {
+			v.c.acked(h)
+		}
+	}
 	if hw == was {
 		return false
 	}
@@ -205,15 +246,15 @@ func (v *invariants) onEveryMember(id log.LogID) {
 	}
 }
 
-// onMember: what is committed is on every member of the in-sync set, and synced there
-// where the partition is durable.
+// onMember: what is committed is on every member of the in-sync set and on every eligible
+// replica, and synced there where the partition is durable.
 func (v *invariants) onMember(h *Host, w *watch) {
 	t := v.newest.TopicByID(w.id.TopicID)
 	if own := h.Process.(insides).Image(); t == nil || own != v.newest && own.Index() < v.newest.Index() {
 		return // it is not told yet what it is
 	}
 	part := t.Partition(w.id.Partition)
-	if part == nil || !slices.Contains(part.ISR, h.Node) || part.Recovering() {
+	if part == nil || !slices.Contains(part.ISR, h.Node) && !slices.Contains(part.ELR(), h.Node) || part.Recovering() {
 		return
 	}
 	whole, synced := w.r.Log().EndOffset(), w.r.Log().SyncedOffset()
@@ -225,7 +266,7 @@ func (v *invariants) onMember(h *Host, w *watch) {
 		end = synced
 	}
 	if want := v.committed[w.id]; end < want {
-		v.c.Failf("%s is in sync for %v and has %d, of which %d is synced; committed is %d", h.Name, w.id, whole, synced, want)
+		v.c.Failf("%s is in sync or eligible for %v and has %d, of which %d is synced; committed is %d", h.Name, w.id, whole, synced, want)
 	}
 }
 
@@ -245,6 +286,7 @@ func (v *invariants) changes(old, img *metadata.Image) {
 				continue
 			}
 			v.changed(o, p)
+			v.joinedByWish(log.LogID{Topic: t.Name, TopicID: t.ID, Partition: p.Index}, old, img, o, p)
 		}
 	}
 }

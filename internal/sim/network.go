@@ -38,7 +38,7 @@ func (w *World) path(from, to *Host) Path {
 // SetPath changes one direction; what was held back goes on if it may.
 func (w *World) SetPath(from, to *Host, p Path) {
 	w.paths[[2]string{from.Name, to.Name}] = p
-	for _, l := range slices.Clone(w.links) {
+	for _, l := range slices.Concat(w.links, w.ended) {
 		for _, s := range []*stream{&l.up, &l.down} {
 			if s.from == from && s.to == to && !p.Blocked {
 				held := s.held
@@ -69,16 +69,17 @@ type stream struct {
 	from, to *Host
 	last     time.Time // arrival of the newest
 	held     []func()
+	flying   int // on their way
 }
 
 func (s *stream) send(arrive func()) {
 	w := s.l.w
 	p := w.path(s.from, s.to)
 	switch {
-	case s.l.closed:
+	case s.l.closed && !(s == &s.l.up && s.l.lingers):
 	case p.Blocked || len(s.held) > 0:
 		s.held = append(s.held, arrive)
-	case p.Resets > 0 && w.network.Float64() < p.Resets:
+	case p.Resets > 0 && !s.l.closed && w.network.Float64() < p.Resets:
 		w.Count["connection reset"]++
 		s.l.Reset()
 	default:
@@ -87,9 +88,14 @@ func (s *stream) send(arrive func()) {
 			at = s.last
 		}
 		s.last = at
+		s.flying++
 		w.Clock.AfterFunc(at.Sub(w.Clock.Now()), func() {
-			if !s.l.closed {
+			s.flying--
+			if !s.l.closed || s == &s.l.up && s.l.lingers {
 				arrive()
+			}
+			if s.l.lingers {
+				s.l.lingered()
 			}
 		})
 	}
@@ -108,8 +114,11 @@ type Link struct {
 	client   string
 
 	closed bool
-	next   int32
-	calls  []*call // in order
+	// lingers: it is closed, and what was sent before that still arrives.
+	lingers bool
+	silent  bool // nobody tells the server that it is closed
+	next    int32
+	calls   []*call // in order
 	// Broken, if not nil, is told that the connection ended otherwise than by Close.
 	Broken func()
 }
@@ -213,10 +222,54 @@ func (l *Link) Close() {
 		return
 	}
 	l.up.send(func() {})
-	if s := l.server; s != nil && !l.w.path(l.from, l.to).Blocked {
-		s.end()
+	if l.linger(true); !l.lingers && l.server != nil && !l.w.path(l.from, l.to).Blocked {
+		l.server.end()
 	}
 	l.drop(errClosed)
+}
+
+// linger may let what the caller has sent arrive, though the connection ends now on its
+// side: a kernel sends what it was given, also for a process that is dead, and the network
+// delivers what is under way, also of a machine that is off; then what is held back is
+// lost.
+func (l *Link) linger(held bool) {
+	if l.silent = !held; l.silent {
+		l.up.held = nil
+	}
+	if l.lingers = l.up.flying+len(l.up.held) > 0 && l.w.network.IntN(2) == 0; l.lingers {
+		l.w.Count["connection lingers"]++
+		l.w.ended = append(l.w.ended, l)
+	}
+}
+
+// lingered ends the server's side when the last has arrived.
+func (l *Link) lingered() {
+	if l.up.flying+len(l.up.held) > 0 {
+		return
+	}
+	l.lingers = false
+	l.w.ended = slices.DeleteFunc(l.w.ended, func(o *Link) bool { return o == l })
+	if l.server != nil && !l.silent {
+		l.server.last()
+	}
+}
+
+// die ends the connections of a host that dies; off says that its machine is without power.
+func (w *World) die(h *Host, off bool) {
+	for _, l := range slices.Clone(w.links) {
+		switch {
+		case l.from == h:
+			if l.linger(!off); l.lingers {
+				l.drop(errUnreachable)
+			} else if off {
+				l.drop(errUnreachable)
+			} else {
+				l.Reset()
+			}
+		case l.to == h && !off:
+			l.Reset()
+		}
+	}
 }
 
 // Reset breaks the connection; both sides see it.
@@ -234,7 +287,10 @@ func (l *Link) Reset() {
 func (l *Link) drop(err error) {
 	l.closed = true
 	l.w.links = slices.DeleteFunc(l.w.links, func(o *Link) bool { return o == l })
-	l.up.held, l.down.held = nil, nil
+	l.down.held = nil
+	if !l.lingers {
+		l.up.held = nil
+	}
 	l.w.Tracef("closed %d %s>%s %v", l.id, l.from.Name, l.to.Name, err)
 	l.w.Clock.AfterFunc(0, func() { // not within the caller's own call
 		l.from.do(l.life, "broken", func() {

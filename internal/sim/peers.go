@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-stream/leat/internal/nodewire"
 	"github.com/leat-stream/leat/internal/peer"
 )
 
@@ -92,6 +93,9 @@ func (p *peers) Call(to peer.Target, l peer.Lane, req kmsg.Request, timeout time
 		return
 	}
 	link.Call(req, timeout, func(resp kmsg.Response, err error) {
+		if ask, ok := req.(*kmsg.AlterPartitionRequest); ok && err != nil {
+			p.h.w.Unanswered(ask)
+		}
 		switch err {
 		case nil:
 		case errTimeout:
@@ -106,6 +110,9 @@ func (p *peers) Call(to peer.Target, l peer.Lane, req kmsg.Request, timeout time
 func (p *peers) Send(to peer.Target, l peer.Lane, req kmsg.Request) {
 	if p.h.life != p.life {
 		return
+	}
+	if m, ok := req.(*nodewire.RaftRequest); ok {
+		p.h.w.Told(m)
 	}
 	if link := p.link(to, l); link != nil {
 		link.Send(req)

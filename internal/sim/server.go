@@ -3,6 +3,8 @@ package sim
 import (
 	"net"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/env"
 )
@@ -20,11 +22,14 @@ type serverConn struct {
 	inbox [][]byte
 	queue []*slot
 	ended bool
+	// ending: it ends behind what is in the inbox.
+	ending bool
 }
 
 type slot struct {
 	req    api.Request
 	answer api.Answer
+	asked  *groupAsked // of a group's coordinator
 	done   bool
 	early  bool
 }
@@ -74,7 +79,14 @@ func (s *serverConn) readTurn() {
 		return
 	}
 	sl.early = v.Handler.Early
+	sl.asked = s.h.w.Asked(s.h, &sl.req)
+	if sl.req.Key == kmsg.Fetch.Int16() {
+		s.h.w.fetchedFrom = s.h
+	}
 	clear(frame) // it may be reused: who keeps it must notice
+	if s.ending && len(s.inbox) == 0 {
+		s.end()
+	}
 	s.read.Wake()
 }
 
@@ -94,9 +106,24 @@ func (s *serverConn) writeTurn() {
 	switch {
 	case err != nil || out.Close:
 		s.l.down.send(s.l.Reset)
-	case !s.ended && len(b) > 4:
+	case len(b) > 4 && sl.asked != nil:
+		s.h.w.Replied(s.h, sl.asked, b[4:])
+		fallthrough
+	case len(b) > 4:
+		if s.ended {
+			return
+		}
 		s.l.down.send(func() { s.l.answered(b[4:]) })
 	}
+}
+
+// last is the end of the connection behind what has come by it.
+func (s *serverConn) last() {
+	if len(s.inbox) == 0 {
+		s.end()
+		return
+	}
+	s.ending = true
 }
 
 // end is the end of the connection in the server's eyes: what waits is cancelled.

@@ -46,7 +46,7 @@ func drawSettings(r *rand.Rand) Settings {
 	s := Settings{
 		Nodes: pick(r, 1, 3, 3, 3, 3, 4, 4, 5), Faults: r.IntN(8) > 0, PowerCuts: r.IntN(4) > 0,
 		FaultGap:       pick(r, time.Second, 2*time.Second, 4*time.Second),
-		SessionTimeout: pick(r, 2*time.Second, 4*time.Second, 9*time.Second), ReplicaLag: pick(r, time.Second, 3*time.Second, 10*time.Second),
+		SessionTimeout: pick(r, 2*time.Second, 4*time.Second, 9*time.Second), ReplicaLag: pick(r, 500*time.Millisecond, time.Second, 3*time.Second, 10*time.Second),
 		SnapshotBytes: pick(r, 2<<10, 16<<10, 1<<20), GroupSession: pick(r, 6*time.Second, 10*time.Second),
 		Producers: 2 + r.IntN(3), PlainProducers: r.IntN(2), Consumers: 1 + r.IntN(2), Groups: 1 + r.IntN(2), Members: 1 + r.IntN(3),
 	}
@@ -61,6 +61,8 @@ func drawSettings(r *rand.Rand) Settings {
 	}
 	// A reader that is given damaged bytes goes on once the scrubber has come by: within
 	// a week by default, which no run has.
+	// Followers that catch up in small steps are met in the middle of it.
+	s.More = append(s.More, fmt.Sprint("replica.fetch.max.bytes=", pick(r, 1<<20, 1<<20, 1<<10)))
 	s.More = append(s.More, "leat.scrub.bytes.per.second=10000000", "leat.scrub.interval.ms=5000")
 	return s
 }

@@ -12,7 +12,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // World is a simulated cluster with its clients on one goroutine. Everything that
@@ -30,6 +34,7 @@ type World struct {
 	byName  map[string]*Host
 	paths   map[[2]string]Path
 	links   []*Link // open ones, by age
+	ended   []*Link // those that linger
 	linkIDs uint64
 
 	traced   bool // events are formatted, written and hashed
@@ -44,6 +49,15 @@ type World struct {
 	touched *Host
 	// Ending is called with a host whose process has just died, and is still there to look at.
 	Ending func(h *Host)
+	// Told is called with Raft messages that leave a node, Unanswered with wishes for
+	// in-sync sets of which it is not known what became of them.
+	Told       func(*nodewire.RaftRequest)
+	Unanswered func(*kmsg.AlterPartitionRequest)
+	// Asked is called with requests that a node was given, Replied with the answers to those
+	// that Asked returned something for.
+	Asked       func(*Host, *api.Request) *groupAsked
+	Replied     func(*Host, *groupAsked, []byte)
+	fetchedFrom *Host // a fetch was served in this event
 	// Count counts rare events, by name.
 	Count map[string]int
 }
@@ -54,7 +68,8 @@ func NewWorld(seed uint64, trace io.Writer) *World {
 	w := &World{
 		Seed: seed, Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		byName: map[string]*Host{}, paths: map[[2]string]Path{}, hash: fnv.New64a(), Count: map[string]int{},
-		Check: func(*Host) {}, Ending: func(*Host) {},
+		Check: func(*Host) {}, Ending: func(*Host) {}, Told: func(*nodewire.RaftRequest) {}, Unanswered: func(*kmsg.AlterPartitionRequest) {},
+		Asked: func(*Host, *api.Request) *groupAsked { return nil }, Replied: func(*Host, *groupAsked, []byte) {},
 	}
 	w.Clock = env.NewClock(w.Start)
 	w.sched, w.network = w.Stream("scheduler"), w.Stream("network")
