@@ -116,6 +116,7 @@ type Link struct {
 	closed bool
 	// lingers: it is closed, and what was sent before that still arrives.
 	lingers bool
+	lost    bool // a request met nobody: none that follows it arrives
 	silent  bool // nobody tells the server that it is closed
 	next    int32
 	calls   []*call // in order
@@ -183,7 +184,9 @@ func (l *Link) Send(req kmsg.Request) {
 func (l *Link) arrived(frame []byte) {
 	switch {
 	case l.to.dark:
-	case l.server != nil && l.server.life != l.to.life || !l.to.Up():
+		l.lost = true
+	case l.lost || l.server != nil && l.server.life != l.to.life || !l.to.Up():
+		l.lost = true
 		l.down.send(l.Reset) // nobody listens, or not to this connection
 	default:
 		if l.server == nil {
