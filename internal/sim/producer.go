@@ -30,6 +30,10 @@ type producer struct {
 	asking   bool // for an id
 	pausing  bool // before a retry: what failed waits for it
 	idem     bool
+
+	eager     bool          // sends as the Java client does; see sendEagerly
+	favourite tp            // gets half of what an eager one sends
+	flying    map[int32]int // batches under way, by broker
 }
 
 // line is what a producer has for one partition, in order.
@@ -41,6 +45,7 @@ type line struct {
 	waiting  int   // under way,
 	at       int32 // to this broker
 	failed   bool  // send nothing until all that is under way is back
+	known    int   // the first of the batches that were acknowledged; 0 before
 }
 
 type pending struct {
@@ -57,13 +62,17 @@ func newProducer(c *Client, parts []tp, acks int16, idempotent bool) *producer {
 	p := &producer{
 		Client: c, parts: parts, acks: acks, id: -1, epoch: -1, idem: idempotent, lines: map[tp]*line{},
 		pace: 20*time.Millisecond + c.upTo(150*time.Millisecond), delivery: 20*time.Second + c.upTo(60*time.Second),
-		inFlight: 1, padding: c.rng.IntN(300),
+		inFlight: 1, padding: c.rng.IntN(300), flying: map[int32]int{},
 	}
 	if c.rng.IntN(3) == 0 { // gives batches up in the middle of a fault
 		p.delivery = 2*time.Second + c.upTo(10*time.Second)
 	}
 	if idempotent {
 		p.inFlight = 1 + c.rng.IntN(5)
+		if p.eager = c.rng.IntN(2) == 0; p.eager {
+			p.pace /= 2
+			p.favourite = parts[c.rng.IntN(len(parts))]
+		}
 	}
 	for _, t := range parts {
 		p.lines[t] = &line{tp: t}
@@ -84,6 +93,9 @@ func (p *producer) topics() (names []string) {
 
 func (p *producer) start() {
 	p.refresh(p.topics(), func(bool) { p.produce() })
+	if p.eager {
+		p.lookout()
+	}
 }
 
 // produce makes a batch now and then.
@@ -91,7 +103,11 @@ func (p *producer) produce() {
 	if p.stopped {
 		return
 	}
-	if l := p.lines[p.parts[p.rng.IntN(len(p.parts))]]; len(l.batches) < 10 {
+	to := p.parts[p.rng.IntN(len(p.parts))]
+	if p.eager && p.rng.IntN(2) == 0 {
+		to = p.favourite
+	}
+	if l := p.lines[to]; len(l.batches) < 10 {
 		p.make(l)
 	}
 	p.send()
@@ -158,6 +174,10 @@ func (p *producer) send() {
 	}
 	for _, t := range p.parts {
 		l := p.lines[t]
+		if p.eager {
+			p.sendEagerly(l)
+			continue
+		}
 		if l.waiting == 0 && !p.pausing {
 			l.failed = false
 		}
@@ -252,8 +272,10 @@ func (p *producer) transmit(l *line, b *pending) bool {
 		p.settle(l, b, history.Unknown, -1)
 		return true
 	}
+	p.flying[lead.node]++
 	p.call(lead.node, req, 8*time.Second, func(r kmsg.Response) {
 		l.waiting--
+		p.flying[lead.node]--
 		p.answered(l, b, r)
 		p.send()
 	})
@@ -293,7 +315,7 @@ func (p *producer) answered(l *line, b *pending, r kmsg.Response) {
 			p.settle(l, b, history.Unknown, -1)
 			return
 		}
-		if l.batches[0] == b {
+		if l.batches[0] == b && !p.overtook(l, b) {
 			p.w.Failf("%s: the first batch under way of %v (sequence %d, epoch %d) is out of order", p.h.Name, l.tp, b.sequence, p.epoch)
 		}
 		p.again(l, b)
@@ -339,6 +361,9 @@ func (p *producer) settle(l *line, b *pending, o history.Outcome, base int64) {
 				op.Offset = base + int64(i)
 			}
 		}
+	}
+	if o == history.OK && (l.known == 0 || b.order < l.known) {
+		l.known = b.order
 	}
 	for i, q := range l.batches {
 		if q == b {

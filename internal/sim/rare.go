@@ -12,7 +12,7 @@ import (
 var rare = []string{
 	"truncation", "diverging epoch", "election from the eligible replicas", "snapshot part asked for", "coordinator reload",
 	"leader epoch bump", "producer epoch bump", "ISR shrink", "ISR expand", "restart after handing over",
-	"leader told in a refusal", "node failed", "connection reset",
+	"leader told in a refusal", "node failed", "connection reset", "duplicate behind many batches",
 }
 
 // rarest are asked of large batches of long runs only.
@@ -62,6 +62,7 @@ func (c *Cluster) ended(h *Host) {
 	for name, n := range map[string]int64{
 		"truncation": s.Truncations, "truncation below the high watermark": s.TruncatedBelowHW, "diverging epoch": s.Diverging,
 		"offset out of range at a leader": s.OutOfRange, "corrupt batch from a leader": s.CorruptBatches,
+		"duplicate behind many batches": s.OldDuplicates, "duplicate that is deleted": s.LostDuplicates,
 	} {
 		if n > 0 {
 			c.Count[name] += int(n)

@@ -75,6 +75,11 @@ var bad = []struct {
 		h.Logs[0].Records = []Record{{0, "a"}, {1, "c"}}
 		h.Reads = nil
 	}},
+	{"acknowledged without an offset, and nowhere", Lost, func(h *History) {
+		h.Produces[2].End, h.Produces[2].Outcome = 12, OK
+		h.Logs[0].Records, h.Logs[0].End = h.Logs[0].Records[:2], 2
+		h.Reads, h.Latests = h.Reads[:2], nil
+	}},
 	{"acknowledged at another offset", Misplaced, func(h *History) {
 		h.Logs[0].Records = []Record{{0, "a"}, {2, "b"}}
 		h.Reads = nil

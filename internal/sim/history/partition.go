@@ -50,7 +50,13 @@ func (c *checker) written(p *part) {
 		if o.Idempotent && len(at) > 1 {
 			c.find(p, Duplicated, "%q of %s is at offsets %v", o.Value, o.Producer, at)
 		}
-		if !o.Promised || o.Outcome != OK || o.Offset < 0 {
+		if !o.Promised || o.Outcome != OK {
+			continue
+		}
+		if o.Offset < 0 {
+			if p.log != nil && p.log.Start == 0 && len(at) == 0 {
+				c.find(p, Lost, "%q of %s, acknowledged without an offset, time %d", o.Value, o.Producer, o.End)
+			}
 			continue
 		}
 		if other := claimed[o.Offset]; other != nil {
