@@ -17,6 +17,8 @@ const zeroCopyFrom = 64 << 10
 // fileRun is a run that lies in one operating system file.
 type fileRun interface {
 	File() (f *os.File, pos int64)
+	// Failed is told when its bytes could not be sent.
+	Failed(err error)
 }
 
 // sender writes answers to one connection.
@@ -62,7 +64,11 @@ func (s *sender) send(pieces []api.Piece) (n int64, err error) {
 func (s *sender) piece(p api.Piece) (n int64, err error) {
 	if p.Run != nil {
 		if f, pos := s.zeroCopy(p.Run); f != nil {
-			return s.sendRun(f, pos, int64(p.Run.Len()))
+			n, err := s.sendRun(f, pos, int64(p.Run.Len()))
+			if err != nil {
+				p.Run.(fileRun).Failed(err)
+			}
+			return n, err
 		}
 		return s.copyIn(p.Run)
 	}

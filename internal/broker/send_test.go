@@ -2,8 +2,10 @@ package broker
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -86,5 +88,43 @@ func TestSmallRunsShareMemory(t *testing.T) {
 	}
 	if most > maxCopied || most < 2 {
 		t.Fatalf("%d buffers were held, want a few, at most %d", most, maxCopied)
+	}
+}
+
+// brokenRun lies in a file that ends before it.
+type brokenRun struct {
+	run
+	file   *os.File
+	failed error
+}
+
+func (r *brokenRun) File() (*os.File, int64) { return r.file, 0 }
+func (r *brokenRun) Failed(err error)        { r.failed = err }
+
+// TestSendfileFails: the log hears of bytes that the kernel could not read for it.
+func TestSendfileFails(t *testing.T) {
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	theirs, err := new(net.Dialer).DialContext(t.Context(), "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	ours, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := &brokenRun{run: make(run, zeroCopyFrom), file: f}
+	if _, err := newSender(ours).send([]api.Piece{{Run: r}}); canSendfile && (err == nil || !errors.Is(r.failed, io.ErrUnexpectedEOF)) {
+		t.Fatalf("sent: %v, told: %v", err, r.failed)
 	}
 }

@@ -129,7 +129,9 @@ func (a *assessment) run() error {
 		chained, _ = a.misplaced(sc, h)
 		chained = chained && h.base >= a.next && h.size >= headerRead
 	}
-	if !errors.Is(err, ErrCorrupt) {
+	if unreadable(err) {
+		chained = h.size >= headerRead && h.base >= a.next && h.last < a.end // its header was read
+	} else if !errors.Is(err, ErrCorrupt) {
 		return err
 	}
 	a.why = err
@@ -138,18 +140,29 @@ func (a *assessment) run() error {
 		a.damage.to = min(a.end, max(s.l.synced.Load(), a.next))
 	}
 	if chained {
-		if h.pos+h.size < sc.limit {
-			n, err := sc.header(h.pos + h.size)
-			if err != nil {
-				return err
-			}
-			a.damage.to, a.behind = n.base, n.pos
+		if h.pos+h.size >= sc.limit {
+			return nil
 		}
+		n, err := sc.header(h.pos + h.size)
+		if err == nil {
+			a.damage.to, a.behind = n.base, n.pos
+			return nil
+		}
+		if !unreadable(a.why) {
+			return err
+		}
+	}
+	if unreadable(a.why) {
+		a.skip(f, sc.limit)
 		return nil
 	}
 	good, found, err := sc.resync(a.pos+1, a.next)
 	for err == nil && found && good.last >= a.end {
 		good, found, err = sc.resync(good.pos+1, a.next)
+	}
+	if unreadable(err) {
+		a.skip(f, sc.limit)
+		return nil
 	}
 	if err != nil {
 		return err
@@ -161,6 +174,30 @@ func (a *assessment) run() error {
 	}
 	a.short = there < a.limit && a.behind == a.limit
 	return nil
+}
+
+// skip goes on at a batch to which the index leads, behind what the disk does not give. It
+// takes longer and longer steps: each read of a bad place may take the disk seconds.
+func (a *assessment) skip(f env.File, limit int64) {
+	s := a.s
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i, err := s.offsets.upTo(a.pos, (*index).value)
+	for step := 1; err == nil && i < s.offsets.count(); {
+		var e []byte
+		if e, err = s.offsets.entry(i); err != nil {
+			return
+		}
+		at, last := s.offsets.value(e), s.offsets.key(e)
+		if at >= limit {
+			return
+		}
+		if h, err := s.headerAt(f, at, limit); err == nil && h.last == s.base+last && h.base >= a.next && h.last < a.end {
+			a.damage.to, a.behind = h.base, at
+			return
+		}
+		i, step = i+step, 2*step
+	}
 }
 
 // misplaced tells whether the chain of batches goes on behind h, if h is where it says, and

@@ -45,6 +45,11 @@ func storageError(op string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrStorage, op, err)
 }
 
+// unreadable tells of bytes that the disk does not give any more: as good as damaged.
+func unreadable(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EBADMSG)
+}
+
 // isFull tells whether the error goes away when somebody frees space.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)

@@ -87,8 +87,8 @@ func (e Quarantined) String() string {
 	return s
 }
 
-// DamageMet tells that a read or a compaction met damaged bytes, or that the scrubber
-// could not read. The scrubber's next Step looks there first, and sets aside what is
+// DamageMet tells that a read or a compaction met damaged bytes, or ones that the disk does
+// not give, or that the scrubber could not read. The scrubber's next Step looks there first, and sets aside what is
 // damaged.
 type DamageMet struct {
 	Log             LogID

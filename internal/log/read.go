@@ -278,21 +278,29 @@ func (s *segment) position(f env.File, offset, limit int64) (int64, error) {
 	return s.locate(f, offset, min(from, limit), limit)
 }
 
-// readFailure reports damage that a read met; other failures are those of the disk.
+// readFailure reports damage that a read met, and what the disk does not give; other
+// failures, as of opening a file, pass.
 func (l *Log) readFailure(err error, s *segment, offset int64) error {
 	if errors.Is(err, errGone) {
 		return err
 	}
-	if errors.Is(err, ErrCorrupt) {
-		l.d.opt.Metrics.damageMet()
-		l.d.suspect(s)
-		if s.firstMet(err) {
-			l.d.event(DamageMet{Log: l.ID(), Segment: s.base, Offset: offset, Err: err})
-		}
-	} else if !errors.Is(err, ErrStorage) {
+	corrupt := errors.Is(err, ErrCorrupt)
+	if corrupt || unreadable(err) {
+		l.met(err, s, offset)
+	}
+	if !corrupt && !errors.Is(err, ErrStorage) {
 		err = storageError("read", err)
 	}
 	return err
+}
+
+// met has the scrubber look at a segment in which a reader met damage.
+func (l *Log) met(err error, s *segment, offset int64) {
+	l.d.opt.Metrics.damageMet()
+	l.d.suspect(s)
+	if s.firstMet(err) {
+		l.d.event(DamageMet{Log: l.ID(), Segment: s.base, Offset: offset, Err: err})
+	}
 }
 
 // maxMet bounds how many places of damage are told of one segment.

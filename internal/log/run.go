@@ -1,6 +1,8 @@
 package log
 
 import (
+	"cmp"
+	"errors"
 	"io"
 	"os"
 	"sync/atomic"
@@ -53,11 +55,20 @@ func (r *Run) ReadAt(p []byte, off int64) (int, error) {
 	n, err := r.seg.file.file.ReadAt(p, r.pos+off)
 	switch {
 	case n < len(p):
+		r.Failed(cmp.Or(err, io.ErrUnexpectedEOF))
 		return n, readError(err)
 	case short:
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// Failed is told why the bytes could not be sent as File says: where the disk does not
+// give them, the segment is looked at.
+func (r *Run) Failed(err error) {
+	if r.size > 0 && (unreadable(err) || errors.Is(err, io.ErrUnexpectedEOF)) {
+		r.seg.l.met(readError(err), r.seg, r.next-1)
+	}
 }
 
 // Release lets go of the file.

@@ -38,6 +38,12 @@ func (s *scanner) bytes(pos, n int64) ([]byte, error) {
 	if err == io.EOF && int64(got) == want {
 		err = nil
 	}
+	if unreadable(err) && n < want { // it may be what comes behind
+		want = n
+		if got, err = s.f.ReadAt(s.buf[:want], pos); err == io.EOF && int64(got) == want {
+			err = nil
+		}
+	}
 	if err != nil {
 		s.chunk = nil
 		return nil, readError(err)

@@ -14,7 +14,8 @@ type ScrubOptions struct {
 
 // Scrubber reads all that is synced in a directory, again and again and slowly, and checks
 // it: the checksum and the offsets of every batch, the sizes of the files, and that each
-// entry of an offset index names a batch. Damage is set aside at once (Quarantined): its
+// entry of an offset index names a batch. What the disk does not give, asked twice, counts
+// as damage. Damage is set aside at once (Quarantined): its
 // offsets are refused, now and after each start, until they are cut off or repaired. It has
 // no goroutine: whoever owns it calls Step.
 //
@@ -190,7 +191,7 @@ func (c *scrubbed) step(budget int64) (read int64, done bool) {
 	if err != nil && c.gen != c.l.gen.Load() {
 		return read, false
 	}
-	if err != nil { // the segment is gone, or the disk failed: the next pass tries again
+	if err != nil { // the segment is gone, or good now, or its file was not opened: the next pass tries again
 		if !errors.Is(err, errGone) {
 			c.l.d.event(DamageMet{Log: c.l.ID(), Segment: c.seg.base, Offset: c.next, Err: err})
 		}
@@ -250,9 +251,9 @@ func (c *scrubbed) check(limit, budget, end int64) (read int64, err error) {
 		if err == nil && h.last >= end {
 			err = damaged("offset %d at position %d, the segment ends before %d", h.last, c.pos, end)
 		}
-		if errors.Is(err, ErrCorrupt) {
+		if errors.Is(err, ErrCorrupt) || unreadable(err) {
 			from := c.pos
-			if h.base < c.next && c.before.base > c.least {
+			if errors.Is(err, ErrCorrupt) && h.base < c.next && c.before.base > c.least {
 				c.pos, c.next = c.before.pos, c.least // offsets are under no checksum: the one behind a gap is wrong
 			}
 			if err := c.setAside(limit); err != nil {

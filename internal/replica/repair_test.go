@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -344,4 +345,37 @@ func TestNothingIsDroppedBeforeTheControllerKnows(t *testing.T) {
 			c.same(int(c.leader("t", 0).part("t", 0).log.EndOffset()))
 		})
 	}
+}
+
+// TestUnreadableAtTheLeader: a disk that does not give a leader's bytes any more is as bad
+// as damage: whoever reads is told to come again, and another replica leads.
+func TestUnreadableAtTheLeader(t *testing.T) {
+	c := filled(t, 200)
+	lead := c.leader("t", 0)
+	bad := lead.segments()[1]
+	lead.disk.FailReads(func(name string, off int64, n int) error {
+		if strings.HasSuffix(name, filepath.Base(bad)) && off <= 1000 && off+int64(n) > 1000 {
+			return syscall.EIO
+		}
+		return nil
+	})
+	var base int64
+	fmt.Sscanf(filepath.Base(bad), "%d", &base)
+	lead.m.Fetch([]FetchPart{from("t", 0, base)}, FetchLimits{Replica: Consumer, MaxBytes: 1 << 20}, func(op *FetchOp) {
+		got := op.Collect()[0]
+		defer got.Release()
+		if got.Err == kerr.KafkaStorageError { // the look-up met it
+			return
+		}
+		if got.Err != nil {
+			t.Fatal(got.Err)
+		}
+		if _, err := got.Run.ReadAt(make([]byte, got.Run.Len()), 0); err == nil { // as the connection does
+			t.Fatal("it was read")
+		}
+	})
+	c.until("another one leads", func() bool { return c.leader("t", 0) != lead })
+	lead.disk.FailReads(nil) // what is written anew lies elsewhere
+	c.until("all are in sync", func() bool { return lead.m.Stats().Mended == 1 && c.inSync() })
+	c.same(200)
 }
