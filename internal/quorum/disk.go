@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
-
-	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // diskJob is a write, or a removal of what a snapshot covers.
@@ -104,7 +102,7 @@ func (n *Node) writeSome(w *diskWriter) error {
 
 // writeOf is what a MsgStorageAppend asks for.
 func writeOf(m *raftpb.Message) write {
-	w := write{entries: m.GetEntries(), sync: len(m.GetResponses()) > 0 && !mutant.On("quorum/no-sync")}
+	w := write{entries: m.GetEntries(), sync: len(m.GetResponses()) > 0}
 	if s := m.GetSnapshot(); s != nil {
 		w.snapshot = fetched{s.GetMetadata().GetIndex(), s.GetMetadata().GetTerm()}
 	}

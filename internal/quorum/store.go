@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // write is what one MsgStorageAppend of the library asks to make durable.
@@ -250,8 +251,10 @@ func (s *store) flush() error {
 	if _, err := s.file.WriteAt(s.buf, seg.size); err != nil {
 		return err
 	}
-	if err := s.file.Sync(); err != nil {
-		return syncError{err}
+	if !mutant.On("quorum/no-sync") {
+		if err := s.file.Sync(); err != nil {
+			return syncError{err}
+		}
 	}
 	seg.size += int64(len(s.buf))
 	if err := s.marker.set(seg.header.number, uint64(seg.size)); err != nil {

@@ -23,6 +23,7 @@ type Cluster struct {
 	members   []*member
 	faults    *faults
 	doubts    map[wishOf][]doubt
+	inv       *invariants
 	// acked, if not nil, is called when the high watermark of a partition rises at a leader.
 	acked func(*Host)
 }
@@ -53,6 +54,7 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 	}
 	inv := newInvariants(c)
 	c.Check, c.Ending, c.Told, c.Unanswered = inv.check, c.ended, inv.tells, c.unanswered
+	c.inv = inv
 	g := &groups{c: c}
 	c.Asked, c.Replied = g.asked, g.answered
 	c.admin = newAdmin(newClient(c.World, "admin", c.Nodes, &c.Rec))

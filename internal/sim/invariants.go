@@ -48,6 +48,7 @@ type watch struct {
 	settled bool  // its synced end is known
 
 	standing replica.Standing // when it was as
+	led      int32            // the leader epoch in which it led last; -1 none
 	wish     replica.Wish     // the newest of this leader
 	known    []replica.FollowerInfo
 	knownIn  int32 // the leader epoch of known
@@ -101,6 +102,7 @@ func (v *invariants) check(h *Host) {
 		r := w.r
 		if r.Leading() {
 			v.wished(w)
+			v.oneLeader(h, w)
 		}
 		if !h.Serving {
 			continue
@@ -116,7 +118,6 @@ func (v *invariants) check(h *Host) {
 			continue
 		}
 		w.as = now
-		v.oneLeader(h, w)
 		if v.markRises(h, w) {
 			v.onEveryMember(w.id)
 		} else {
@@ -145,7 +146,7 @@ func (v *invariants) replicas(h *Host, p insides) []*watch {
 	m.Each(func(r *replica.Partition) {
 		w := known[r]
 		if w == nil {
-			w = &watch{r: r, id: r.ID()}
+			w = &watch{r: r, id: r.ID(), led: -1}
 		}
 		all.all = append(all.all, w)
 	})
@@ -179,10 +180,11 @@ func (v *invariants) imagesEqual(h *Host, img *metadata.Image) {
 // oneLeader: at most one node leads a partition in one epoch, and it does so in one life:
 // nobody goes on to lead after a restart.
 func (v *invariants) oneLeader(h *Host, w *watch) {
-	if !w.as.leading {
+	key, now := epochOf{w.id, w.r.Leadership().LeaderEpoch}, reign{h.Node, h.life}
+	if w.led == key.epoch {
 		return
 	}
-	key, now := epochOf{w.id, w.as.leadership.LeaderEpoch}, reign{h.Node, h.life}
+	w.led = key.epoch
 	switch was, ok := v.leaders[key]; {
 	case !ok:
 		v.c.Tracef("%s leads %v in epoch %d", h.Name, w.id, key.epoch)

@@ -16,7 +16,12 @@ type Path struct {
 	Min, Max time.Duration // of a message
 	Blocked  bool          // holds everything back
 	Resets   float64       // chance of a message to break its connection instead
+	// Stuck is the chance of a request to break its connection in the eyes of the caller
+	// alone, and to arrive by it up to maxStuck later.
+	Stuck float64
 }
+
+const maxStuck = 4 * time.Second
 
 // fast is a path without faults.
 var fast = Path{Min: 100 * time.Microsecond, Max: 2 * time.Millisecond}
@@ -82,23 +87,34 @@ func (s *stream) send(arrive func()) {
 	case p.Resets > 0 && !s.l.closed && w.network.Float64() < p.Resets:
 		w.Count["connection reset"]++
 		s.l.Reset()
+	case p.Stuck > 0 && !s.l.closed && s == &s.l.up && w.network.Float64() < p.Stuck:
+		w.Count["request stuck"]++
+		s.fly(time.Duration(w.network.Int64N(int64(maxStuck))), arrive)
+		s.l.lingers = true
+		w.ended = append(w.ended, s.l)
+		s.l.drop(errUnreachable)
 	default:
 		at := w.Clock.Now().Add(p.Min + time.Duration(w.network.Int64N(int64(p.Max-p.Min)+1)))
 		if at.Before(s.last) {
 			at = s.last
 		}
 		s.last = at
-		s.flying++
-		w.Clock.AfterFunc(at.Sub(w.Clock.Now()), func() {
-			s.flying--
-			if !s.l.closed || s == &s.l.up && s.l.lingers {
-				arrive()
-			}
-			if s.l.lingers {
-				s.l.lingered()
-			}
-		})
+		s.fly(at.Sub(w.Clock.Now()), arrive)
 	}
+}
+
+// fly lets something arrive after a time.
+func (s *stream) fly(d time.Duration, arrive func()) {
+	s.flying++
+	s.l.w.Clock.AfterFunc(d, func() {
+		s.flying--
+		if !s.l.closed || s == &s.l.up && s.l.lingers {
+			arrive()
+		}
+		if s.l.lingers {
+			s.l.lingered()
+		}
+	})
 }
 
 // Link is one connection: requests from one host to a door of another, answers back in
