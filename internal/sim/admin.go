@@ -63,8 +63,8 @@ func (a *admin) work() {
 		return
 	}
 	again := func() { a.after(500*time.Millisecond+a.upTo(4*time.Second), a.work) }
-	switch a.rng.IntN(6) {
-	case 0, 1:
+	switch a.rng.IntN(7) {
+	case 0, 1, 6:
 		a.reassign(again)
 	case 2:
 		a.elect(again)
@@ -77,19 +77,26 @@ func (a *admin) work() {
 	}
 }
 
-// reassign moves a partition to other brokers, or cancels a move.
+// reassign moves a partition to other brokers, and cancels the move now and then.
 func (a *admin) reassign(done func()) {
 	all := a.settings.partitions()
 	t := all[a.rng.IntN(len(all))]
+	var to []int32
+	for _, i := range a.rng.Perm(a.settings.Nodes)[:a.settings.OffsetsRF] {
+		to = append(to, int32(i+1))
+	}
+	if a.rng.IntN(2) == 0 { // the move is hardly begun
+		a.after(1+a.upTo(200*time.Millisecond), func() { a.assign(t, nil, func() {}) })
+	}
+	a.assign(t, to, done)
+}
+
+// assign asks for a partition to be moved; to nobody: for its move to be cancelled.
+func (a *admin) assign(t tp, to []int32, done func()) {
 	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
 	req.TimeoutMillis = 5000
 	rt, rp := kmsg.NewAlterPartitionAssignmentsRequestTopic(), kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
-	rt.Topic, rp.Partition = t.topic, t.part
-	if a.rng.IntN(4) > 0 {
-		for _, i := range a.rng.Perm(a.settings.Nodes)[:a.settings.OffsetsRF] {
-			rp.Replicas = append(rp.Replicas, int32(i+1))
-		}
-	}
+	rt.Topic, rp.Partition, rp.Replicas = t.topic, t.part, to
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	a.ask(req, done)

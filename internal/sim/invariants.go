@@ -303,11 +303,42 @@ func (v *invariants) changed(o, p *metadata.Partition) {
 	if len(p.ISR) > len(o.ISR) {
 		v.c.Count["ISR expand"]++
 	}
-	if p.Leader >= 0 && p.Leader != o.Leader && !slices.Contains(o.ISR, p.Leader) {
-		if slices.Contains(o.ELR(), p.Leader) {
-			v.c.Count["election from the eligible replicas"]++
-		} else {
-			v.c.Count["election from elsewhere"]++
-		}
+	moving, moves := len(o.Adding())+len(o.Removing()) > 0, len(p.Adding())+len(p.Removing()) > 0
+	switch {
+	case moves && !moving:
+		v.c.Count["reassignment begun"]++
+	case moving && !moves && sameSet(p.Replicas, without(o.Replicas, o.Removing())):
+		v.c.Count["reassignment completed"]++
+	case moving && !moves:
+		v.c.Count["reassignment cancelled"]++
 	}
+	if p.Leader >= 0 && p.Leader != o.Leader && !slices.Contains(o.ISR, p.Leader) {
+		v.elected(o, p, moving && !moves)
+	}
+}
+
+// elected: a leader that was not in sync was eligible, or is the last one there was while
+// nobody is, or has come in sync by the change that ended a move.
+func (v *invariants) elected(o, p *metadata.Partition, moved bool) {
+	switch {
+	case slices.Contains(o.ELR(), p.Leader):
+		v.c.Count["election from the eligible replicas"]++
+	case p.PartitionEpoch != o.PartitionEpoch+1:
+		v.c.Count["election behind changes that were not seen"]++
+	case moved && slices.Contains(p.ISR, p.Leader) && len(without(o.ISR, p.ISR)) < len(o.ISR):
+		v.c.Count["election by the end of a move"]++
+	case len(o.ISR)+len(o.ELR()) == 0 && slices.Contains(o.LastKnownELR(), p.Leader):
+		v.c.Count["election of the last known leader"]++
+	default:
+		v.c.Failf("node %d was elected from in sync %v, eligible %v, last known %v, for a partition with %+v",
+			p.Leader, o.ISR, o.ELR(), o.LastKnownELR(), *p)
+	}
+}
+
+func without(all, gone []int32) []int32 {
+	return slices.DeleteFunc(slices.Clone(all), func(id int32) bool { return slices.Contains(gone, id) })
+}
+
+func sameSet(a, b []int32) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

@@ -12,7 +12,8 @@ import (
 var rare = []string{
 	"truncation", "diverging epoch", "election from the eligible replicas", "snapshot part asked for", "coordinator reload",
 	"leader epoch bump", "producer epoch bump", "ISR shrink", "ISR expand", "restart after handing over",
-	"leader told in a refusal", "node failed", "connection reset", "duplicate behind many batches",
+	"reassignment begun", "reassignment completed", "reassignment cancelled",
+	"leader told in a refusal", "node failed", "connection reset", "connection lingers", "duplicate behind many batches",
 }
 
 // rarest are asked of large batches of long runs only.
