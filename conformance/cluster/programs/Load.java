@@ -32,14 +32,13 @@ public final class Load {
     }
 
     /**
-     * One request at a time: with more, a batch whose request is lost with a leader stays in flight until the request times
-     * out, while later ones go to the next leader. It is then older than the five batches that a broker remembers, is taken for
-     * one out of order, and this client asks again with it, and sends nothing else, until the delivery times out.
+     * With five requests in flight a batch whose request is lost with a leader stays in flight until the request times out, while
+     * later ones go to the next leader. It then comes there behind many that were written.
      */
     static void produce() {
         Random dice = new Random(Long.parseUnsignedLong(System.getenv("SEED")));
         try (var p = new KafkaProducer<>(config("acks", "all", "enable.idempotence", true, "linger.ms", 2, "delivery.timeout.ms", 300_000,
-                "request.timeout.ms", 10_000, "max.in.flight.requests.per.connection", 1),
+                "request.timeout.ms", 10_000, "max.in.flight.requests.per.connection", 5),
                 new StringSerializer(), new StringSerializer())) {
             for (long i = 0; !stop; i++) {
                 long number = i, begin = now();
