@@ -113,8 +113,15 @@ func (m *metadataLog) bootstrapped(body any, err error) {
 		m.fail(fmt.Errorf("creating the cluster: %w", why))
 		return
 	}
-	if err != nil {
-		return // it leads no more: who does sees to it
+	if err != nil { // who leads sees to it, which may still be this node: its commit was slow
+		m.n.jobs.after(joinRetry, func() {
+			m.n.tasks.post(func() {
+				if m.leads() && !m.created {
+					m.bootstrap()
+				}
+			})
+		})
+		return
 	}
 	if reply := body.(*metadata.BootstrapReply); reply.Created {
 		m.n.log.Info("cluster created", "cluster", reply.ClusterID)
