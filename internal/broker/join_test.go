@@ -409,13 +409,17 @@ func TestVoterBecomesBroker(t *testing.T) {
 	three.sets = before
 	three.up()
 	c := two.dialTo(two.address("PLAINTEXT"))
-	_, _, _, dirs, _ := two.quorum()
-	remove := kmsg.NewPtrRemoveRaftVoterRequest()
-	remove.VoterID, remove.VoterDirectoryID = 3, dirs[3]
-	js.until("the vote is taken", func() bool {
-		code := c.ask(remove).(*kmsg.RemoveRaftVoterResponse).ErrorCode
-		return code == 0 || code == kerr.VoterNotFound.Code
-	})
+	never := "never"
+	set := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	set.Version = 1
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeBroker, "3"
+	r.Configs = append(r.Configs, kmsg.IncrementalAlterConfigsRequestResourceConfig{Name: string(config.LeatQuorumVoter), Value: &never})
+	set.Resources = append(set.Resources, r)
+	if code := c.ask(set).(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode; code != 0 {
+		t.Fatal(kerr.ErrorForCode(code))
+	}
+	js.voters(two, 1, 2)
 	three.stop()
 	three.sets = append(slices.Clone(before), plain...)
 	three.up()

@@ -23,7 +23,7 @@ var ownSettings = []Def{
 	{Name: "leat.open.files.max", Type: Int, Default: "0", Check: atLeast(0),
 		Doc: "The most segment files that are held open; the least used ones are closed and opened again when needed. 0 is nearly half of the process's limit of open files."},
 	{Name: "leat.quorum.voter", Type: String, Default: "auto", Check: words("auto", "always", "never"), Update: PerBroker,
-		Doc: "Whether this node votes in the metadata quorum. auto: as the cluster needs it. never: it is not made a voter by itself; RemoveRaftVoter sets this. always: it is not taken out by itself; AddRaftVoter sets this."},
+		Doc: "Whether this node votes in the metadata quorum. auto: as the cluster needs it. never: its vote is taken, if others are left that vote, and it gets none; RemoveRaftVoter sets this. always: it gets a vote, and keeps it; AddRaftVoter sets this."},
 	{Name: "leat.scrub.bytes.per.second", Type: Long, Default: "2097152", Check: atLeast(0), Update: ClusterWide,
 		Doc: "How fast records on disk are read in the background to find damage; what is damaged is refused from then on. 0: only what a reader has met is looked at."},
 	{Name: "leat.scrub.interval.ms", Type: Long, Default: "604800000", Check: atLeast(1000), Update: ClusterWide,

@@ -24,8 +24,8 @@ import (
 //     and the new one promoted, in this order: the old one, which is gone, counts no
 //     more, so that in between the new one may fail as well. The other way round three
 //     of four would have to be there, the new one among them.
-//   - What an operator did is kept (Node.Vote): a node that was removed by hand is not
-//     added again, one that was added by hand is not removed.
+//   - What an operator wants is done and kept (Node.Vote): a node that is not to vote loses
+//     its vote and is not added again, one that is to vote gets one and is not removed.
 //
 // Voters remembers times only, so a new leader begins with a new one.
 type Voters struct {
@@ -40,9 +40,9 @@ type Vote int8
 const (
 	// Auto leaves it to the policy.
 	Auto Vote = iota
-	// Always: AddRaftVoter was called for the node.
+	// Always: the node is to vote; AddRaftVoter was called for it.
 	Always
-	// Never: RemoveRaftVoter was called for it.
+	// Never: it is not to vote; RemoveRaftVoter was called for it.
 	Never
 )
 
@@ -110,7 +110,7 @@ func (p *Voters) Step(now time.Time, v View) (c Change, ok bool) {
 	if v.Busy || !s.majority(0, nil) {
 		return Change{}, false
 	}
-	for _, rule := range []func() (Change, bool){s.replaced, s.replace, s.even, s.address, s.listed, s.grow, s.tidy} {
+	for _, rule := range []func() (Change, bool){s.replaced, s.replace, s.wished, s.even, s.address, s.listed, s.grow, s.tidy} {
 		if c, ok := rule(); ok {
 			return c, true
 		}
@@ -260,6 +260,23 @@ func (s *state) takeOver(old MemberState, n nodewire.Identity, why string) (Chan
 		return Change{AddLearner, n, why}, true
 	case s.ready(n):
 		return s.remove(old, why)
+	}
+	return Change{}, false
+}
+
+// wished does what an operator wants of single nodes.
+func (s *state) wished() (Change, bool) {
+	for _, v := range s.Voters {
+		if s.vote(v.NodeID) == Never && len(s.Voters) > 1 && s.majority(0, &v.Identity) {
+			return Change{RemoveVoter, v.Identity, "the node is not to vote"}, true
+		}
+	}
+	for _, n := range s.candidates() {
+		if s.vote(n.NodeID) == Always {
+			if c, ok := s.admit(n, "the node is to vote"); ok {
+				return c, true
+			}
+		}
 	}
 	return Change{}, false
 }

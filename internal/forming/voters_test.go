@@ -292,6 +292,32 @@ func TestChangesByHandAreKept(t *testing.T) {
 	q.want(1, 2, 3, 4, 5)
 }
 
+// What an operator wants of a node is done, whoever leads; the last voter stays.
+func TestWishesAreDone(t *testing.T) {
+	for _, listed := range [][]string{nil, {"n1:9093", "n2:9093", "n3:9093"}} {
+		q := newQuorum(t, 5, 1, 2, 3)
+		q.listed = listed
+		q.hosts[3].vote = Always
+		q.seconds(30)
+		q.want(1, 2, 3, 4)
+		q.hosts[4].vote, q.hosts[2].vote = Never, Never
+		q.seconds(30)
+		q.want(1, 2, 4)
+		q.leader.vote, q.hosts[2].vote = Never, Always // it leads until it is out
+		out := q.leader.id.NodeID
+		q.seconds(30)
+		want := slices.DeleteFunc([]int32{1, 2, 3, 4}, func(n int32) bool { return n == out })
+		q.want(want...)
+		for _, h := range q.hosts {
+			h.vote = Never
+		}
+		q.seconds(30)
+		if len(q.voters) != 1 {
+			t.Errorf("voters %v", q.voters)
+		}
+	}
+}
+
 func TestLearnersWhoWillNotVoteAreLetGo(t *testing.T) {
 	q := newQuorum(t, 4, 1, 2, 3)
 	q.learners = append(q.learners, q.hosts[3].id)
