@@ -127,6 +127,24 @@ func TestDuplicatesAreAnsweredWithTheirOffset(t *testing.T) {
 	}
 }
 
+// TestBatchesOfATopicThatComesLater: the first batch came before the topic was known here,
+// the second after it.
+func TestBatchesOfATopicThatComesLater(t *testing.T) {
+	p := dial(t, leattest.Start(t))
+	to := topic{name: "later"}
+	id := p.producerID()
+	send := func(sequence int32, code *kerr.Error) {
+		t.Helper()
+		b := batch{values: []string{"a"}, at: 1000, producer: id, sequence: sequence}
+		want(t, fmt.Sprint("batch ", sequence), produced(ask[*kmsg.ProduceResponse](p, 12, produceRequest(to, 0, -1, b.bytes(t)))).ErrorCode, code)
+	}
+	send(0, kerr.UnknownTopicOrPartition)
+	p.create("later", 1)
+	send(1, kerr.UnknownTopicOrPartition)
+	send(0, nil)
+	send(1, nil)
+}
+
 // TestSequences: what continues is taken, anything else refused, and nothing of a
 // refused batch is seen.
 func TestSequences(t *testing.T) {
