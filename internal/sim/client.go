@@ -9,18 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/sim/history"
 )
-
-// newest is the highest version of each key that the brokers speak.
-var newest = func() map[int16]int16 {
-	m := map[int16]int16{}
-	for _, h := range api.Handlers(api.ClientDoor) {
-		m[h.Key.Int16()] = h.Max
-	}
-	return m
-}()
 
 // Recorder keeps what the clients did and saw.
 type Recorder struct {
@@ -42,6 +32,8 @@ type Client struct {
 	brokers map[int32]string // host names
 	topics  map[string]*topic
 	stopped bool
+	// versions are those that it speaks, where it is not the newest.
+	versions map[int16]int16
 }
 
 type topic struct {
@@ -63,10 +55,14 @@ type tp struct {
 func (p tp) history() history.Partition { return history.Partition{Topic: p.topic, Number: p.part} }
 
 func newClient(w *World, name string, seed []*Host, rec *Recorder) *Client {
-	return &Client{
+	c := &Client{
 		w: w, h: w.AddHost(name, -1), rng: w.Stream("client " + name), rec: rec, seed: seed,
 		links: map[string]*Link{}, brokers: map[int32]string{}, topics: map[string]*topic{},
 	}
+	if name != "admin" && name != "last" { // those look at the cluster for the test
+		c.versions = drawVersions(w.Stream("versions " + name))
+	}
+	return c
 }
 
 func (c *Client) now() history.Time { return history.Time(c.w.Now()) }
@@ -90,14 +86,14 @@ func (c *Client) link(to *Host) *Link {
 
 // callHost sends a request; resp is nil when there was no answer.
 func (c *Client) callHost(to *Host, req kmsg.Request, timeout time.Duration, done func(resp kmsg.Response)) {
-	v, ok := newest[req.Key()]
-	if !ok {
+	if _, ok := newest[req.Key()]; !ok {
 		c.w.Failf("no handler for %s", kmsg.NameForKey(req.Key()))
 		return
 	}
 	if req.GetVersion() == 0 {
-		req.SetVersion(v)
+		req.SetVersion(c.version(req.Key()))
 	}
+	c.spoke(req)
 	c.rec.Operations++
 	c.link(to).Call(req, timeout, func(resp kmsg.Response, err error) {
 		what := "answered"
@@ -169,7 +165,7 @@ func (c *Client) learn(resp *kmsg.MetadataResponse) {
 			c.topics[*rt.Topic] = t
 		}
 		for _, p := range rt.Partitions {
-			if old, known := t.parts[p.Partition]; !known || p.LeaderEpoch >= old.epoch {
+			if old, known := t.parts[p.Partition]; !known || p.LeaderEpoch >= old.epoch || p.LeaderEpoch < 0 { // older versions tell none
 				t.parts[p.Partition] = leader{p.Leader, p.LeaderEpoch}
 			}
 		}

@@ -25,7 +25,9 @@ type Cluster struct {
 	doubts    map[wishOf][]doubt
 	inv       *invariants
 	// acked, if not nil, is called when the high watermark of a partition rises at a leader.
-	acked func(*Host)
+	acked    func(*Host)
+	load     Load
+	deleters []*deleter
 }
 
 // Length of the phases of a run, in virtual time.
@@ -54,7 +56,7 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 	}
 	inv := newInvariants(c)
 	c.Check, c.Ending, c.Told, c.Unanswered = inv.check, c.ended, inv.tells, c.unanswered
-	c.inv = inv
+	c.inv, c.load = inv, drawLoad(w.Stream("load"))
 	g := &groups{c: c}
 	c.Asked, c.Replied = g.asked, g.answered
 	c.admin = newAdmin(newClient(c.World, "admin", c.Nodes, &c.Rec))
@@ -143,6 +145,7 @@ func (c *Cluster) startClients() {
 			m.start()
 		}
 	}
+	c.startLoad()
 	c.admin.start(c.Settings)
 }
 
@@ -155,6 +158,7 @@ func (c *Cluster) heal() error {
 		p.delivery = recovery
 	}
 	c.admin.stopped = true
+	c.stopLoad()
 	if !c.RunUntil(recovery, func() bool { return c.serving() == len(c.Nodes) }) {
 		return c.stuck("%d of %d nodes serve again", c.serving(), len(c.Nodes))
 	}
@@ -211,23 +215,23 @@ func (c *Cluster) judge() error {
 	parts := c.Settings.partitions()
 	last := newConsumer(newClient(c.World, "last", c.Nodes, &c.Rec), parts)
 	last.start()
-	ends := map[tp]int64{}
-	var ask func(t tp)
-	ask = func(t tp) {
-		last.list(t, -1, func(end int64, ok bool) {
+	starts, ends := map[tp]int64{}, map[tp]int64{}
+	var ask func(t tp, at int64, into map[tp]int64)
+	ask = func(t tp, at int64, into map[tp]int64) {
+		last.list(t, at, func(offset int64, ok bool) {
 			if ok {
-				ends[t] = end
+				into[t] = offset
 				return
 			}
-			last.after(last.backoff(), func() { ask(t) })
+			last.after(last.backoff(), func() { ask(t, at, into) })
 		})
 	}
 	for _, t := range parts {
-		last.after(time.Second, func() { ask(t) })
+		last.after(time.Second, func() { ask(t, -2, starts); ask(t, -1, ends) })
 	}
 	caughtUp := func(k *consumer) bool {
 		for _, t := range parts {
-			if end, ok := ends[t]; !ok || k.parts[t] == nil || k.parts[t].at < end {
+			if end, ok := ends[t]; !ok || len(starts) < len(parts) || k.parts[t] == nil || k.parts[t].at < end {
 				return false
 			}
 		}
@@ -255,10 +259,14 @@ func (c *Cluster) judge() error {
 		return err
 	}
 	for _, t := range parts {
-		l := history.Log{Partition: t.history(), End: ends[t]}
+		l := history.Log{Partition: t.history(), Start: starts[t], End: ends[t]}
 		for _, r := range c.Rec.Reads {
 			if r.Consumer == "last" && r.Partition == l.Partition {
-				l.Records = append(l.Records, r.Records...)
+				for _, rec := range r.Records {
+					if rec.Offset >= l.Start { // or it was deleted since
+						l.Records = append(l.Records, rec)
+					}
+				}
 			}
 		}
 		c.Rec.Logs = append(c.Rec.Logs, l)

@@ -157,7 +157,8 @@ func (k *consumer) fetch(node int32, parts []tp) {
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = -1, int32(k.rng.IntN(500)), 1, 1<<20
 	req.SessionEpoch = -1
-	asked := map[[16]byte]map[int32]tp{}
+	v := k.version(req.Key())
+	asked := map[string]map[int32]tp{}
 	from := map[tp]int64{}
 	for _, t := range parts {
 		p := k.parts[t]
@@ -168,13 +169,13 @@ func (k *consumer) fetch(node int32, parts []tp) {
 			rt := kmsg.NewFetchRequestTopic()
 			rt.Topic, rt.TopicID = t.topic, tt.id
 			req.Topics = append(req.Topics, rt)
-			asked[tt.id] = map[int32]tp{}
+			asked[placeOf(v, fetchByID, t.topic, tt.id)] = map[int32]tp{}
 		}
 		rp := kmsg.NewFetchRequestTopicPartition()
 		rp.Partition, rp.CurrentLeaderEpoch, rp.LastFetchedEpoch = t.part, tt.parts[t.part].epoch, p.epoch
 		rp.FetchOffset, rp.PartitionMaxBytes = p.at, int32(1+k.rng.IntN(64<<10))
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
-		asked[tt.id][t.part] = t
+		asked[placeOf(v, fetchByID, t.topic, tt.id)][t.part] = t
 		from[t] = p.at
 	}
 	begin := k.now()
@@ -188,7 +189,7 @@ func (k *consumer) fetch(node int32, parts []tp) {
 		}
 		for _, rt := range resp.Topics {
 			for _, rp := range rt.Partitions {
-				if t, ok := asked[rt.TopicID][rp.Partition]; ok && k.parts[t] != nil && k.parts[t].at == from[t] {
+				if t, ok := asked[placeOf(v, fetchByID, rt.Topic, rt.TopicID)][rp.Partition]; ok && k.parts[t] != nil && k.parts[t].at == from[t] {
 					k.fetched(t, k.parts[t], &rp, begin)
 				}
 			}
@@ -244,14 +245,21 @@ func (k *consumer) fetched(t tp, p *position, rp *kmsg.FetchResponseTopicPartiti
 // earliest moves a position that is out of range to the start; that the log ends before
 // it must not be.
 func (k *consumer) earliest(t tp, p *position) {
+	begin, at := k.now(), p.at
 	k.list(t, -2, func(start int64, ok bool) {
+		if ok {
+			k.rec.Starts = append(k.rec.Starts, history.Start{Consumer: k.h.Name, Partition: t.history(), Begin: begin, End: k.now(), Offset: start})
+		}
 		switch {
-		case !ok:
+		case !ok, p.at != at:
 			k.retry(p)
+		case start <= p.at && k.rec.mayStart(t.history()) > p.at:
+			k.retry(p) // a leader had begun to delete, and another leads
 		case start <= p.at:
 			k.w.Failf("%s: %d of %v is out of range, and the log starts at %d", k.h.Name, p.at, t, start)
 		default:
 			p.at, p.epoch = start, -1
+			k.w.Count["position below the start"]++
 		}
 	})
 }

@@ -200,8 +200,6 @@ func (m *member) offsets(round int, mine []tp, done func()) {
 		done()
 		return
 	}
-	req := kmsg.NewPtrOffsetFetchRequest()
-	req.RequireStable = true
 	g := kmsg.NewOffsetFetchRequestGroup()
 	g.Group = m.group
 	g.MemberEpoch = -1
@@ -220,22 +218,25 @@ func (m *member) offsets(round int, mine []tp, done func()) {
 		}
 		g.Topics[i].Partitions = append(g.Topics[i].Partitions, t.part)
 	}
-	req.Groups = append(req.Groups, g)
 	begin := m.now()
-	m.call(m.coordinator, req, requestTimeout, func(r kmsg.Response) {
+	m.call(m.coordinator, m.offsetRequest(g), requestTimeout, func(r kmsg.Response) {
 		resp, ok := r.(*kmsg.OffsetFetchResponse)
 		if round != m.round {
 			return
 		}
-		if !ok || len(resp.Groups) == 0 {
+		var got kmsg.OffsetFetchResponseGroup
+		if ok {
+			got, ok = m.offsetsOf(resp)
+		}
+		if !ok {
 			m.lost()
 			return
 		}
-		if err := m.noted("OffsetFetch", resp.Groups[0].ErrorCode); err != nil {
+		if err := m.noted("OffsetFetch", got.ErrorCode); err != nil {
 			m.failed(err)
 			return
 		}
-		for _, rt := range resp.Groups[0].Topics {
+		for _, rt := range got.Topics {
 			for _, rp := range rt.Partitions {
 				name := rt.Topic
 				if name == "" {

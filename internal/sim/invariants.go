@@ -29,6 +29,7 @@ type invariants struct {
 	promises  map[uint64]*promise // of members of the metadata quorum, by Raft id
 	reigns    map[uint64]uint64   // who led the metadata, by term
 	voters    map[*Host]int       // the life in which a host's metadata log was looked at
+	deleted   map[log.LogID]int64 // up to where clients were told that it is
 }
 
 // watched is what there is to check of a host's process, so that an event costs only
@@ -61,6 +62,7 @@ type seen struct {
 	leading         bool
 	durable         bool
 	hw, end, synced int64
+	start           int64
 	own, newest     *metadata.Image
 }
 
@@ -78,7 +80,7 @@ type epochOf struct {
 func newInvariants(c *Cluster) *invariants {
 	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]reign{},
 		watched: map[*Host]*watched{}, committed: map[log.LogID]int64{}, wishes: map[wishOf][]replica.Wish{},
-		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}}
+		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}, deleted: map[log.LogID]int64{}}
 }
 
 func (v *invariants) check(h *Host) {
@@ -112,7 +114,7 @@ func (v *invariants) check(h *Host) {
 		}
 		now := seen{
 			leadership: r.Leadership(), leading: r.Leading(), durable: r.Durable(), hw: r.HighWatermark(),
-			end: r.Log().EndOffset(), synced: r.Log().SyncedOffset(), own: img, newest: v.newest,
+			end: r.Log().EndOffset(), synced: r.Log().SyncedOffset(), start: r.Log().StartOffset(), own: img, newest: v.newest,
 		}
 		if now == w.as {
 			continue
@@ -256,6 +258,9 @@ func (v *invariants) onMember(h *Host, w *watch) {
 		return // it is not told yet what it is
 	}
 	part := t.Partition(w.id.Partition)
+	if start := w.r.Log().StartOffset(); part != nil && start < v.deleted[w.id] && (slices.Contains(part.ISR, h.Node) || slices.Contains(part.ELR(), h.Node)) {
+		v.c.Failf("%s may lead %v and starts at %d; clients were told that all below %d is deleted", h.Name, w.id, start, v.deleted[w.id])
+	}
 	if part == nil || !slices.Contains(part.ISR, h.Node) && !slices.Contains(part.ELR(), h.Node) || part.Recovering() {
 		return
 	}

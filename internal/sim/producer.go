@@ -263,7 +263,8 @@ func (p *producer) transmit(l *line, b *pending) bool {
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	if p.acks == 0 {
-		req.SetVersion(newest[req.Key()])
+		req.SetVersion(p.version(req.Key()))
+		p.spoke(req)
 		if h := p.w.byName[p.brokers[lead.node]]; h != nil {
 			p.link(h).Send(req)
 		}

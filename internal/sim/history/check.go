@@ -20,16 +20,18 @@ type checker struct {
 
 // part is all that concerns one partition.
 type part struct {
-	name     Partition
-	produces []*Produce
-	byValue  map[string]*Produce
-	reads    []*Read
-	latests  []*Latest
-	commits  []*Commit
-	fetches  []*Fetched
-	log      *Log
-	final    map[int64]string   // of log
-	places   map[string][]int64 // of log
+	name      Partition
+	produces  []*Produce
+	byValue   map[string]*Produce
+	reads     []*Read
+	latests   []*Latest
+	commits   []*Commit
+	fetches   []*Fetched
+	deletions []*Deletion
+	starts    []*Start
+	log       *Log
+	final     map[int64]string   // of log
+	places    map[string][]int64 // of log
 }
 
 // Check judges a history; an empty result means that nothing is wrong with it.
@@ -44,6 +46,7 @@ func Check(h *History) []Finding {
 		c.read(p)
 		c.latest(p)
 		c.groups(p)
+		c.deleted(p)
 	}
 	return c.findings
 }
@@ -80,6 +83,14 @@ func (c *checker) gather(h *History) {
 	for i := range h.Fetches {
 		p := c.part(h.Fetches[i].Partition)
 		p.fetches = append(p.fetches, &h.Fetches[i])
+	}
+	for i := range h.Deletions {
+		p := c.part(h.Deletions[i].Partition)
+		p.deletions = append(p.deletions, &h.Deletions[i])
+	}
+	for i := range h.Starts {
+		p := c.part(h.Starts[i].Partition)
+		p.starts = append(p.starts, &h.Starts[i])
 	}
 	for i := range h.Logs {
 		l := &h.Logs[i]

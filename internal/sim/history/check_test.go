@@ -57,6 +57,30 @@ func TestGoodHistory(t *testing.T) {
 	}
 }
 
+// deleteOne has a client delete the first record.
+func deleteOne(h *History) {
+	h.Logs[0].Start, h.Logs[0].Records = 1, h.Logs[0].Records[1:]
+	h.Deletions = []Deletion{
+		{Client: "d", Partition: p0, Before: 1, Begin: 45, End: 47, Outcome: OK, Low: 1},
+		{Client: "d", Partition: p0, Before: 2, Begin: 60, End: Never, Low: -1},
+	}
+	h.Starts = []Start{{Consumer: "r", Partition: p0, Begin: 49, End: 50, Offset: 1}}
+}
+
+func TestDeletedRecords(t *testing.T) {
+	h := good()
+	deleteOne(h)
+	if f := Check(h); len(f) > 0 {
+		t.Errorf("found %v in a history that is right", f)
+	}
+	h.Deletions[0].Before = -1
+	h.Deletions[1].Before = -1 // nobody knows
+	h.Starts[0].End, h.Starts[0].Offset = 70, 3
+	if f := Check(h); len(f) > 0 {
+		t.Errorf("found %v", f)
+	}
+}
+
 // bad are the ways to spoil the good history, and what must be found then.
 var bad = []struct {
 	name  string
@@ -109,6 +133,11 @@ var bad = []struct {
 	{"an answer that goes back", Backwards, func(h *History) { h.Reads[1].Records = []Record{{1, "b"}, {0, "a"}} }},
 	{"a log that goes back", Backwards, func(h *History) { slices.Reverse(h.Logs[0].Records) }},
 	{"the end went back", LatestBack, func(h *History) { h.Latests[2].Begin = 13 }},
+	{"deleted, and there at the end", Undeleted, func(h *History) { deleteOne(h); h.Logs[0].Start = 0 }},
+	{"deleted in part", Undeleted, func(h *History) { deleteOne(h); h.Deletions[0].Before = 2 }},
+	{"deleted more than was asked", Deleted, func(h *History) { deleteOne(h); h.Deletions[0].Before, h.Deletions[0].Outcome = 0, Unknown }},
+	{"deleted before it was asked", Deleted, func(h *History) { deleteOne(h); h.Deletions[0].Begin = 51 }},
+	{"deleted though that was refused", Deleted, func(h *History) { deleteOne(h); h.Deletions[0].Outcome = Failed }},
 	{"the start moved by itself", Deleted, func(h *History) { h.Logs[0].Start = 1; h.Logs[0].Records = h.Logs[0].Records[1:] }},
 	{"an overwritten commit", OffsetBack, func(h *History) { h.Fetches[1].Offset, h.Fetches[1].ID = 2, "c0" }},
 	{"an overwritten commit of an earlier generation", OffsetBack, func(h *History) {

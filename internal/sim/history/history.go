@@ -102,7 +102,7 @@ type Log struct {
 	Partition  Partition
 	Start, End int64
 	Records    []Record
-	// MayStart is the highest start that clients asked for (DeleteRecords).
+	// MayStart is the highest start that there may be without a Deletion.
 	MayStart int64
 }
 
@@ -115,6 +115,9 @@ type History struct {
 	Commits  []Commit
 	Fetches  []Fetched
 	Logs     []Log
+	// Deletions and Starts are for partitions of which clients delete records.
+	Deletions []Deletion
+	Starts    []Start
 }
 
 // Kind is a sort of finding.
@@ -134,6 +137,7 @@ const (
 	Backwards    Kind = "backwards"    // a reader got an offset again, or below what it asked for
 	LatestBack   Kind = "latest back"  // the end of a partition moved backwards for a consumer
 	Deleted      Kind = "deleted"      // the start is above what anybody asked for
+	Undeleted    Kind = "undeleted"    // acknowledged as deleted, and there
 	OffsetBack   Kind = "offset back"  // a group's committed offset is an overwritten one
 	OffsetLost   Kind = "offset lost"  // a group's committed offset is gone
 	OffsetWrong  Kind = "offset wrong" // nobody committed it
@@ -144,7 +148,7 @@ const (
 // Kinds lists them all.
 var Kinds = []Kind{
 	Lost, Misplaced, Duplicated, Reordered, Overtaken, Inconsistent, Phantom, Vanished, Missed, Backwards,
-	LatestBack, Deleted, OffsetBack, OffsetLost, OffsetWrong, TwoOwners, Skipped,
+	LatestBack, Deleted, Undeleted, OffsetBack, OffsetLost, OffsetWrong, TwoOwners, Skipped,
 }
 
 // Finding is something that must not have happened.

@@ -28,9 +28,6 @@ func (c *checker) consistent(p *part) {
 			}
 			see(r, "the end")
 		}
-		if p.log.Start > p.log.MayStart {
-			c.find(p, Deleted, "starts at %d; nobody asked for more than %d", p.log.Start, p.log.MayStart)
-		}
 	}
 	for _, rd := range p.reads {
 		for _, r := range rd.Records {

@@ -1,0 +1,32 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+)
+
+// Load is what clients do beside writing and reading, as it varies with the seed.
+type Load struct {
+	Deleters int // clients that delete records
+}
+
+func drawLoad(r *rand.Rand) Load {
+	return Load{Deleters: r.IntN(2)}
+}
+
+// startLoad starts the clients that Load tells of.
+func (c *Cluster) startLoad() {
+	c.Tracef("load %+v", c.load)
+	for i := range c.load.Deleters {
+		d := newDeleter(c, fmt.Sprint("d", i), c.Settings.partitions())
+		c.deleters = append(c.deleters, d)
+		d.start()
+	}
+}
+
+// stopLoad lets them end what they have begun.
+func (c *Cluster) stopLoad() {
+	for _, d := range c.deleters {
+		d.stopped = true
+	}
+}
