@@ -124,6 +124,7 @@ func (c *Cluster) startClients() {
 	s := &c.Settings
 	for i := range s.Producers {
 		p := newProducer(newClient(c.World, fmt.Sprint("p", i), c.Nodes, &c.Rec), all, -1, true)
+		p.pace *= time.Duration(s.Slowness)
 		c.producers = append(c.producers, p)
 		p.start()
 	}
@@ -134,6 +135,7 @@ func (c *Cluster) startClients() {
 	}
 	for i := range s.Consumers {
 		k := newConsumer(newClient(c.World, fmt.Sprint("c", i), c.Nodes, &c.Rec), all)
+		k.pace *= time.Duration(s.Slowness)
 		c.consumers = append(c.consumers, k)
 		k.start()
 		k.after(k.backoff(), k.latest)

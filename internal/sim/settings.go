@@ -23,6 +23,7 @@ type Settings struct {
 	SnapshotBytes   int
 	OffsetsRF       int
 	GroupSession    time.Duration
+	Slowness        int // how many times slower than the fastest clients work
 	Producers       int
 	PlainProducers  int
 	Consumers       int
@@ -50,6 +51,7 @@ func drawSettings(r *rand.Rand) Settings {
 		SnapshotBytes: pick(r, 2<<10, 16<<10, 1<<20), GroupSession: pick(r, 6*time.Second, 10*time.Second),
 		Producers: 2 + r.IntN(3), PlainProducers: r.IntN(2), Consumers: 1 + r.IntN(2), Groups: 1 + r.IntN(2), Members: 1 + r.IntN(3),
 	}
+	s.Slowness = pick(r, 1, 2, 4, 4) // many calm runs see more faults an hour than few busy ones
 	s.SyncTime = pick(r, 0, 5*time.Millisecond, 40*time.Millisecond)
 	s.OffsetsRF = min(3, s.Nodes)
 	for i := range 1 + r.IntN(3) {
