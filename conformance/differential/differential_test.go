@@ -27,10 +27,11 @@ type side struct {
 
 func start(t *testing.T, kind harness.Kind) *side {
 	t.Helper()
-	b, err := harness.Start(t.Context(), kind, harness.Options{
-		Dir: t.TempDir(), Stock: true,
-		Set: map[string]string{"auto.create.topics.enable": "true", "offsets.topic.num.partitions": "3"},
-	})
+	set := map[string]string{"auto.create.topics.enable": "true", "offsets.topic.num.partitions": "3"}
+	if kind == harness.Leat { // else the leader epochs would have to be so old
+		set["leat.unknown.producer.wait.ms"] = "0"
+	}
+	b, err := harness.Start(t.Context(), kind, harness.Options{Dir: t.TempDir(), Stock: true, Set: set})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -164,6 +164,7 @@ const (
 	LeatScrubBytesPerSecond                              LongName   = "leat.scrub.bytes.per.second"
 	LeatScrubIntervalMs                                  LongName   = "leat.scrub.interval.ms"
 	LeatUnauthenticatedRequestMaxBytes                   IntName    = "leat.unauthenticated.request.max.bytes"
+	LeatUnknownProducerWaitMs                            LongName   = "leat.unknown.producer.wait.ms"
 	ListenerSecurityProtocolMap                          StringName = "listener.security.protocol.map"
 	Listeners                                            ListName   = "listeners"
 	LogCleanerBackoffMs                                  LongName   = "log.cleaner.backoff.ms"

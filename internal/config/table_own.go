@@ -30,6 +30,8 @@ var ownSettings = []Def{
 		Doc: "From the begin of one check of all records on disk to that of the next, at least."},
 	{Name: "leat.unauthenticated.request.max.bytes", Type: Int, Default: "65536", Check: atLeast(1024),
 		Doc: "The largest request of a connection that still has to authenticate."},
+	{Name: "leat.unknown.producer.wait.ms", Type: Long, Default: "45000", Check: atLeast(0), Update: ClusterWide,
+		Doc: "How long after the beginning of a leader epoch an idempotent producer of which a partition knows nothing has to begin at sequence 0, since its earlier batches may still be under way to the leader before. Until then later ones are refused so that they come again. 0: any sequence begins it, as in Kafka."},
 	{Name: "pprof.enable", Type: Boolean, Default: "false",
 		Doc: "Serve Go's profiles at /debug/pprof/ of http.listen."},
 	{Name: "super.users", Type: String, Effect: NotBuilt,

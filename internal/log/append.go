@@ -16,6 +16,9 @@ type AppendOptions struct {
 	LeaderEpoch int32
 	Origin      Origin
 	Now         time.Time // wall clock
+	// FromZero refuses a client's batch with ErrUnknownProducer when the log knows nothing of
+	// its producer and it does not begin at sequence 0.
+	FromZero bool
 	// NoZstd refuses zstd (Produce below v7).
 	NoZstd bool
 	// TxnVersion is the transaction version of a marker (KIP-1228): from 2 on a marker
@@ -293,10 +296,11 @@ func (l *Log) judge(run []byte, o *AppendOptions, batches int) (dup *wrote, err 
 				return &w, nil
 			}
 		}
-		if p != nil {
-			if err := p.judge(b, o); err != nil {
-				return nil, err
-			}
+		if p == nil {
+			p = newProducer(b.ProducerID())
+		}
+		if err := p.judge(b, o); err != nil {
+			return nil, err
 		}
 		if batches > 1 {
 			if seen == nil {

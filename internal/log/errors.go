@@ -18,6 +18,9 @@ var (
 	ErrRecordListTooLarge = errors.New("record batches exceed the segment size")
 	// ErrOutOfOrderSequence (45): a sequence number is missing before the batch.
 	ErrOutOfOrderSequence = errors.New("out of order sequence number")
+	// ErrUnknownProducer: batches before this one are missing, or were written so long ago
+	// that they are forgotten; see AppendOptions.FromZero.
+	ErrUnknownProducer = errors.New("unknown producer")
 	// ErrDuplicateSequence (46) is for callers that map codes: a duplicate is answered with
 	// its original offset (AppendInfo.Duplicate), unless the log does not have it any more.
 	ErrDuplicateSequence = errors.New("duplicate sequence number")

@@ -107,7 +107,7 @@ func (p *producer) judge(b record.Batch, o *AppendOptions) error {
 		return p.judgeMarker(b, o)
 	}
 	if o.Origin == OriginClient {
-		if err := p.checkSequence(b); err != nil {
+		if err := p.checkSequence(b, o.FromZero); err != nil {
 			return err
 		}
 	}
@@ -149,10 +149,13 @@ func (p *producer) after(b record.Batch) *producer {
 	return s.m[b.ProducerID()]
 }
 
-func (p *producer) checkSequence(b record.Batch) error {
+func (p *producer) checkSequence(b record.Batch, fromZero bool) error {
 	epoch, first := b.ProducerEpoch(), b.BaseSequence()
 	switch {
 	case p.epoch == record.NoProducerEpoch: // nothing known: any sequence starts it
+		if fromZero && first != 0 {
+			return fmt.Errorf("%w: producer %d comes with sequence %d", ErrUnknownProducer, p.id, first)
+		}
 		return nil
 	case epoch != p.epoch:
 		if first != 0 {

@@ -51,6 +51,7 @@ func (n *Node) tuning(*metadata.Image) replica.Tuning {
 		MinBytes:          int32(c.Int(config.ReplicaFetchMinBytes)),
 		MaxWait:           config.Millis(c, config.ReplicaFetchWaitMaxMs),
 		Backoff:           config.Millis(c, config.ReplicaFetchBackoffMs),
+		StrangersWait:     config.Millis(c, config.LeatUnknownProducerWaitMs),
 		RackAware:         strings.HasSuffix(c.String(config.ReplicaSelectorClass), rackAware),
 		LeaderRate:        c.Long(config.LeaderReplicationThrottledRate),
 		FollowerRate:      c.Long(config.FollowerReplicationThrottledRate),

@@ -18,6 +18,7 @@ var appendErrors = []struct {
 	code *kerr.Error
 }{
 	{log.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
+	{log.ErrUnknownProducer, kerr.NotLeaderForPartition},
 	{log.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{log.ErrInvalidTxnState, kerr.InvalidTxnState},
 	{log.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -78,6 +79,16 @@ func (p *Partition) refused(batches []byte, code *kerr.Error) {
 		t.gaps = map[int64]gap{}
 	}
 	t.gaps[b.ProducerID()] = gap{b.ProducerEpoch(), b.BaseSequence(), code, now}
+}
+
+// strangers tells whether batches of an unknown producer may have others before them that
+// are yet to come: those that were refused by this broker before it knew that it leads, or
+// are under way to the leader before. A log that took the later ones would begin with them,
+// and hold the earlier ones out of order. Kafka's client waits 30 s for an answer of the leader
+// before. Later, an unknown producer is one that was forgotten, and any sequence starts it, as
+// in Kafka; mu is held.
+func (p *Partition) strangers() bool {
+	return p.tenure != nil && !mutant.On("replica/unknown-starts-anywhere") && p.m.now().Sub(p.tenure.began) < p.m.tuning().StrangersWait
 }
 
 // filled takes note that batches are in the log; mu is held.

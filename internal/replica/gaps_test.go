@@ -119,6 +119,7 @@ func TestBatchesBehindARefusedOneAreRefusedAlike(t *testing.T) {
 	})
 	t.Run("sequences wrap", func(t *testing.T) {
 		l, send := begin(t, 1, 1)
+		l.clock.Advance(DefaultTuning().StrangersWait) // any sequence starts a producer
 		send(1<<31-2, "waiting")
 		l.disk.SetFree(0)
 		send(1<<31-1, storage)
@@ -128,4 +129,32 @@ func TestBatchesBehindARefusedOneAreRefusedAlike(t *testing.T) {
 		send(1<<31-1, "waiting")
 		send(0, "waiting")
 	})
+}
+
+// TestAnUnknownProducerBeginsAtZero: soon after the beginning of an epoch, a producer whose
+// first batches were refused by a leader that did not know yet that it leads, or are under way
+// to the leader before, does not begin with a later one.
+func TestAnUnknownProducerBeginsAtZero(t *testing.T) {
+	l := newLead(t, 1, 1)
+	send := func(producer int64, sequence int32, want string) {
+		t.Helper()
+		l.clock.Advance(time.Second)
+		l.expect(l.produce(-1, ProducePart{l.part("t", 0), l.sequenced(producer, sequence, "a")}), want)
+	}
+	retry := kerr.NotLeaderForPartition.Message
+	send(9, 2, retry)
+	send(9, 1, retry)
+	send(9, 0, "waiting")
+	send(9, 1, "waiting")
+	send(9, 2, "waiting")
+	send(8, 1, retry)
+	l.clock.Advance(DefaultTuning().StrangersWait)
+	send(8, 7, "waiting") // it was forgotten, or what it lacks is lost: as with Kafka
+	send(8, 8, "waiting")
+	if end := l.part("t", 0).Log().EndOffset(); end != 5 {
+		t.Errorf("the log ends at %d", end)
+	}
+	l.change(1, 1) // another epoch: those that are known stay so
+	send(8, 9, "waiting")
+	send(7, 1, retry)
 }

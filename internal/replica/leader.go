@@ -13,6 +13,7 @@ import (
 // guards it. A new epoch begins with nothing known of the followers.
 type tenure struct {
 	epoch     int32
+	began     time.Time
 	followers map[int32]*follower    // by broker id; never ranged over
 	change    *change                // of the in-sync set, not yet settled; nil when there is none
 	refused   time.Time              // when the controller last refused a change
@@ -37,7 +38,7 @@ type follower struct {
 }
 
 func newTenure(r *role, self int32, now time.Time) *tenure {
-	t := &tenure{epoch: r.leaderEpoch, followers: map[int32]*follower{}}
+	t := &tenure{epoch: r.leaderEpoch, began: now, followers: map[int32]*follower{}}
 	for _, id := range r.isr {
 		if id != self {
 			t.follower(id).caughtUp = now // its time to fetch begins

@@ -126,6 +126,7 @@ func TestOldDuplicates(t *testing.T) {
 	duplicate, refused, retry := kerr.DuplicateSequenceNumber.Message, kerr.OutOfOrderSequenceNumber.Message, kerr.NotLeaderForPartition.Message
 	begin := func(t *testing.T, acks int16) (l *lead, send func(sequence int32) *produced) {
 		l = newLead(t, 1, 1, 2)
+		l.clock.Advance(DefaultTuning().StrangersWait) // any sequence starts a producer
 		send = func(sequence int32) *produced {
 			l.clock.Advance(time.Second)
 			a := l.produce(acks, ProducePart{l.part("t", 0), l.sequenced(9, sequence, "a", "b")})

@@ -98,6 +98,8 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 		p.refused(batches, res.Err)
 		var e *log.Earlier
 		switch {
+		case res.Err == kerr.NotLeaderForPartition:
+			op.Results[index].Leadership = Leadership{r.leader, r.leaderEpoch}
 		case res.Err != kerr.OutOfOrderSequenceNumber:
 		case errors.As(res.Cause, &e) && acks != 0:
 			op.await(index)
@@ -126,7 +128,7 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 // append writes to the log with mu held.
 func (p *Partition) append(r *role, batches []byte, origin log.Origin) Produced {
 	info, err := p.log.Append(batches, log.AppendOptions{
-		LeaderEpoch: r.leaderEpoch, Origin: origin, Now: p.m.now(),
+		LeaderEpoch: r.leaderEpoch, Origin: origin, Now: p.m.now(), FromZero: p.strangers(),
 	})
 	if err != nil {
 		return p.notAppended(err)

@@ -18,6 +18,9 @@ type Tuning struct {
 	MinBytes          int32         // replica.fetch.min.bytes
 	MaxWait           time.Duration // replica.fetch.wait.max.ms
 	Backoff           time.Duration // replica.fetch.backoff.ms: the longest pause after failures
+	// StrangersWait is how long after the beginning of a leader epoch an unknown producer has
+	// to begin at sequence 0; see strangers.
+	StrangersWait time.Duration // leat.unknown.producer.wait.ms
 	// RackAware: replica.selector.class names Kafka's RackAwareReplicaSelector.
 	RackAware bool
 	// Bytes per second of what is throttled; 0 is no limit.
@@ -25,11 +28,11 @@ type Tuning struct {
 	FollowerRate int64 // follower.replication.throttled.rate
 }
 
-// DefaultTuning has Kafka's defaults.
+// DefaultTuning has the defaults.
 func DefaultTuning() Tuning {
 	return Tuning{
 		LagMax: 30 * time.Second, ResponseMaxBytes: 10 << 20, PartitionMaxBytes: 1 << 20, MinBytes: 1,
-		MaxWait: 500 * time.Millisecond, Backoff: time.Second,
+		MaxWait: 500 * time.Millisecond, Backoff: time.Second, StrangersWait: 45 * time.Second,
 	}
 }
 
