@@ -20,8 +20,8 @@ import (
 
 // calls are the requests of this node, and of its clients, to the active controller,
 // wherever it is. While there is none, or it moves, a request is asked again until its
-// deadline (KIP-590); what was sent to a controller that did not answer may have been
-// carried out, as with Kafka.
+// deadline (KIP-590), but for those that are asked once; what was sent to a controller
+// that did not answer may have been carried out, as with Kafka.
 type calls struct {
 	m *metadataLog
 
@@ -40,7 +40,7 @@ type call struct {
 	req      any
 	done     func(body any, err error)
 	deadline time.Time
-	once     sync.Once
+	finished sync.Once
 }
 
 const (
@@ -106,8 +106,27 @@ func (cs *calls) moved() {
 	}
 	cs.mu.Unlock()
 	for _, c := range again {
+		if c.once() {
+			c.finish(nil, errUnanswered)
+			continue
+		}
 		c.try()
 	}
+}
+
+// errUnanswered: a controller was asked, and may yet do it.
+var errUnanswered = errors.New("no answer from the controller, which is another now")
+
+// once tells of a request that is not asked again here when there was no answer: who asks
+// must know that it may yet be carried out, whatever is answered to a later one. A wish
+// for another in-sync set holds the high watermark back until it is settled for sure.
+func (c *call) once() bool {
+	r, ok := c.req.(*metadata.Request)
+	if !ok {
+		return false
+	}
+	_, ok = r.Req.(*kmsg.AlterPartitionRequest)
+	return ok
 }
 
 // attempted counts a try at a node, and gives what tells, once, whether its outcome is
@@ -130,7 +149,7 @@ func (c *call) attempted(asked int32) func() bool {
 }
 
 func (c *call) finish(body any, err error) {
-	c.once.Do(func() {
+	c.finished.Do(func() {
 		c.calls.mu.Lock()
 		delete(c.calls.open, c.id)
 		c.calls.mu.Unlock()
@@ -163,6 +182,10 @@ func (c *call) try() {
 	mine := c.attempted(leader)
 	m.n.opt.Caller.Call(peer.Target{Node: leader}, laneOf(req), req, left, func(resp kmsg.Response, err error) {
 		if !mine() {
+			return
+		}
+		if err != nil && c.once() {
+			c.finish(nil, err)
 			return
 		}
 		if err != nil {

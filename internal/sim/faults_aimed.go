@@ -79,7 +79,7 @@ func (f *faults) limping() fault {
 		var heal []func()
 		for _, o := range f.c.Nodes {
 			if o != h {
-				heal = append(heal, f.paths(o, true, false, f.c.Nodes, Path{Min: fast.Min, Max: 20 * time.Millisecond, Stuck: 0.1}))
+				heal = append(heal, f.paths(o, true, false, f.c.Nodes, Path{Min: fast.Min, Max: 20 * time.Millisecond, Stuck: 0.1, StuckFor: pick(f.rng, 200*time.Millisecond, 2*time.Second, 6*time.Second)}))
 			}
 		}
 		left := 3 + f.rng.IntN(4)
@@ -98,6 +98,9 @@ func (f *faults) limping() fault {
 				f.down(h, out)
 			} else {
 				out = lag + time.Duration(f.rng.Int64N(int64(lag)))
+				if f.rng.IntN(3) == 0 { // long enough to be fenced
+					out = f.c.Settings.SessionTimeout + time.Duration(f.rng.Int64N(int64(time.Second)))
+				}
 				h.Pause()
 				f.c.Clock.AfterFunc(out, h.Resume)
 			}

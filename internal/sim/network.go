@@ -17,11 +17,10 @@ type Path struct {
 	Blocked  bool          // holds everything back
 	Resets   float64       // chance of a message to break its connection instead
 	// Stuck is the chance of a request to break its connection in the eyes of the caller
-	// alone, and to arrive by it up to maxStuck later.
-	Stuck float64
+	// alone, and to arrive by it StuckFor later at most, half of that at least.
+	Stuck    float64
+	StuckFor time.Duration
 }
-
-const maxStuck = 4 * time.Second
 
 // fast is a path without faults.
 var fast = Path{Min: 100 * time.Microsecond, Max: 2 * time.Millisecond}
@@ -89,7 +88,7 @@ func (s *stream) send(arrive func()) {
 		s.l.Reset()
 	case p.Stuck > 0 && !s.l.closed && s == &s.l.up && w.network.Float64() < p.Stuck:
 		w.Count["request stuck"]++
-		s.fly(time.Duration(w.network.Int64N(int64(maxStuck))), arrive)
+		s.fly(p.StuckFor/2+time.Duration(w.network.Int64N(int64(p.StuckFor/2))), arrive)
 		s.l.lingers = true
 		w.ended = append(w.ended, s.l)
 		s.l.drop(errUnreachable)
