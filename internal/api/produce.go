@@ -131,11 +131,6 @@ func (w *writes) add(t *wire.ProduceTopic, q *wire.ProducePartition, first bool)
 		w.at = append(w.at, len(w.all))
 	}
 	if err != nil {
-		ref := replica.Ref{TopicID: t.ID, Index: q.Index}
-		if w.r.Version < produceByID {
-			ref = replica.Ref{Topic: string(t.Name), Index: q.Index}
-		}
-		w.s.Replicas.RefusedEarly(ref, q.Records, err)
 		a.Produced = replica.Refused(err, cause)
 		a.Leadership = nobody
 		if err == kerr.NotLeaderForPartition {

@@ -136,7 +136,7 @@ func TestBatchesOfATopicThatComesLater(t *testing.T) {
 	}
 	send(0, kerr.UnknownTopicOrPartition)
 	p.create("later", 1)
-	send(1, kerr.UnknownTopicOrPartition)
+	send(1, kerr.NotLeaderForPartition)
 	send(0, nil)
 	send(1, nil)
 }

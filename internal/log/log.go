@@ -297,16 +297,6 @@ func (l *Log) Producers() []ProducerInfo {
 	return list
 }
 
-// Knows tells whether the log remembers a producer.
-func (l *Log) Knows(producer int64) bool {
-	if _, err := l.segments(); err != nil {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.producers.get(producer) != nil
-}
-
 // Size is the bytes of all segments' batches.
 func (l *Log) Size() int64 {
 	p := l.segs.Load()

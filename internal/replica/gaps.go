@@ -51,7 +51,7 @@ func (g gap) covers(b record.Batch, now time.Time) bool {
 // missed tells with what batches are refused because those before them are missing; nil
 // when none are known to be. mu is held.
 func (p *Partition) missed(batches []byte) *kerr.Error {
-	if p.tenure == nil || len(p.tenure.gaps) == 0 && p.m.early.last.Load() == 0 {
+	if p.tenure == nil || len(p.tenure.gaps) == 0 {
 		return nil
 	}
 	b, err := record.First(batches)
@@ -61,7 +61,7 @@ func (p *Partition) missed(batches []byte) *kerr.Error {
 	if g, ok := p.tenure.gaps[b.ProducerID()]; ok && g.covers(b, p.m.now()) {
 		return g.code
 	}
-	return p.missedEarly(b)
+	return nil
 }
 
 // refused takes note that batches were not appended, and why; mu is held.

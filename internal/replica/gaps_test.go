@@ -158,3 +158,27 @@ func TestAnUnknownProducerBeginsAtZero(t *testing.T) {
 	send(8, 9, "waiting")
 	send(7, 1, retry)
 }
+
+// TestBatchesBehindAnEarlyOneAreRefusedAlike: the first batch of a producer came before this
+// broker knew that it leads, and the second after it.
+func TestBatchesBehindAnEarlyOneAreRefusedAlike(t *testing.T) {
+	l := newLead(t, 1, 1)
+	send := func(producer int64, sequence int32, want string) {
+		t.Helper()
+		a := l.produce(-1, ProducePart{l.part("t", 0), l.sequenced(producer, sequence, "a")})
+		l.mustSync()
+		l.expect(a, want)
+	}
+	send(8, 0, "0-0")
+	l.change(2, 1, 2)
+	send(9, 0, notLeader)
+	send(9, 1, notLeader)
+	send(8, 1, notLeader)
+	l.change(1, 1)
+	send(9, 1, notLeader)
+	send(9, 2, notLeader)
+	send(9, 0, "1-1")
+	send(9, 1, "2-2")
+	send(9, 2, "3-3")
+	send(8, 1, "4-4") // it is known
+}

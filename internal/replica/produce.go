@@ -75,7 +75,6 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 	}
 	if err != nil {
 		p.mu.Unlock()
-		p.m.RefusedEarly(Ref{TopicID: p.id.TopicID, Index: p.id.Partition}, batches, err)
 		op.Results[index] = Refused(err, nil)
 		op.Results[index].Leadership = Leadership{r.leader, r.leaderEpoch}
 		return

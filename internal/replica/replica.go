@@ -99,7 +99,6 @@ type Manager struct {
 	ticked   atomic.Int64 // ns: the last look for lagging followers
 	gained   atomic.Int64 // ns: when leadership with followers was last taken
 	polls    polls
-	early    early
 	deleting atomic.Int64 // deletions that wait for a low watermark
 
 	leaderLimit, followerLimit limiter
