@@ -28,6 +28,7 @@ type Cluster struct {
 	acked    func(*Host)
 	load     Load
 	deleters []*deleter
+	anew     *anew // nil: no topic is made anew
 }
 
 // Length of the phases of a run, in virtual time.
@@ -170,6 +171,9 @@ func (c *Cluster) heal() error {
 	if !c.RunUntil(recovery, c.allIdle) {
 		return c.stuck("producers wait for ever: %s", c.waiting())
 	}
+	if c.anew != nil && !c.RunUntil(recovery, c.anew.idle) {
+		return c.stuck("the topic that is made anew is not there for good, or its producers wait for ever")
+	}
 	whole := false
 	var look func()
 	look = func() {
@@ -259,6 +263,11 @@ func (c *Cluster) judge() error {
 	}
 	if err := c.groupsCatchUp(parts, ends); err != nil {
 		return err
+	}
+	if c.anew != nil {
+		if err := c.anew.judge(); err != nil {
+			return err
+		}
 	}
 	for _, t := range parts {
 		l := history.Log{Partition: t.history(), Start: starts[t], End: ends[t]}

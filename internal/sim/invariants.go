@@ -167,6 +167,9 @@ func (v *invariants) imagesEqual(h *Host, img *metadata.Image) {
 	at := img.Index()
 	if v.newest == nil || at > v.newest.Index() {
 		v.changes(v.newest, img)
+		if v.c.anew != nil {
+			v.c.anew.look(img)
+		}
 		v.newest = img
 	}
 	if first := v.images[at]; first != nil {

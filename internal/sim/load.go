@@ -7,11 +7,12 @@ import (
 
 // Load is what clients do beside writing and reading, as it varies with the seed.
 type Load struct {
-	Deleters int // clients that delete records
+	Deleters int  // clients that delete records
+	Anew     bool // a topic is deleted and made anew
 }
 
 func drawLoad(r *rand.Rand) Load {
-	return Load{Deleters: r.IntN(2)}
+	return Load{Deleters: r.IntN(2), Anew: r.IntN(2) == 0}
 }
 
 // startLoad starts the clients that Load tells of.
@@ -22,11 +23,18 @@ func (c *Cluster) startLoad() {
 		c.deleters = append(c.deleters, d)
 		d.start()
 	}
+	if c.load.Anew {
+		c.anew = newAnew(c)
+		c.anew.start()
+	}
 }
 
 // stopLoad lets them end what they have begun.
 func (c *Cluster) stopLoad() {
 	for _, d := range c.deleters {
 		d.stopped = true
+	}
+	if c.anew != nil {
+		c.anew.stop()
 	}
 }

@@ -14,6 +14,7 @@ var rare = []string{
 	"leader epoch bump", "producer epoch bump", "ISR shrink", "ISR expand", "restart after handing over",
 	"reassignment begun", "reassignment completed", "reassignment cancelled",
 	"leader told in a refusal", "node failed", "connection reset", "connection lingers", "duplicate behind many batches",
+	"topic made anew", "produce to a topic that is gone", "fetch of a topic that is gone", "reader in a topic made anew", "offsets of a deleted topic gone",
 	"records deleted", "deletion timed out", "position below the start", "produce by name", "fetch by name",
 	"older Produce", "older Fetch", "older Metadata", "older ListOffsets", "older OffsetCommit", "older OffsetFetch",
 }
