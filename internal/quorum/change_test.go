@@ -239,3 +239,18 @@ func TestRemovedMembersAskInVain(t *testing.T) {
 		t.Fatalf("a member that was added again is not heard: term %d", term)
 	}
 }
+
+// TestLeaderLeavesTheLastVoter: when the leader of two voters removes itself, the other
+// one leads. Alone it hears of no election timeout.
+func TestLeaderLeavesTheLastVoter(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	for range 2 {
+		w.must(RemoveVoter, w.wait().member)
+		w.until("another leader", func() bool { return w.leader() != nil && slices.Contains(w.leader().node.Status().Voters, w.leader().member.ID()) })
+	}
+	if st := w.leader().node.Status(); len(st.Voters) != 1 {
+		t.Fatalf("%+v", st)
+	}
+	w.propose()
+	w.agree()
+}

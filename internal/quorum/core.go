@@ -238,7 +238,13 @@ func (c *core) appliedTo(m *raftpb.Message) error {
 		c.due = c.log.since + c.opts.snapshotBytes // ask again only when as much came on top
 		c.out.applies = append(c.out.applies, apply{due: c.applied})
 	}
-	return c.respond(m)
+	if err := c.respond(m); err != nil {
+		return err
+	}
+	if c.conf().index >= es[0].GetIndex() && c.quorum() && c.rn.BasicStatus().RaftState != raft.StateLeader {
+		return c.campaign() // the others were removed, the leader among them: there is nobody to wait for
+	}
+	return nil
 }
 
 func (c *core) respond(m *raftpb.Message) error {
