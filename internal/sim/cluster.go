@@ -18,6 +18,7 @@ type Cluster struct {
 	Log      *slog.Logger // of the nodes
 
 	admin     *admin
+	operator  *operator
 	producers []*producer
 	consumers []*consumer
 	members   []*member
@@ -88,8 +89,8 @@ func (c *Cluster) Simulate(d time.Duration) error {
 	if !c.RunUntil(forming, func() bool { return made == len(c.Settings.Topics) }) {
 		return c.stuck("%d of %d topics were created", made, len(c.Settings.Topics))
 	}
-	c.startClients()
 	c.faults = newFaults(c)
+	c.startClients()
 	if c.Settings.Faults {
 		c.faults.start()
 	}
@@ -150,6 +151,8 @@ func (c *Cluster) startClients() {
 	}
 	c.startLoad()
 	c.admin.start(c.Settings)
+	c.operator = newOperator(c)
+	c.operator.start()
 }
 
 // heal ends all faults; then everything that was begun has to be finished.
@@ -160,10 +163,14 @@ func (c *Cluster) heal() error {
 		p.stopped = true
 		p.delivery = recovery
 	}
-	c.admin.stopped = true
+	c.admin.stopped, c.operator.stopped = true, true
 	c.stopLoad()
+	healed := c.Now()
 	if !c.RunUntil(recovery, func() bool { return c.serving() == len(c.Nodes) }) {
 		return c.stuck("%d of %d nodes serve again", c.serving(), len(c.Nodes))
+	}
+	if !c.RunUntil(recovery, func() bool { return c.operator.whole(healed) }) {
+		return c.stuck("the quorum is not whole: voters %v, of which %v are no more", c.operator.voters, c.operator.gone)
 	}
 	for _, p := range c.producers {
 		p.drain()

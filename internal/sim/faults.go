@@ -12,6 +12,8 @@ type faults struct {
 	rng   *rand.Rand
 	ended bool
 	kinds []fault
+	// replacing is the host whose disk is about to be replaced.
+	replacing *Host
 }
 
 // fault begins on a host and returns what ends it; nil when it is over at once.
@@ -85,7 +87,8 @@ func newFaults(c *Cluster) *faults {
 			return nil
 		}},
 	}
-	f.kinds = append(f.kinds, f.inTurn(), f.atOnce(), f.slowDeath(), f.afterAck(), f.limping(), f.succession())
+	f.kinds = append(f.kinds, f.inTurn(), f.atOnce(), f.slowDeath(), f.afterAck(), f.limping(), f.succession(),
+		f.failingReads(), f.wipe())
 	if !c.Settings.PowerCuts {
 		for i := range f.kinds {
 			switch f.kinds[i].name {
@@ -166,10 +169,14 @@ func (f *faults) paths(h *Host, there, back bool, others []*Host, p Path) func()
 func (f *faults) end() {
 	f.ended = true
 	f.c.Heal()
+	if h := f.replacing; h != nil {
+		f.replacing, h.out = nil, false
+	}
 	for _, h := range f.c.Nodes {
 		h.Resume()
 		h.syncDelay = 0
 		h.Disk.SetFree(-1)
+		h.Disk.FailReads(nil)
 		if h.Disk.Crashed() || f.failing(h) {
 			if h.Up() && f.rng.IntN(2) == 0 {
 				h.Kill()

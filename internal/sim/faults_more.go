@@ -25,6 +25,9 @@ func (f *faults) flip(h *Host) {
 		return
 	}
 	id := all[f.rng.IntN(len(all))].ID()
+	if p := f.c.inv.newest.Partition(id.Topic, id.Partition); p == nil || len(without(p.ISR, []int32{h.Node})) == 0 {
+		return // nobody else is sure to have all of it
+	}
 	name := sealedIn(h.Disk, "/data/"+id.String(), f.rng.IntN(2) == 0)
 	size := int64(0)
 	if st, err := h.Disk.Stat(name); err == nil {

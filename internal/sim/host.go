@@ -46,6 +46,7 @@ type Host struct {
 	held    []func()
 	flipped bool // bits of its disk were changed
 	dark    bool // without power: nothing answers
+	out     bool // somebody works on the machine: nothing starts its node
 	// syncDelay puts off what the node's disk loops do.
 	syncDelay time.Duration
 	syncTime  time.Duration // what a sync takes at most on a good day
@@ -138,7 +139,7 @@ func (h *Host) Start() {
 }
 
 func (h *Host) startIfDown() {
-	if !h.Up() {
+	if !h.Up() && !h.out {
 		h.Start()
 	}
 }

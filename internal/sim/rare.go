@@ -12,6 +12,7 @@ import (
 var rare = []string{
 	"truncation", "diverging epoch", "election from the eligible replicas", "snapshot part asked for", "coordinator reload",
 	"leader epoch bump", "producer epoch bump", "ISR shrink", "ISR expand", "restart after handing over",
+	"disk wiped", "voter with a new disk", "AddRaftVoter: done", "RemoveRaftVoter: done", "read failed",
 	"reassignment begun", "reassignment completed", "reassignment cancelled",
 	"leader told in a refusal", "node failed", "connection reset", "connection lingers", "duplicate behind many batches",
 	"topic made anew", "produce to a topic that is gone", "fetch of a topic that is gone", "reader in a topic made anew", "offsets of a deleted topic gone",

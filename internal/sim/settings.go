@@ -28,6 +28,7 @@ type Settings struct {
 	PlainProducers  int
 	Consumers       int
 	Groups, Members int
+	VoterChanges    bool     // an operator adds and removes voters
 	More            []string // settings of every node
 }
 
@@ -66,6 +67,7 @@ func drawSettings(r *rand.Rand) Settings {
 	// Followers that catch up in small steps are met in the middle of it.
 	s.More = append(s.More, fmt.Sprint("replica.fetch.max.bytes=", pick(r, 1<<20, 1<<20, 1<<10)))
 	s.More = append(s.More, "leat.scrub.bytes.per.second=10000000", "leat.scrub.interval.ms=5000")
+	s.VoterChanges = r.IntN(2) == 0
 	return s
 }
 
