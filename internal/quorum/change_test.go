@@ -246,7 +246,9 @@ func TestLeaderLeavesTheLastVoter(t *testing.T) {
 	w := newWorld(t, 1, 3)
 	for range 2 {
 		w.must(RemoveVoter, w.wait().member)
-		w.until("another leader", func() bool { return w.leader() != nil && slices.Contains(w.leader().node.Status().Voters, w.leader().member.ID()) })
+		w.until("another leader", func() bool {
+			return w.leader() != nil && slices.Contains(w.leader().node.Status().Voters, w.leader().member.ID())
+		})
 	}
 	if st := w.leader().node.Status(); len(st.Voters) != 1 {
 		t.Fatalf("%+v", st)

@@ -34,6 +34,7 @@ type core struct {
 	incoming map[uint64]SnapshotMeta // fetched snapshots that are not installed yet
 	settled  []apply                 // what follows the entries that are being handed out
 	now      time.Time               // of this step; set by the owner
+	led      time.Time               // when a leader was last heard, by one that follows
 	// impatient is how the member asks for votes without waiting for a timeout.
 	impatient impatient
 	out       duties
@@ -179,6 +180,12 @@ func (c *core) step(m *raftpb.Message) error {
 	// The library's errors say only that it ignored the message.
 	_ = c.rn.Step(m)
 	c.heard(m.GetFrom())
+	switch m.GetType() {
+	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
+		if c.rn.BasicStatus().Lead == m.GetFrom() {
+			c.led = c.now
+		}
+	}
 	return nil
 }
 

@@ -94,12 +94,18 @@ func (n *Node) settlePulls(c *core, late *pull) {
 // holds others of an old one in their place.
 func (c *core) readable() uint64 { return min(c.applied, c.log.last()) }
 
+// ledWithin is for how many election timeouts a member is taken to follow the leader that
+// it heard last. The library forgets the leader of a voter by itself, and keeps that of a
+// learner and of one that was removed for ever: who pulls from such a one would wait for
+// ever, too.
+const ledWithin = 4
+
 // pull is what is there for a request, and whether it is anything.
 func (c *core) pull(req *nodewire.PullRequest) (resp *nodewire.PullResponse, some bool) {
 	st := c.rn.BasicStatus()
 	commit := c.readable()
 	resp = &nodewire.PullResponse{Term: st.GetTerm(), Commit: commit, Leader: nodewire.Identity{NodeID: -1}}
-	if m := c.conf().member(st.Lead); m != nil {
+	if m := c.conf().member(st.Lead); m != nil && (st.Lead == c.id || c.now.Sub(c.led) <= ledWithin*c.opts.electionTimeout) {
 		resp.Leader = m.Identity()
 	}
 	if commit == 0 || req.From > commit { // 0: it waits itself
