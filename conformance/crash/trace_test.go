@@ -445,6 +445,8 @@ func folderOf(event string) string {
 	switch {
 	case strings.HasPrefix(first, "journal-"):
 		return "/journal"
+	case first == "metadata.synced": // it goes with the folder
+		return "/metadata"
 	case nested, number.MatchString(strings.TrimSuffix(first, ".ID-delete")):
 		return "/" + strings.TrimSuffix(first, ".ID-delete")
 	}

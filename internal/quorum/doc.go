@@ -17,9 +17,10 @@
 //   - A failed write or sync is never retried: the node fails for good (Failed).
 //   - Ticks and heartbeats never wait for the disk nor for hooks.
 //   - A disk that has lost what it once synced does not start (ErrLostLog,
-//     ErrCorrupt): such a voter could vote twice.
-//     That an old copy of the directory was put back only the leader can tell, by the
-//     first heartbeat; the member fails with ErrLostLog then, and does not start again.
+//     ErrCorrupt): such a voter could vote twice. That an old copy of the folder was put
+//     back, a note beside the folder tells; where that went back as well, only a leader
+//     can tell that has heard from the member since, by its first heartbeat: the member
+//     fails with ErrLostLog then, and does not start again.
 //   - A leader whose disk hangs for two election timeouts hands over: until then
 //     heartbeats and the other members' commits go on without its disk.
 //   - Nothing here owns a goroutine: the loops are turns of an env.Exec and the ticks

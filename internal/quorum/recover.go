@@ -166,7 +166,7 @@ type recovered struct {
 // recover reads a directory and checks that nothing which was promised is missing.
 // It changes nothing.
 func recoverDir(fsys env.FS, dir string, l listing, member uint64) (*recovered, synced, error) {
-	note, err := readMarker(fsys, filepath.Join(dir, markerName))
+	note, err := readNotes(fsys, dir)
 	if err != nil {
 		return nil, note, err
 	}

@@ -113,7 +113,7 @@ func (s *store) open(l listing, r *recovered, note synced) error {
 		}
 	}
 	var err error
-	if s.marker, _, err = openMarker(s.fs, filepath.Join(s.dir, markerName), note); err != nil {
+	if s.marker, err = openMarker(s.fs, s.dir, note); err != nil {
 		return err
 	}
 	if len(s.segments) > 0 {
@@ -421,7 +421,7 @@ func (s *store) abandon() error {
 		err = s.file.Close()
 	}
 	if s.marker != nil {
-		err = errors.Join(err, s.marker.f.Close())
+		err = errors.Join(err, s.marker.close())
 	}
 	return err
 }
