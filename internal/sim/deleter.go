@@ -59,6 +59,9 @@ func (d *deleter) delete(t tp, before int64) {
 	}
 	req := kmsg.NewPtrDeleteRecordsRequest()
 	req.TimeoutMillis = int32(d.rng.IntN(8000))
+	if d.rng.IntN(2) == 0 {
+		req.TimeoutMillis = int32(d.rng.IntN(100)) // less than most replicas take
+	}
 	rt, rp := kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
 	rt.Topic, rp.Partition, rp.Offset = t.topic, t.part, before
 	rt.Partitions = append(rt.Partitions, rp)

@@ -70,7 +70,8 @@ func newProducer(c *Client, parts []tp, acks int16, idempotent bool) *producer {
 	if idempotent {
 		p.inFlight = 1 + c.rng.IntN(5)
 		if p.eager = c.rng.IntN(2) == 0; p.eager {
-			p.pace /= 2
+			p.pace /= 4
+			p.inFlight = 5
 			p.favourite = parts[c.rng.IntN(len(parts))]
 		}
 	}
