@@ -141,22 +141,33 @@ func (l *Log) finishFiles() error {
 // after file.delete.delay.ms. Further calls on the Log fail with ErrDeleted; runs that
 // were read before can be used.
 func (d *Dir) Delete(id LogID) error {
+	_, err := d.takeOut(id, deleteDirSuffix)
+	return err
+}
+
+// SetAside takes a log out of the directory and keeps its files, under a name that is
+// nobody's: another topic has the one they have. Data that is not in segments yet is not
+// kept. It returns the new path.
+func (d *Dir) SetAside(id LogID) (path string, err error) { return d.takeOut(id, straySuffix) }
+
+// takeOut renames a log's directory; one that is on its way out is removed later.
+func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	d.admin.Lock()
 	defer d.admin.Unlock()
 	d.mu.Lock()
 	l := d.logs[id.key()]
 	d.mu.Unlock()
 	if l == nil {
-		return nil
+		return "", nil
 	}
 	l.w.Lock()
 	defer l.w.Unlock()
 	d.round.Lock()
 	defer d.round.Unlock()
 	old := *l.path.Load()
-	path := d.deletedPath(l.ID())
+	path = d.newName(l.ID(), suffix)
 	if err := d.fs.Rename(old, path); err != nil {
-		return storageError("delete log", err)
+		return "", storageError("delete log", err)
 	}
 	deleted := error(ErrDeleted)
 	l.closed.CompareAndSwap(nil, &deleted)
@@ -170,21 +181,23 @@ func (d *Dir) Delete(id LogID) error {
 	d.mu.Lock()
 	delete(d.logs, id.key())
 	d.gone = append(d.gone, l.ID())
-	d.trash = append(d.trash, &trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
+	if suffix == deleteDirSuffix {
+		d.trash = append(d.trash, &trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
+	}
 	d.mu.Unlock()
 	if err := d.fs.SyncDir(d.path); err != nil {
-		return d.fatal(storageError("delete log", syncError{err}))
+		return path, d.fatal(storageError("delete log", syncError{err}))
 	}
-	return nil
+	return path, nil
 }
 
-// deletedPath is a new name for a directory on its way out; like Kafka's it is not
-// longer than a file name may be.
-func (d *Dir) deletedPath(id LogID) string {
+// newName is a new name for a directory that leaves; like Kafka's it is not longer than a
+// file name may be.
+func (d *Dir) newName(id LogID, suffix string) string {
 	d.mu.Lock()
 	u := env.UUID(d.opt.Rand)
 	d.mu.Unlock()
-	suffix := "." + hex.EncodeToString(u[:]) + deleteDirSuffix
+	suffix = "." + hex.EncodeToString(u[:]) + suffix
 	name := id.String()
 	return d.path + "/" + name[:min(len(name), 255-len(suffix))] + suffix
 }

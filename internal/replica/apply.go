@@ -111,7 +111,13 @@ func (m *Manager) enter(img *metadata.Image, t *topic, of *metadata.Topic, part 
 	id := log.LogID{Topic: of.Name, TopicID: of.ID, Partition: part.Index}
 	m.unopened = slices.DeleteFunc(m.unopened, func(u log.LogID) bool { return u == id })
 	p := &Partition{m: m, id: id}
-	l, err := m.opt.Dir.OpenLog(id, s.Log, log.Hooks{Synced: func(int64) { p.synced() }})
+	hooks := log.Hooks{Synced: func(int64) { p.synced() }}
+	l, err := m.opt.Dir.OpenLog(id, s.Log, hooks)
+	if errors.Is(err, log.ErrInconsistentTopicID) {
+		if err = m.setAside(img, id); err == nil {
+			l, err = m.opt.Dir.OpenLog(id, s.Log, hooks)
+		}
+	}
 	if err != nil {
 		m.unopened = append(m.unopened, id)
 		return fmt.Errorf("opening %s: %w", id, err)

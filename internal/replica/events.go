@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/metadata"
 )
 
 // event writes one notable thing to the log: its text, and its type for who filters.
@@ -43,6 +44,17 @@ type StartedAnew struct {
 
 func (e StartedAnew) String() string {
 	return fmt.Sprintf("partition %s: starts anew at %d, where leader %d starts; it ended at %d", e.Log, e.At, e.Leader, e.From)
+}
+
+// SetAside tells that the data of a topic that the metadata does not know made room for
+// another topic of its name.
+type SetAside struct {
+	Log  log.LogID
+	Path string // where it is now
+}
+
+func (e SetAside) String() string {
+	return fmt.Sprintf("partition %s: data of topic id %s, which the metadata does not know, is kept in %s: another topic has the name", e.Log, metadata.UUIDString(e.Log.TopicID), e.Path)
 }
 
 // CorruptFetched tells that a leader sent a batch without its checksum.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/leat-stream/leat/internal/log"
@@ -52,6 +53,21 @@ func addStray(strays []Stray, id log.LogID, dir string) []Stray {
 	}
 	strays[i].Partitions = append(strays[i].Partitions, id.Partition)
 	return strays
+}
+
+// setAside frees a name of the log that another topic has left there, which was deleted
+// while this broker was away; its data is kept. mu is held.
+func (m *Manager) setAside(img *metadata.Image, id log.LogID) error {
+	old := m.opt.Dir.Log(id.Topic, id.Partition).ID()
+	if t := img.TopicByID(old.TopicID); t != nil {
+		return fmt.Errorf("%w: topic %s has it too", log.ErrInconsistentTopicID, t.Name)
+	}
+	path, err := m.opt.Dir.SetAside(old)
+	if err != nil {
+		return err
+	}
+	m.event(slog.LevelWarn, SetAside{old, path})
+	return nil
 }
 
 // delete takes a log's directory away, or remembers that it has to; mu is held.

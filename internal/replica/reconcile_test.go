@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"io"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -105,7 +107,7 @@ func (w *world) reopen() {
 }
 
 // TestReconcileNeverDeletesByNameAlone: a directory of the deleted topic's name that
-// holds another topic's data stays.
+// holds another topic's data stays; when a topic of that name is there, under another name.
 func TestReconcileNeverDeletesByNameAlone(t *testing.T) {
 	w := newWorld(t)
 	w.create("t", 1, durable())
@@ -122,15 +124,37 @@ func TestReconcileNeverDeletesByNameAlone(t *testing.T) {
 	if err != nil || len(strays) != 1 {
 		t.Fatal(strays, err)
 	}
-	if err := w.m.Apply(w.img, metadata.Diff(nil, w.img)); err == nil {
-		t.Fatal("the new topic of the name took the old one's directory")
+	if err := w.m.Apply(w.img, metadata.Diff(nil, w.img)); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := w.m.Find(Ref{Topic: "t"}); err == nil {
-		t.Fatal("the partition is served")
+	w.expectRead("t", 0, 0, "nothing, hw 0")
+	w.expect(w.send("t", 0, 1, "b"), "0-0")
+	w.mustSync()
+	w.expectRead("t", 0, 0, "b, hw 1")
+	aside := func() string {
+		names := strings.Fields(w.dirs())
+		i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, "t-0.") && strings.HasSuffix(n, "-stray") })
+		if len(names) != 2 || i < 0 || !slices.Contains(names, "t-0") {
+			t.Fatalf("directories: %s", names)
+		}
+		return names[i]
 	}
-	if got := w.dirs(); got != "t-0" {
-		t.Fatalf("directories: %s", got)
+	f, err := w.disk.OpenFile("data/"+aside()+"/00000000000000000000.log", os.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
+	kept, err := io.ReadAll(io.NewSectionReader(f, 0, 1000))
+	f.Close()
+	if err != nil || !strings.Contains(string(kept), "a") || len(kept) < 60 {
+		t.Fatalf("%q, %v", kept, err)
+	}
+	w.clock.Advance(time.Hour)
+	if err := w.dir.Tick(w.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.power(env.NewRand(3))
+	aside()
+	w.expectRead("t", 0, 0, "b, hw 1")
 }
 
 func TestFailedDeletionIsTriedAgain(t *testing.T) {
