@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -14,7 +15,8 @@ type admin struct {
 	*Client
 	settings Settings
 	made     int
-	behind   string // what inSync found
+	behind   string   // what inSync found
+	also     []string // topics that have to be in sync beside those of the settings
 }
 
 func newAdmin(c *Client) *admin { return &admin{Client: c} }
@@ -150,9 +152,13 @@ func (a *admin) ask(req kmsg.Request, done func()) {
 // inSync asks whether every partition has a leader and all its replicas in sync.
 func (a *admin) inSync(s Settings, done func(bool)) {
 	req := kmsg.NewPtrMetadataRequest()
+	names := slices.Clone(a.also)
 	for _, t := range s.Topics {
+		names = append(names, t.Name)
+	}
+	for _, name := range names {
 		rt := kmsg.NewMetadataRequestTopic()
-		rt.Topic = kmsg.StringPtr(t.Name)
+		rt.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, rt)
 	}
 	a.callHost(a.any(), req, requestTimeout, func(r kmsg.Response) {
@@ -173,6 +179,6 @@ func (a *admin) inSync(s Settings, done func(bool)) {
 				}
 			}
 		}
-		done(len(resp.Topics) == len(s.Topics))
+		done(len(resp.Topics) == len(names))
 	})
 }

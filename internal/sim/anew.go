@@ -23,8 +23,10 @@ type anew struct {
 	c       *Cluster
 	parts   int32
 	lives   []*life
-	exists  bool // as far as it was answered
-	settled bool // stopped, and the topic is there
+	exists  bool     // as far as it was answered,
+	id      [16]byte // under this id
+	leaving bool     // its deletion was asked for, and not answered
+	settled bool     // stopped, and the topic is there
 	writers []*wanderer
 	readers []*reader
 	keepers []*keeper
@@ -104,6 +106,8 @@ func (a *anew) life(id [16]byte) *life {
 // work makes the topic, lets it be for a while and deletes it.
 func (a *anew) work() {
 	switch {
+	case a.leaving: // whether it is done is not known
+		a.delete()
 	case a.exists && a.stopped:
 		a.settled = true
 	case a.exists:
@@ -122,8 +126,12 @@ func (a *anew) create() {
 	a.callHost(a.any(), req, 2*requestTimeout, func(r kmsg.Response) {
 		resp, ok := r.(*kmsg.CreateTopicsResponse)
 		if ok && len(resp.Topics) == 1 {
-			if err := a.noted("CreateTopics", resp.Topics[0].ErrorCode); err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
-				a.exists = true
+			switch err := a.noted("CreateTopics", resp.Topics[0].ErrorCode); {
+			case err == nil:
+				a.exists, a.id = true, resp.Topics[0].TopicID
+			case errors.Is(err, kerr.TopicAlreadyExists): // an answer did not come
+				a.found()
+				return
 			}
 		}
 		wait := a.backoff()
@@ -134,17 +142,28 @@ func (a *anew) create() {
 	})
 }
 
+// found learns the id of a topic that is there.
+func (a *anew) found() {
+	a.refresh([]string{anewTopic}, func(bool) {
+		if t := a.topics[anewTopic]; t != nil && t.id != a.id {
+			a.exists, a.id = true, t.id
+		}
+		a.after(a.backoff(), a.work)
+	})
+}
+
 func (a *anew) delete() {
+	a.leaving = true
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = 5000
 	rt := kmsg.NewDeleteTopicsRequestTopic()
-	rt.Topic = kmsg.StringPtr(anewTopic)
+	rt.TopicID = a.id // by name, a request that comes late would delete the next one
 	req.Topics = append(req.Topics, rt)
 	a.callHost(a.any(), req, 2*requestTimeout, func(r kmsg.Response) {
 		resp, ok := r.(*kmsg.DeleteTopicsResponse)
 		if ok && len(resp.Topics) == 1 {
-			if err := a.noted("DeleteTopics", resp.Topics[0].ErrorCode); err == nil || errors.Is(err, kerr.UnknownTopicOrPartition) {
-				a.exists = false
+			if err := a.noted("DeleteTopics", resp.Topics[0].ErrorCode); err == nil || errors.Is(err, kerr.UnknownTopicID) {
+				a.exists, a.leaving = false, false
 			}
 		}
 		wait := a.backoff()
@@ -200,7 +219,7 @@ func (a *anew) judge() error {
 		return true
 	}
 	if !a.w.RunUntil(finishing, caughtUp) {
-		return a.c.stuck("%v of the topic made anew is not read, which ends at %v", a.last.at, ends)
+		return a.c.stuck("%v of the topic made anew is not read, which ends at %v; known of it is %+v", a.last.at, ends, a.last.topics[anewTopic])
 	}
 	for _, k := range a.keepers {
 		k.judge(final)

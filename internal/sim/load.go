@@ -26,6 +26,7 @@ func (c *Cluster) startLoad() {
 	if c.load.Anew {
 		c.anew = newAnew(c)
 		c.anew.start()
+		c.admin.also = append(c.admin.also, anewTopic)
 	}
 }
 
