@@ -157,8 +157,8 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	d.mu.Lock()
 	l := d.logs[id.key()]
 	d.mu.Unlock()
-	if l == nil {
-		return "", nil
+	if l == nil || id.TopicID != [16]byte{} && l.ID().TopicID != id.TopicID {
+		return "", nil // of another topic
 	}
 	l.w.Lock()
 	defer l.w.Unlock()

@@ -62,6 +62,9 @@ func (m *Manager) setAside(img *metadata.Image, id log.LogID) error {
 	if t := img.TopicByID(old.TopicID); t != nil {
 		return fmt.Errorf("%w: topic %s has it too", log.ErrInconsistentTopicID, t.Name)
 	}
+	if slices.Contains(m.undeleted, old) {
+		return fmt.Errorf("%w: the topic that had the name is not deleted yet", log.ErrInconsistentTopicID)
+	}
 	path, err := m.opt.Dir.SetAside(old)
 	if err != nil {
 		return err

@@ -187,6 +187,46 @@ func TestFailedDeletionIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestFailedDeletionHoldsTheNameUp: a topic made anew waits until the files of the one before
+// it are gone, and they are deleted, not set aside.
+func TestFailedDeletionHoldsTheNameUp(t *testing.T) {
+	w := newWorld(t)
+	w.create("t", 1, durable())
+	w.send("t", 0, 1, "a")
+	w.mustSync()
+	failed := false
+	w.disk.OnOp(func(o env.Op) error {
+		if o.Kind == env.OpRename && strings.HasSuffix(o.Path, "t-0") && !failed {
+			failed = true
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	w.record(&schema.RemoveTopic{TopicID: topicID("t")})
+	other := topicID("t")
+	other[14] = 9
+	w.record(&schema.Topic{TopicID: other, Name: "t"})
+	w.record(&schema.Partition{TopicID: other, Leader: self, Replicas: []int32{self}, ISR: []int32{self}})
+	if err := w.apply(); err == nil {
+		t.Fatal("the deletion succeeded")
+	}
+	if _, err := w.m.Find(Ref{Topic: "t"}); err == nil {
+		t.Fatal("the new topic has the old one's files")
+	}
+	if err := w.m.Retry(w.img); err != nil || !w.m.Settled() {
+		t.Fatal(err, w.m.Settled())
+	}
+	w.expect(w.send("t", 0, 1, "b"), "0-0")
+	w.mustSync()
+	w.expectRead("t", 0, 0, "b, hw 1")
+	if err := w.dir.Delete(logID{Topic: "t", TopicID: topicID("t")}); err != nil { // once more
+		t.Fatal(err)
+	}
+	if got := w.dirs(); got != "t-0" {
+		t.Fatalf("directories: %s", got)
+	}
+}
+
 // TestDeletionByPowerCutAtEveryOperation: whenever the power goes in the middle of a
 // deletion, the next start finishes it, and nothing else is touched.
 func TestDeletionByPowerCutAtEveryOperation(t *testing.T) {
