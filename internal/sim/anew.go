@@ -161,6 +161,9 @@ func (a *anew) delete() {
 	req.Topics = append(req.Topics, rt)
 	a.callHost(a.any(), req, 2*requestTimeout, func(r kmsg.Response) {
 		resp, ok := r.(*kmsg.DeleteTopicsResponse)
+		if !ok {
+			a.exists = false // perhaps: who creates it is told
+		}
 		if ok && len(resp.Topics) == 1 {
 			if err := a.noted("DeleteTopics", resp.Topics[0].ErrorCode); err == nil || errors.Is(err, kerr.UnknownTopicID) {
 				a.exists, a.leaving = false, false
