@@ -48,6 +48,7 @@ const nameless = anewTopic + "@?"
 
 func newAnew(c *Cluster) *anew {
 	a := &anew{Client: newClient(c.World, "maker", c.Nodes, &c.Rec), c: c, parts: 2}
+	a.versions = nil // it has to be told of ids
 	for i := range 3 {
 		a.writers = append(a.writers, newWanderer(a, fmt.Sprint("w", i)))
 	}
@@ -161,9 +162,6 @@ func (a *anew) delete() {
 	req.Topics = append(req.Topics, rt)
 	a.callHost(a.any(), req, 2*requestTimeout, func(r kmsg.Response) {
 		resp, ok := r.(*kmsg.DeleteTopicsResponse)
-		if !ok {
-			a.exists = false // perhaps: who creates it is told
-		}
 		if ok && len(resp.Topics) == 1 {
 			if err := a.noted("DeleteTopics", resp.Topics[0].ErrorCode); err == nil || errors.Is(err, kerr.UnknownTopicID) {
 				a.exists, a.leaving = false, false
