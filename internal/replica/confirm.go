@@ -90,3 +90,36 @@ func (p *Partition) outOfOrder(r *role, key batchKey, res Produced) (Produced, w
 	out.Leadership = Leadership{r.leader, r.leaderEpoch}
 	return out, wakeups{fire: p.pollers.all()} // followers fetch again at once
 }
+
+// beyond tells whether a reader's offset, which is above the log's end, is surely out of range.
+// A reader that says no leader epoch, as older clients do, may have read it from this leader's
+// successor; told that it is out of range, it would begin elsewhere, behind or ahead. Until
+// this broker is known to have led after the reader first asked, it is told
+// NOT_LEADER_OR_FOLLOWER, and asks again.
+func (p *Partition) beyond(part *FetchPart) bool {
+	p.mu.Lock()
+	r, t := p.st.Load(), p.tenure
+	if part.LeaderEpoch >= 0 || t == nil || len(r.replicas) < 2 {
+		p.mu.Unlock()
+		return true
+	}
+	since, known := t.ahead[part.Offset]
+	if !known {
+		since = p.m.now()
+	}
+	if p.ledSince(r, since) {
+		delete(t.ahead, part.Offset)
+		p.mu.Unlock()
+		return true
+	}
+	if !known {
+		if t.ahead == nil || len(t.ahead) >= maxDoubts {
+			t.ahead = map[int64]time.Time{}
+		}
+		t.ahead[part.Offset] = since
+	}
+	wake := wakeups{fire: p.pollers.all()} // followers fetch again at once
+	p.mu.Unlock()
+	wake.run()
+	return false
+}

@@ -78,3 +78,46 @@ func TestOutOfOrderNeedsALeader(t *testing.T) {
 		}
 	})
 }
+
+// TestAheadOfALeader: a reader that is ahead of this log may have read it from a later leader,
+// of which this broker does not know yet.
+func TestAheadOfALeader(t *testing.T) {
+	retry, out, unknown := kerr.NotLeaderForPartition.Message, kerr.OffsetOutOfRange.Message, kerr.UnknownLeaderEpoch.Message
+	read := func(l *lead, offset int64, want string, more ...func(*FetchPart)) {
+		l.t.Helper()
+		l.clock.Advance(time.Second)
+		part := from("t", 0, offset)
+		for _, f := range more {
+			f(&part)
+		}
+		l.m.Fetch([]FetchPart{part}, FetchLimits{Replica: Consumer, MaxBytes: 1 << 20}, func(op *FetchOp) {
+			f := op.Collect()[0]
+			defer f.Release()
+			if f.Err == nil || f.Err.Message != want {
+				l.t.Errorf("offset %d: %v, want %s", offset, f.Err, want)
+			}
+		})
+	}
+	follow := func(l *lead, session int32) {
+		l.t.Helper()
+		l.clock.Advance(time.Second)
+		part := from("t", 0, 0)
+		part.LeaderEpoch = l.part("t", 0).Leadership().LeaderEpoch
+		l.m.Fetch([]FetchPart{part}, FetchLimits{Replica: 2, ReplicaEpoch: 12, MaxBytes: 1 << 20, Session: FetchSession{7, session}}, func(op *FetchOp) {
+			f := op.Collect()[0]
+			f.Release()
+		})
+	}
+	l := newLead(t, 1, 1, 2)
+	read(l, 9, retry)
+	read(l, 9, retry)
+	follow(l, 1)
+	read(l, 9, retry) // that may have been sent before
+	follow(l, 2)
+	read(l, 9, out)
+	epoch := l.part("t", 0).Leadership().LeaderEpoch
+	read(l, 8, out, func(p *FetchPart) { p.LeaderEpoch = epoch }) // it says which leader it means
+	read(l, 8, unknown, func(p *FetchPart) { p.LastFetchedEpoch = epoch + 1 })
+	alone := newLead(t, 1, 1)
+	read(alone, 9, out)
+}

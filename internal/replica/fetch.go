@@ -277,6 +277,9 @@ func (p *Partition) look(r *role, part *FetchPart) (f Fetched, decided bool) {
 	if part.LastFetchedEpoch < 0 {
 		return f, false
 	}
+	if part.LastFetchedEpoch > r.leaderEpoch && len(r.replicas) > 1 {
+		return r.refuse(kerr.UnknownLeaderEpoch), true // the reader has met a later leader
+	}
 	epoch, end := p.epochEnd(r, part.LastFetchedEpoch)
 	if epoch < 0 || end < 0 {
 		// The log knows nothing of that epoch: the reader has to start anew.
@@ -365,8 +368,14 @@ func (p *Partition) read(part *FetchPart, l *FetchLimits, maxBytes int32, minOne
 	if decided {
 		return f
 	}
-	if part.Offset < f.LogStart || part.Offset > p.log.EndOffset() {
+	if part.Offset < f.LogStart {
 		return RefusedFetch(kerr.OffsetOutOfRange)
+	}
+	if part.Offset > p.log.EndOffset() {
+		if p.beyond(part) {
+			return RefusedFetch(kerr.OffsetOutOfRange)
+		}
+		return r.refuse(kerr.NotLeaderForPartition)
 	}
 	if f.PreferredReplica = p.nearest(r, l, part.Offset); f.PreferredReplica >= 0 {
 		return f

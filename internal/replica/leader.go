@@ -19,6 +19,7 @@ type tenure struct {
 	refused   time.Time              // when the controller last refused a change
 	doubts    map[batchKey]time.Time // when batches first seemed out of order; see outOfOrder
 	gaps      map[int64]gap          // of producers; see refused
+	ahead     map[int64]time.Time    // when readers first asked for these offsets; see beyond
 }
 
 // follower is one follower as its leader knows it.
