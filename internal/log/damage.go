@@ -80,6 +80,10 @@ func (s *segment) giveUpTail(pos, next int64) error {
 		return err
 	}
 	l := s.l
+	txns, err := l.readTxns(s)
+	if err != nil {
+		return err
+	}
 	l.cutting = true
 	l.forget()
 	p := place{seg: s, size: pos, maxTs: ts, maxTsAt: at}
@@ -90,7 +94,7 @@ func (s *segment) giveUpTail(pos, next int64) error {
 		}
 	}
 	l.mu.Unlock()
-	return s.cut(next, p)
+	return s.cut(next, p, txns)
 }
 
 // assessment looks at what a scan met at pos, where an offset of at least next should be:

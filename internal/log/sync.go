@@ -277,7 +277,7 @@ func (l *Log) reach(g *goal) error {
 }
 
 // syncMetadata makes partition.metadata durable; a power cut may have taken it from a
-// log that had nothing else.
+// log that had nothing else. One that cannot be read is written anew.
 func (l *Log) syncMetadata(dir string) error {
 	id := l.ID().TopicID
 	if id == [16]byte{} {
@@ -285,11 +285,10 @@ func (l *Log) syncMetadata(dir string) error {
 	}
 	name := dir + "/" + metadataFile
 	there, _, err := l.d.readTopicID(l.ID().String(), nil)
-	if err == nil && there != id {
-		err = createSmall(l.d.fs, name, encodePartition(id))
-	}
-	if err != nil {
-		return err
+	if err != nil || there != id {
+		if err := createSmall(l.d.fs, name, encodePartition(id)); err != nil {
+			return err
+		}
 	}
 	return syncFile(l.d.fs, name)
 }

@@ -168,7 +168,14 @@ func (l *Log) truncate(offset int64) error {
 	if err != nil {
 		return err
 	}
-	if err := l.checkTxns(s); err != nil {
+	txns, err := l.readTxns(s)
+	if err != nil {
+		return err
+	}
+	// All that has to be read is read before the first cut: what a disk does not give for a
+	// while must not leave a log half cut.
+	prod, err := rebuildProducers(l, list[:i+1], end)
+	if err != nil {
 		return err
 	}
 	p := place{seg: s, size: pos, maxTs: ts, maxTsAt: at}
@@ -182,8 +189,9 @@ func (l *Log) truncate(offset int64) error {
 		if err := l.unlink(later); err != nil {
 			return err
 		}
+		l.snapshots = slices.DeleteFunc(l.snapshots, func(n int64) bool { return n == later.base })
 	}
-	if err := s.cut(end, p); err != nil {
+	if err := s.cut(end, p, txns); err != nil {
 		return err
 	}
 	if err := l.dropSnapshots(end); err != nil {
@@ -196,10 +204,6 @@ func (l *Log) truncate(offset int64) error {
 	// between the new end and the old one looks like one of the log's.
 	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
 		return syncError{err}
-	}
-	prod, err := rebuildProducers(l, *l.segs.Load(), end)
-	if err != nil {
-		return err
 	}
 	l.gap = false
 	l.mu.Lock()
@@ -302,8 +306,9 @@ func (l *Log) lowerPoint(end int64, p place) error {
 	return l.d.saveLogs(l)
 }
 
-// cut drops the bytes behind p, which hold offset and what follows, durably.
-func (s *segment) cut(offset int64, p place) error {
+// cut drops the bytes behind p, which hold offset and what follows, durably; txns are the
+// segment's aborted transactions.
+func (s *segment) cut(offset int64, p place, txns []AbortedTxn) error {
 	if err := s.look(); err != nil {
 		return err
 	}
@@ -330,7 +335,7 @@ func (s *segment) cut(offset int64, p place) error {
 	return errors.Join(
 		s.offsets.truncateTo(pos, (*index).value),
 		s.times.truncateTo(offset-s.base, (*index).value),
-		s.truncateTxns(offset),
+		s.truncateTxns(offset, txns),
 	)
 }
 
@@ -455,12 +460,9 @@ func (l *Log) dropSnapshots(end int64) error {
 	return nil
 }
 
-// truncateTxns drops the aborted transactions that ended at offset or later; mu is held.
-func (s *segment) truncateTxns(offset int64) error {
-	list, err := s.abortedLocked()
-	if err != nil {
-		return err
-	}
+// truncateTxns drops those of the segment's aborted transactions that ended at offset or
+// later; mu is held.
+func (s *segment) truncateTxns(offset int64, list []AbortedTxn) error {
 	n := 0
 	for n < len(list) && list[n].LastOffset < offset {
 		n++

@@ -82,20 +82,14 @@ func (s *segment) aborted() ([]AbortedTxn, error) {
 	if errors.Is(err, ErrCorrupt) {
 		s.l.w.Lock()
 		defer s.l.w.Unlock()
-		return s.l.rebuildTxns(s)
+		return s.l.readTxns(s)
 	}
 	return list, err
 }
 
-// checkTxns makes a segment's transaction index one that can be read; w is held.
-func (l *Log) checkTxns(s *segment) error {
-	_, err := l.rebuildTxns(s)
-	return err
-}
-
-// rebuildTxns builds a segment's transaction index again, if it is still damaged; w is
-// held. If it cannot be written it is kept in memory.
-func (l *Log) rebuildTxns(s *segment) ([]AbortedTxn, error) {
+// readTxns gives what is in a segment's transaction index, which is built again if it is
+// damaged; w is held. If it cannot be written it is kept in memory.
+func (l *Log) readTxns(s *segment) ([]AbortedTxn, error) {
 	s.mu.RLock()
 	list, why := s.abortedLocked()
 	s.mu.RUnlock()
