@@ -229,13 +229,18 @@ func (m *metadataLog) beaten(body any, err error) {
 	m.begun()
 }
 
+// ErrReplaced ends a node under whose id another process has registered: that may be an
+// earlier one of its own, whose request was slow and came when the cluster was in doubt
+// about the node.
+var ErrReplaced = errors.New("another process has registered")
+
 // replaced ends a broker that the committed metadata no longer knows: it was removed
 // from the cluster, or another process has registered under its id. What a controller
 // answers to a heartbeat says less, since it may be one that was deposed.
 func (m *metadataLog) replaced(byAnother bool) {
 	err := fmt.Errorf("broker %d was removed from the cluster", m.n.id)
 	if byAnother {
-		err = fmt.Errorf("another process has registered as broker %d", m.n.id)
+		err = fmt.Errorf("%w as broker %d", ErrReplaced, m.n.id)
 	}
 	m.phase = phaseFailed
 	m.fail(err)

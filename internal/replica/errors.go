@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -35,6 +36,9 @@ func appendError(err error) *kerr.Error {
 		if errors.Is(err, e.err) {
 			return e.code
 		}
+	}
+	if mutant.On("replica/unknown-error") {
+		return kerr.UnknownServerError
 	}
 	return kerr.KafkaStorageError
 }

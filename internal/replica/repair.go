@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // A damaged replica is mended in this order, which a stop at any point leaves as it is,
@@ -179,7 +180,8 @@ func (p *Partition) mend() (left *damage, epoch int32, ask bool) {
 		return nil, 0, false
 	}
 	counted := slices.Contains(r.isr, self) || slices.Contains(r.eligible, self)
-	if r.leader < 0 || r.leader == self || counted || r.leaderEpoch <= d.epoch {
+	early := mutant.On("replica/damage-untold")
+	if r.leader < 0 || r.leader == self || !early && (counted || r.leaderEpoch <= d.epoch) {
 		others := func(id int32) bool { return id != self }
 		held := slices.ContainsFunc(r.isr, others) || slices.ContainsFunc(r.eligible, others)
 		ask = d.told < 0 || held && (counted || r.leader == self) && r.partitionEpoch > d.told

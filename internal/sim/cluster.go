@@ -48,6 +48,7 @@ func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Clu
 
 // newCluster makes the run of a world with settings.
 func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) func(*Host) (Process, error)) *Cluster {
+	s.Slowness = max(s.Slowness, 1)
 	c := &Cluster{World: w, Settings: s}
 	c.Log = slog.New(reloads{log.Handler(), c})
 	c.Rec.Answered = map[string]int{}
@@ -290,6 +291,9 @@ func (c *Cluster) judge() error {
 			}
 		}
 		c.Rec.Logs = append(c.Rec.Logs, l)
+	}
+	for _, t := range parts {
+		c.replicasAgree(t)
 	}
 	for _, f := range history.Check(&c.Rec.History) {
 		c.Failf("history: %v", f)

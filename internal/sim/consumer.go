@@ -242,6 +242,13 @@ func (k *consumer) fetched(t tp, p *position, rp *kmsg.FetchResponseTopicPartiti
 	k.rec.Reads = append(k.rec.Reads, rd)
 }
 
+// told tells whether the consumer says with a fetch in which epoch it takes a node for the
+// leader: without, a node answers that was one and has not heard yet that it is no more.
+func told(k *consumer, t tp) bool {
+	l, _ := k.leader(t)
+	return l.epoch >= 0
+}
+
 // earliest moves a position that is out of range to the start; that the log ends before
 // it must not be.
 func (k *consumer) earliest(t tp, p *position) {
@@ -255,6 +262,8 @@ func (k *consumer) earliest(t tp, p *position) {
 			k.retry(p)
 		case start <= p.at && k.rec.mayStart(t.history()) > p.at:
 			k.retry(p) // a leader had begun to delete, and another leads
+		case start <= p.at && !told(k, t): // one that was deposed may have said so
+			k.retry(p)
 		case start <= p.at:
 			k.w.Failf("%s: %d of %v is out of range, and the log starts at %d", k.h.Name, p.at, t, start)
 		default:

@@ -88,7 +88,7 @@ func newFaults(c *Cluster) *faults {
 		}},
 	}
 	f.kinds = append(f.kinds, f.inTurn(), f.atOnce(), f.slowDeath(), f.afterAck(), f.limping(), f.succession(),
-		f.failingReads(), f.wipe())
+		f.lostLogs(), f.garbled(), f.failingReads(), f.wipe())
 	if !c.Settings.PowerCuts {
 		for i := range f.kinds {
 			switch f.kinds[i].name {
@@ -177,6 +177,7 @@ func (f *faults) end() {
 		h.syncDelay = 0
 		h.Disk.SetFree(-1)
 		h.Disk.FailReads(nil)
+		h.garbles = 0
 		if h.Disk.Crashed() || f.failing(h) {
 			if h.Up() && f.rng.IntN(2) == 0 {
 				h.Kill()

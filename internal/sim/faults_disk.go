@@ -16,6 +16,7 @@ func (f *faults) failingReads() fault {
 	return fault{"failing reads", 2, 8 * time.Second, func(h *Host) func() {
 		salt, part := f.rng.Uint64(), 1+f.rng.Uint64N(4)
 		disk := h.Disk
+		h.unreadable = true
 		disk.FailReads(func(name string, _ int64, _ int) error {
 			sum := fnv.New64a()
 			io.WriteString(sum, name)

@@ -12,7 +12,7 @@ import (
 // flip changes bits in what a disk keeps of a partition, below what is synced. Only one
 // host of a run has such a disk: what is damaged on all is lost.
 func (f *faults) flip(h *Host) {
-	if h != f.c.Nodes[int(f.c.Seed)%len(f.c.Nodes)] || f.c.Settings.OffsetsRF < 3 || !h.Serving {
+	if h != f.lossy() || f.c.Settings.OffsetsRF < 3 || !h.Serving {
 		return
 	}
 	var all []*replica.Partition

@@ -45,7 +45,7 @@ func keyName(key int16) string {
 }
 
 // flatten takes an answer's bytes, sizes included, out of what it would be written from.
-func flatten(out api.Output) ([]byte, error) {
+func flatten(out api.Output, records func([]byte)) ([]byte, error) {
 	if out.Release != nil {
 		defer out.Release()
 	}
@@ -57,6 +57,7 @@ func flatten(out api.Output) ([]byte, error) {
 			if _, err := p.Run.ReadAt(part, 0); err != nil {
 				return nil, err
 			}
+			records(part)
 			b = append(b, part...)
 		}
 	}

@@ -45,8 +45,11 @@ type Host struct {
 	paused  bool
 	held    []func()
 	flipped bool // bits of its disk were changed
-	dark    bool // without power: nothing answers
-	out     bool // somebody works on the machine: nothing starts its node
+	// unreadable: reads of its disk failed once, which is damage to whoever met it.
+	unreadable bool
+	garbles    float64 // chance of records that it sends to other nodes to be changed
+	dark       bool    // without power: nothing answers
+	out        bool    // somebody works on the machine: nothing starts its node
 	// syncDelay puts off what the node's disk loops do.
 	syncDelay time.Duration
 	syncTime  time.Duration // what a sync takes at most on a good day

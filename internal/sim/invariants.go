@@ -126,6 +126,7 @@ func (v *invariants) check(h *Host) {
 			v.onMember(h, w)
 		}
 		w.standing = r.Standing()
+		v.damageStays(h, w)
 	}
 }
 

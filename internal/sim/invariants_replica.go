@@ -146,3 +146,10 @@ func (v *invariants) ofThisIncarnation(h *Host, w *watch) {
 	}
 	w.known, w.knownIn = known, r.Leadership().LeaderEpoch
 }
+
+// damageStays: what a disk changes is found there and nowhere else.
+func (v *invariants) damageStays(h *Host, w *watch) {
+	if !h.flipped && !h.unreadable && w.r.Mending() {
+		v.c.Failf("%v is damaged at %s, whose disk is good", w.id, h.Name)
+	}
+}

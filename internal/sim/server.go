@@ -102,7 +102,7 @@ func (s *serverConn) writeTurn() {
 		return
 	}
 	out := sl.answer()
-	b, err := flatten(out)
+	b, err := flatten(out, func(records []byte) { s.h.garble(s.l.from, records) })
 	switch {
 	case err != nil || out.Close:
 		s.l.down.send(s.l.Reset)

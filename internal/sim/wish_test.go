@@ -24,6 +24,7 @@ func TestLateWish(t *testing.T) {
 			Topics: []TopicSettings{{Name: "t0", Partitions: 8, RF: 3, MinISR: 1, SegmentBytes: 1 << 20}},
 			More:   []string{"leat.broker.hint.timeout.ms=300"},
 		}, slog.New(slog.DiscardHandler), bootNode)
+		c.load = Load{}
 		until := func(limit time.Duration, what string, ok func() bool) {
 			t.Helper()
 			if !c.RunUntil(limit, ok) {
