@@ -62,7 +62,7 @@ var replicationSettings = []Def{
 	{Name: "replication.quota.window.size.seconds", Type: Int, Default: "1", Check: atLeast(1), Effect: NoEffect,
 		Doc: "The length of a sample for the quota of replication. It is held by a debt that time pays, without samples."},
 	{Name: "unclean.leader.election.enable", Type: Boolean, Default: "false", Update: ClusterWide,
-		Doc: "Whether a replica outside the in-sync set may lead when none inside is left, at the price of lost records."},
+		Doc: "Whether a replica outside the in-sync set may lead when none inside is left, at the price of lost records; also whether replicas go on without damaged records that nobody else has."},
 	{Name: "unclean.leader.election.interval.ms", Type: Long, Default: "300000", Check: atLeast(1), Internal: true,
 		Doc: "How often leaders are looked for where there is none and the topic allows unclean ones; also at once when it is allowed."},
 }

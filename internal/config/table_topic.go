@@ -79,5 +79,5 @@ var topicSettings = []Def{
 	{Name: "segment.ms", Scope: ScopeTopic, Type: Long, Default: "604800000", Check: atLeast(1), Synonyms: []Synonym{{Name: "log.roll.ms"}, {Name: "log.roll.hours", Scale: 3600000}},
 		Doc: "A segment is rolled when its first record is this old, even if it is not full."},
 	{Name: "unclean.leader.election.enable", Scope: ScopeTopic, Type: Boolean, Default: "false", Synonyms: []Synonym{{Name: "unclean.leader.election.enable"}},
-		Doc: "Whether a replica outside the in-sync set may lead when none inside is left, at the price of lost records."},
+		Doc: "Whether a replica outside the in-sync set may lead when none inside is left, at the price of lost records; also whether replicas go on without damaged records that nobody else has."},
 }

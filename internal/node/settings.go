@@ -26,6 +26,7 @@ func topicSettings(cfg *config.Config, img *metadata.Image, topic string) replic
 		Durable: !t.Relaxed,
 		Watched: topic == metadata.OffsetsTopic,
 		Deletes: t.CleanupDelete || !t.CleanupCompact,
+		Unclean: t.UncleanLeaderElectionEnable,
 
 		LeaderThrottled:   replica.ParseThrottled(throttled(img, topic, "leader.replication.throttled.replicas")),
 		FollowerThrottled: replica.ParseThrottled(throttled(img, topic, "follower.replication.throttled.replicas")),

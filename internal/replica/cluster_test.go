@@ -204,6 +204,7 @@ func (b *broker) open() {
 		Config: func(img *metadata.Image, topic string) Settings {
 			s := durable()
 			s.Log.SegmentBytes, s.MinISR = 4000, img.MinISR(topic)
+			s.Unclean = img.Config(metadata.ResourceTopic, topic)["unclean.leader.election.enable"] == "true"
 			if change := c.topics[topic]; change != nil {
 				change(&s)
 			}

@@ -121,7 +121,19 @@ type DamagedAlone struct {
 }
 
 func (e DamagedAlone) String() string {
-	return fmt.Sprintf("partition %s: NOBODY ELSE HAS WHAT IS DAMAGED: offsets %s cannot be read; this broker serves the rest", e.Log, ranges(e.Damaged))
+	return fmt.Sprintf("partition %s: NOBODY ELSE HAS WHAT IS DAMAGED: offsets %s cannot be read; this broker serves the rest; "+
+		"replicas that lack them catch up only if unclean.leader.election.enable allows them to be lost", e.Log, ranges(e.Damaged))
+}
+
+// DamageGivenUp tells that replicas go on without damaged records that nobody else has, as
+// the topic's settings allow.
+type DamageGivenUp struct {
+	Log log.LogID
+	log.Range
+}
+
+func (e DamageGivenUp) String() string {
+	return fmt.Sprintf("partition %s: COMMITTED RECORDS ARE GIVEN UP: offsets %d to %d are damaged, nobody else has them, and unclean.leader.election.enable lets replicas go on without", e.Log, e.From, e.To-1)
 }
 
 func ranges(list []log.Range) string {

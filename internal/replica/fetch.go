@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/mutant"
+	"github.com/leat-stream/leat/internal/record"
 )
 
 // Run is a run of whole batches in one segment file.
@@ -326,6 +328,11 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 		return f
 	}
 	run, err := p.log.Read(part.Offset, int(maxBytes), end, minOne)
+	if errors.Is(err, record.ErrCorrupt) {
+		if behind := p.pass(r, part.Offset); behind > part.Offset {
+			run, err = p.log.Read(behind, int(maxBytes), end, minOne)
+		}
+	}
 	if err != nil {
 		return RefusedFetch(r.readError(err))
 	}

@@ -23,7 +23,8 @@ import (
 //     from the damage on and follows again, and joins the in-sync set as others do.
 //
 // Where nobody else has the records it leads on: what is damaged is refused, the rest is
-// served, until another replica is in sync.
+// served, until another replica is in sync. One that lacks what is damaged can never be,
+// unless the topic allows records to be given up: then it is served around the damage.
 
 // damage marks a replica that refuses some of its records; Partition.mu guards it.
 type damage struct {
@@ -32,6 +33,7 @@ type damage struct {
 	epoch int32
 	told  int32 // partition epoch under which the controller last answered; -1 none
 	alone bool  // it was told that nobody else has the records
+	given int64 // end of the last range that was told to be given up
 }
 
 // lostPause is how long a report that failed waits before it is sent again.
@@ -247,6 +249,33 @@ func (d *report) answered(kept bool) {
 	if tell {
 		p.m.event(slog.LevelError, DamagedAlone{p.id, p.log.Damaged()})
 	}
+}
+
+// pass tells where a follower goes on that asks this leader for damaged records which nobody
+// else has: behind them, if the topic allows that they are lost; else at the same offset.
+func (p *Partition) pass(r *role, offset int64) int64 {
+	if !r.Unclean || len(r.isr) > 1 || len(r.eligible) > 0 {
+		return offset
+	}
+	behind := offset
+	for to, damaged := p.log.DamagedTo(behind); damaged; to, damaged = p.log.DamagedTo(behind) {
+		behind = to
+	}
+	p.mu.Lock()
+	d := p.damage
+	ok := d != nil && d.alone
+	tell := ok && behind > d.given
+	if tell {
+		d.given = behind
+	}
+	p.mu.Unlock()
+	if !ok {
+		return offset
+	}
+	if tell {
+		p.m.event(slog.LevelError, DamageGivenUp{p.id, log.Range{From: offset, To: behind}})
+	}
+	return behind
 }
 
 // Mending tells whether the replica is damaged and not yet mended.

@@ -76,6 +76,7 @@ type Settings struct {
 	Durable bool // the high watermark counts synced bytes only
 	Watched bool // a coordinator lives on this topic
 	Deletes bool // cleanup.policy has delete, or is empty: DeleteRecords is allowed
+	Unclean bool // unclean.leader.election.enable: records may be given up to go on
 
 	LeaderThrottled, FollowerThrottled Throttled
 }
