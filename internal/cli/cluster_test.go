@@ -20,6 +20,7 @@ type mover struct {
 	settings []string // in the order of their being set and deleted
 	elected  bool
 	removed  []string
+	silent   bool // a voter is
 }
 
 func (m *mover) attach(w *world) {
@@ -40,7 +41,7 @@ func (m *mover) attach(w *world) {
 		return r.ResponseKind()
 	})
 	on(kmsg.IncrementalAlterConfigs, m.configure)
-	on(kmsg.DescribeQuorum, describedQuorum)
+	on(kmsg.DescribeQuorum, m.describedQuorum)
 	on(kmsg.RemoveRaftVoter, func(r kmsg.Request) kmsg.Response {
 		m.removed = append(m.removed, "voter")
 		return r.ResponseKind()
@@ -120,7 +121,7 @@ func (m *mover) configure(r kmsg.Request) kmsg.Response {
 	return resp
 }
 
-func describedQuorum(r kmsg.Request) kmsg.Response {
+func (m *mover) describedQuorum(r kmsg.Request) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.DescribeQuorumResponse)
 	t := kmsg.NewDescribeQuorumResponseTopic()
 	t.Topic = "__cluster_metadata"
@@ -128,7 +129,10 @@ func describedQuorum(r kmsg.Request) kmsg.Response {
 	p.LeaderID, p.LeaderEpoch, p.HighWatermark = 0, 7, 100
 	for id := range int32(3) {
 		v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
-		v.ReplicaID, v.LogEndOffset, v.LastCaughtUpTimestamp = id, 100-int64(id), 5000-int64(id)
+		v.ReplicaID, v.LogEndOffset, v.LastCaughtUpTimestamp = id, 100-int64(id), 50000-int64(id)
+		if id == 2 && m.silent {
+			v.LastCaughtUpTimestamp -= 20000
+		}
 		p.CurrentVoters = append(p.CurrentVoters, v)
 	}
 	t.Partitions = append(t.Partitions, p)
@@ -147,9 +151,10 @@ func newMover(t *testing.T) (*world, *mover) {
 
 // TestClusterStatus: nodes, partitions and the quorum on one screen.
 func TestClusterStatus(t *testing.T) {
-	w, _ := newMover(t)
+	w, m := newMover(t)
 	var s struct {
 		Healthy    bool
+		Silent     int `json:"voters_behind"`
 		Partitions int
 		Brokers    []struct{ ID, Replicas int }
 		Quorum     struct {
@@ -168,6 +173,10 @@ func TestClusterStatus(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	text := w.ok("", "cluster", "status")
+	m.silent = true // it may be a controller alone, which no broker tells of
+	if w.json(&s, "cluster", "status"); s.Healthy || s.Silent != 1 {
+		t.Errorf("with a silent voter: %+v", s)
+	}
 	for _, word := range []string{"healthy", "under-replicated", "DISK FREE", "leader", "voter"} {
 		if !strings.Contains(text, word) {
 			t.Errorf("%q is not in\n%s", word, text)

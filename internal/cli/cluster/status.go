@@ -27,6 +27,7 @@ type status struct {
 	Under      int          `json:"partitions_under_replicated"`
 	UnderMin   int          `json:"partitions_under_min_isr"`
 	Moving     int          `json:"partitions_moving"`
+	Silent     int          `json:"voters_behind"`
 	Brokers    []statusNode `json:"brokers"`
 	Quorum     statusQuorum `json:"quorum"`
 	Missing    []string     `json:"not_told,omitempty"` // what could not be asked, and why
@@ -61,12 +62,16 @@ type statusMember struct {
 	Behind int64 `json:"behind_ms"`
 }
 
+// silentFor is how long a voter may lack something before the cluster is not healthy.
+const silentFor = 10 * time.Second
+
 func statusCommand(e *conn.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show the health of the cluster on one screen",
 		Long: "Show the health of the cluster: nodes with their racks, leaders, replicas and disks; partitions that are offline, " +
-			"under-replicated or below min.insync.replicas; the metadata quorum with its lags.",
+			"under-replicated or below min.insync.replicas; the metadata quorum with its lags. Not healthy is a cluster in which any of that is " +
+			"wrong, a voter has been behind for ten seconds, or something cannot be told.",
 		Example: "  leat cluster status\n  leat cluster status --format json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -105,7 +110,7 @@ func gatherStatus(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*statu
 		s.quorum(q)
 	}
 	// What is not told may be anything: without a quorum, a node answers by what it last knew.
-	s.Healthy = len(s.Missing) == 0 && s.Offline == 0 && s.Under == 0 && s.UnderMin == 0 &&
+	s.Healthy = len(s.Missing) == 0 && s.Offline == 0 && s.Under == 0 && s.UnderMin == 0 && s.Silent == 0 &&
 		!slices.ContainsFunc(s.Brokers, func(b statusNode) bool { return b.Fenced || b.DiskDown })
 	return s, nil
 }
@@ -233,6 +238,9 @@ func (s *status) quorum(q *kmsg.DescribeQuorumResponseTopicPartition) {
 			if now >= 0 && m.LastCaughtUpTimestamp >= 0 {
 				out.Behind = max(now-m.LastCaughtUpTimestamp, 0)
 			}
+			if voter && (out.Behind < 0 || out.Behind > silentFor.Milliseconds()) { // down, most likely
+				s.Silent++
+			}
 			s.Quorum.Members = append(s.Quorum.Members, out)
 		}
 	}
@@ -249,7 +257,8 @@ func (s *status) tables() []out.Table {
 		{"cluster", s.Cluster}, {"health", health},
 		{"topics", fmt.Sprint(s.Topics)}, {"partitions", fmt.Sprint(s.Partitions)},
 		{"offline", fmt.Sprint(s.Offline)}, {"under-replicated", fmt.Sprint(s.Under)},
-		{"below min ISR", fmt.Sprint(s.UnderMin)}, {"moving", fmt.Sprint(s.Moving)}}}
+		{"below min ISR", fmt.Sprint(s.UnderMin)}, {"moving", fmt.Sprint(s.Moving)},
+		{"voters behind", fmt.Sprint(s.Silent)}}}
 	for _, m := range s.Missing {
 		head.Rows = append(head.Rows, []string{"not told", m})
 	}
