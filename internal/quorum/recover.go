@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -112,6 +113,9 @@ func replay(fsys env.FS, dir string, numbers []uint64, note synced, member uint6
 	}
 	if r.baseTerm == 0 && len(r.entries) > 0 {
 		r.baseIndex, r.baseTerm, r.entries = r.baseIndex+1, r.entries[0].GetTerm(), r.entries[1:]
+	}
+	if note.segment == math.MaxUint64 {
+		return nil, fmt.Errorf("%w: the leader knew of more than was there, and this member stopped for good", ErrLostLog)
 	}
 	if n := len(numbers); n == 0 && note.segment > 0 || n > 0 && numbers[n-1] < note.segment {
 		return nil, fmt.Errorf("%w: segment %s is missing", ErrLostLog, segmentName(note.segment))
