@@ -132,9 +132,13 @@ func (n *Node) raft(req *nodewire.RaftRequest) error {
 	if l == nil || l.Node().ID() != req.To {
 		return nil // it is for another incarnation
 	}
+	from := quorum.MemberOf(req.From).ID()
 	for _, b := range req.Messages {
 		msg := &raftpb.Message{}
 		if err := proto.Unmarshal(b, msg); err != nil {
+			return err
+		}
+		if err := l.Node().Vet(msg, from); err != nil {
 			return err
 		}
 		l.Node().Step(msg)

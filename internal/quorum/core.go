@@ -171,6 +171,9 @@ func (c *core) retrySnapshots() {
 // is dropped. A leader never tells a member of a commit beyond what that member said
 // that it has synced: if it does, this log was more once.
 func (c *core) step(m *raftpb.Message) error {
+	if c.impossible(m) {
+		return nil
+	}
 	if m.GetType() == raftpb.MsgHeartbeat && m.GetCommit() > c.last && m.GetTerm() >= c.rn.BasicStatus().GetTerm() {
 		return fmt.Errorf("%w: entry %d was synced here, the log ends at %d", ErrLostLog, m.GetCommit(), c.last)
 	}
