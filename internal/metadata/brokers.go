@@ -2,11 +2,13 @@ package metadata
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/schema"
@@ -172,8 +174,21 @@ func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest) outcome {
 	}
 	recs = append(recs, c.leave(leaving{broker: b.ID, lost: true})...)
 	delete(c.sessions, b.ID)
+	recs = append(recs, c.unwish(b)...)
 	return outcome{body: resp, recs: append(recs, &schema.UnregisterBroker{BrokerID: b.ID, Epoch: b.Epoch}),
 		timers: []machine.Timer{{Key: sessionKey(b.ID)}}}
+}
+
+// unwish takes back what an operator said of the vote of a broker that is gone for good:
+// RemoveRaftVoter keeps the vote from the node, and neither is a cluster that has lost a
+// node to rest at two voters for that, nor is a new node of that id to have none. One that
+// is up would be given its vote again, before it has heard that it is to stop.
+func (c *Controller) unwish(b *Broker) []schema.Record {
+	name := strconv.Itoa(int(b.ID))
+	if _, wished := c.View().Config(ResourceBroker, name)[string(config.LeatQuorumVoter)]; !wished || !b.Fenced {
+		return nil
+	}
+	return []schema.Record{&schema.Config{ResourceType: ResourceBroker, ResourceName: name, Key: string(config.LeatQuorumVoter)}}
 }
 
 // checkEpoch checks that a request comes from a broker's current incarnation.

@@ -392,6 +392,34 @@ func TestUnregister(t *testing.T) {
 	k.expect("sole", 0, "leader 2 epoch 2 isr [2] recovering")
 }
 
+// What an operator said of a node's vote goes with the node, unless that is up: it would be
+// given its vote again.
+func TestUnregisterTakesBackTheWish(t *testing.T) {
+	for _, up := range []bool{false, true} {
+		k := newCluster(t, 3)
+		never, other := "never", "1000000"
+		wish := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		wish.Resources = append(wish.Resources, incremental(Resource{ResourceBroker, "3"},
+			op{"leat.quorum.voter", opSet, &never}, op{"leader.replication.throttled.rate", opSet, &other}))
+		if got := k.ask(wish).(*kmsg.IncrementalAlterConfigsResponse).Resources[0]; got.ErrorCode != 0 {
+			t.Fatal(*got.ErrorMessage)
+		}
+		if !up {
+			k.fence(3)
+		}
+		req := kmsg.NewPtrUnregisterBrokerRequest()
+		req.BrokerID = 3
+		if got := k.ask(req).(*kmsg.UnregisterBrokerResponse); got.ErrorCode != 0 {
+			t.Fatalf("%+v", got)
+		}
+		have := k.img().Config(ResourceBroker, "3")
+		if _, kept := have["leat.quorum.voter"]; kept != up || have["leader.replication.throttled.rate"] != other {
+			t.Errorf("up %v: %v", up, have)
+		}
+		k.checkInvariants()
+	}
+}
+
 func TestAllocateProducerIDs(t *testing.T) {
 	k := newCluster(t, 2)
 	ask := func(broker int32, epoch int64) *kmsg.AllocateProducerIDsResponse {
