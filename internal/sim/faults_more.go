@@ -1,16 +1,22 @@
 package sim
 
 import (
+	"errors"
+	"io"
+	"math"
+	"os"
 	"path"
 	"strings"
 	"time"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/record"
 	"github.com/leat-stream/leat/internal/replica"
 )
 
-// flip changes bits in what a disk keeps of a partition, below what is synced. Only one
-// host of a run has such a disk: what is damaged on all is lost.
+// flip changes bits in what a disk keeps of a partition, below the high watermark. Only one
+// host of a run has such a disk: what is damaged on all is lost, and what is not committed
+// yet may become so with this host alone in sync.
 func (f *faults) flip(h *Host) {
 	if h != f.lossy() || f.c.Settings.OffsetsRF < 3 || !h.Serving {
 		return
@@ -24,7 +30,8 @@ func (f *faults) flip(h *Host) {
 	if len(all) == 0 {
 		return
 	}
-	id := all[f.rng.IntN(len(all))].ID()
+	r := all[f.rng.IntN(len(all))]
+	id := r.ID()
 	if p := f.c.inv.newest.Partition(id.Topic, id.Partition); p == nil || len(without(p.ISR, []int32{h.Node})) == 0 {
 		return // nobody else is sure to have all of it
 	}
@@ -36,11 +43,37 @@ func (f *faults) flip(h *Host) {
 	if size == 0 {
 		return
 	}
-	if err := h.Disk.FlipBit(name, f.rng.Int64N(size)); err == nil {
+	at := f.rng.Int64N(size)
+	if nextOffset(h.Disk, name, at) > r.HighWatermark() {
+		return
+	}
+	if err := h.Disk.FlipBit(name, at); err == nil {
 		h.flipped = true
 		f.c.Count["bit flipped"]++
 		f.c.Tracef("a bit of %s flips at %s", name, h.Name)
 	}
+}
+
+// nextOffset is the offset behind the batch that has a byte of a segment file; the highest
+// there is when that cannot be told.
+func nextOffset(d *env.Disk, name string, at int64) int64 {
+	f, err := d.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return math.MaxInt64
+	}
+	defer f.Close()
+	all := make([]byte, at+1<<20)
+	n, err := f.ReadAt(all, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return math.MaxInt64
+	}
+	pos := int64(0)
+	for b, err := range record.Split(all[:n]) {
+		if pos += int64(len(b)); err == nil && pos > at {
+			return b.NextOffset()
+		}
+	}
+	return math.MaxInt64
 }
 
 // sealedIn is a segment file of a partition: the first, or the last.
