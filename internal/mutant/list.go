@@ -62,6 +62,7 @@ var All = []Mutant{
 	{"node/loss-not-reported", "a broker that lost records says so when it registers", 6},
 	{"quorum/forgets-votes", "a vote outlives a restart", 5},
 	{"quorum/answers-before-sync", "votes and entries are synced before they are answered for", 5},
+	{"quorum/wiped-is-old", "an empty disk under an old node id is a new member of the quorum", 8},
 	{"quorum/no-sync", "the metadata log is synced", 5},
 	{"machine/replies-before-commit", "a coordinator answers what is committed", 0},
 	{"machine/failed-append-counts", "what was not appended leaves no trace in the state", 0},

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/nodewire"
 )
 
@@ -25,6 +26,9 @@ type Member struct {
 // ID is the member's Raft id, never 0 nor one of the library's reserved ids.
 func (m Member) ID() uint64 {
 	b := binary.BigEndian.AppendUint32([]byte("leat quorum member"), uint32(m.NodeID))
+	if mutant.On("quorum/wiped-is-old") {
+		m.DirectoryID = [16]byte{}
+	}
 	sum := sha256.Sum256(append(b, m.DirectoryID[:]...))
 	id := binary.BigEndian.Uint64(sum[:])
 	if id == raft.None || raft.IsLocalMsgTarget(id) {

@@ -226,6 +226,7 @@ func (f *follower) repeated(offset int64) bool {
 type FollowerInfo struct {
 	ID          int32
 	End         int64 // -1 unknown
+	Start       int64 // where its log starts, as it last told
 	BrokerEpoch int64 // of the incarnation that told it, -1 unknown
 	CaughtUp    time.Time
 	InSync      bool
@@ -251,7 +252,7 @@ func (p *Partition) Followers() []FollowerInfo {
 			f.Wished = slices.Contains(c.isr, id)
 		}
 		if known := p.tenure.followers[id]; known != nil {
-			f.End, f.BrokerEpoch, f.CaughtUp = known.end, known.brokerEpoch, known.caughtUp
+			f.End, f.Start, f.BrokerEpoch, f.CaughtUp = known.end, known.start, known.brokerEpoch, known.caughtUp
 		}
 		all = append(all, f)
 	}

@@ -47,7 +47,7 @@ type wishOf struct {
 
 // wished looks at a leader's wish for another in-sync set, once: who is to join has
 // everything that may be committed, up to the high watermark and to where the leader's
-// epoch began.
+// epoch began, and nothing that is deleted.
 func (v *invariants) wished(w *watch) {
 	r := w.r
 	wish, ok := r.Wish()
@@ -65,6 +65,9 @@ func (v *invariants) wished(w *watch) {
 		if f.Wished && !f.InSync && f.End < max(r.HighWatermark(), st.EpochStart) {
 			v.c.Failf("%d is to join the in-sync set of %v with %d; the high watermark is %d, the epoch began at %d",
 				f.ID, w.id, f.End, r.HighWatermark(), st.EpochStart)
+		}
+		if f.Wished && !f.InSync && f.Start < r.Log().StartOffset() {
+			v.c.Failf("%d is to join the in-sync set of %v with records from %d on, which are deleted up to %d", f.ID, w.id, f.Start, r.Log().StartOffset())
 		}
 	}
 }

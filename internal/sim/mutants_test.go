@@ -20,7 +20,7 @@ import (
 var (
 	oneMutant = flag.String("mutant", "", "look for this mutant alone, or for a list of them with commas")
 	within    = flag.Int("within", 2000, "how many seeds TestMutants spends on one mutant")
-	firstLong = flag.Int("first-long", 20, "from this seed on TestMutants' runs are long")
+	firstLong = flag.Int("first-long", 200, "from this seed on TestMutants' runs are long")
 	table     = flag.String("table", "", "TestMutants adds what it found to this file")
 )
 
@@ -51,6 +51,7 @@ var quick = []string{
 	"replica/reads-above-hw", "replica/follower-raises-alone", "replica/follower-appends", "replica/acks-at-append",
 	"metadata/same-epoch-for-next-leader", "log/duplicate-out-of-order", "log/duplicate-appended",
 	"log/duplicate-new-offset", "log/followers-forget-producers",
+	"replica/states-unsynced", "replica/hw-below-min-isr", "metadata/restart-keeps-epoch", "quorum/forgets-votes",
 }
 
 // TestMutantsQuickly is the part of TestMutants that `make test` runs.
