@@ -23,6 +23,7 @@ type anew struct {
 	c       *Cluster
 	parts   int32
 	lives   []*life
+	seen    int64    // index of the newest image
 	exists  bool     // as far as it was answered,
 	id      [16]byte // under this id
 	leaving bool     // its deletion was asked for, and not answered
@@ -82,8 +83,13 @@ func (a *anew) stop() {
 	}
 }
 
-// look takes note of a newer image of the metadata.
+// look takes note of a newer image of the metadata, also of a node that does not serve yet:
+// it may lead already, and what it was asked meanwhile is answered.
 func (a *anew) look(img *metadata.Image) {
+	if img == nil || img.Index() <= a.seen {
+		return
+	}
+	a.seen = img.Index()
 	t := img.Topic(anewTopic)
 	if t == nil || len(a.lives) > 0 && a.lives[len(a.lives)-1].id == t.ID {
 		return

@@ -97,6 +97,9 @@ func (v *invariants) check(h *Host) {
 	fetched := v.c.fetchedFrom == h
 	v.c.fetchedFrom = nil
 	img := p.Image()
+	if v.c.anew != nil {
+		v.c.anew.look(img)
+	}
 	if h.Serving {
 		v.imagesEqual(h, img)
 	}
@@ -168,9 +171,6 @@ func (v *invariants) imagesEqual(h *Host, img *metadata.Image) {
 	at := img.Index()
 	if v.newest == nil || at > v.newest.Index() {
 		v.changes(v.newest, img)
-		if v.c.anew != nil {
-			v.c.anew.look(img)
-		}
 		v.newest = img
 	}
 	if first := v.images[at]; first != nil {
