@@ -162,6 +162,34 @@ func TestScrubOfWhatAReaderMet(t *testing.T) {
 	}
 }
 
+// TestScrubOfWhatCompactionMet: compaction checks what it copies; the damage is set aside by
+// the next step, also where no scrub is wanted.
+func TestScrubOfWhatCompactionMet(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", compacted)
+	for range 2 {
+		w.append(l, keyed(record.NewHeader(0), "a", "1"))
+		w.append(l, keyed(record.NewHeader(0), "a", "2"))
+		w.roll(l)
+	}
+	w.checkpoint()
+	w.change(aLog, flip(fileLen(w, aLog)-1))
+	w.events = nil
+	if _, err := l.Compact(CompactOptions{Now: w.clock.Now()}); !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	if e, ok := saw[DamageMet](w); !ok || e.Log != testID("a") {
+		t.Fatalf("told %v", w.events)
+	}
+	w.dir.NewScrubber().Step(w.clock.Now(), ScrubOptions{})
+	if got := l.Damaged(); !covers(got, 1, 2) {
+		t.Fatalf("refused %v", got)
+	}
+	if _, ok := saw[Quarantined](w); !ok {
+		t.Fatalf("told %v", w.events)
+	}
+}
+
 // TestScrubRate: a step reads so much as the rate allows until the next, a pass reads all
 // that is synced once, and the next pass begins after the interval.
 func TestScrubRate(t *testing.T) {
