@@ -145,6 +145,10 @@ func (l *loop) serve(b *mailbox, items []item) {
 				l.end(s, ErrNotLeader)
 				s = nil
 			}
+		case itemConfirmed:
+			if s != nil && s.epoch == it.epoch {
+				l.step(s, l.now(), *it.confirmed)
+			}
 		case itemLoaded:
 			if s != nil && it.load == s.load {
 				s.load = nil
@@ -198,6 +202,7 @@ func (l *loop) lead(old *leadership, b *mailbox, it *item) *leadership {
 		box:   b, log: it.log, fresh: it.fresh,
 		timers: make(map[string]*alarm), deadlines: make(map[Token]*alarm),
 	}
+	_, s.confirms = it.log.(Confirmer)
 	l.shards[b.shard] = s
 	l.step(s, l.now(), evStart{})
 	return s
@@ -240,6 +245,11 @@ func (l *loop) do(s *leadership, now time.Time, a action) {
 	switch a := a.(type) {
 	case actReply:
 		l.answer(a.token, a.body, nil)
+	case actConfirm:
+		name, epoch := s.name, s.epoch
+		s.log.(Confirmer).Confirm(epoch, func(err error) {
+			l.control(name, item{kind: itemConfirmed, epoch: epoch, confirmed: &evConfirmed{a.token, a.body, err}})
+		})
 	case actFail:
 		l.answer(a.token, nil, a.err)
 	case actTimer:

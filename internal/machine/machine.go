@@ -36,6 +36,10 @@ type TimerFired struct{ Key string }
 type Reply struct {
 	Token Token
 	Body  any
+	// Confirm: it tells of the state, with nothing of its own to be committed, and has to be
+	// true at some moment since it was asked. Where the log is a Confirmer the runtime holds
+	// it back until the log is known to have been led then.
+	Confirm bool
 }
 
 // Timer sets the timer named Key to come due at At, replacing an earlier one; a
@@ -83,4 +87,12 @@ type Log interface {
 	// Load calls fn for every record up to the log's end, in order, and returns the
 	// end offset (one past the last record). It includes records not yet committed.
 	Load(epoch int32, fn func(offset, ts int64, rec Record) error) (end int64, err error)
+}
+
+// Confirmer is a Log that can tell whether another may have taken it over.
+type Confirmer interface {
+	// Confirm calls done once, at any time and on any goroutine: with nil when nobody had
+	// led the log in a later epoch when Confirm was called, with ErrNotLeader when
+	// somebody may have.
+	Confirm(epoch int32, done func(error))
 }

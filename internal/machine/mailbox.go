@@ -10,6 +10,7 @@ const (
 	itemLead
 	itemResign
 	itemLoaded
+	itemConfirmed
 )
 
 // item is one thing for a loop to do about a shard, in order.
@@ -23,6 +24,8 @@ type item struct {
 	log     Log
 	fresh   func() Machine
 	load    *load
+
+	confirmed *evConfirmed
 }
 
 // mailbox holds what waits for one shard. The loop serves the mailboxes that have

@@ -109,6 +109,60 @@ func TestRuntimeCommitWithinAppend(t *testing.T) {
 	})
 }
 
+// surelog is a Confirmer whose word the test gives.
+type surelog struct {
+	memLog
+	asked []func(error)
+}
+
+func (l *surelog) Confirm(_ int32, done func(error)) { l.asked = append(l.asked, done) }
+
+// An answer that tells of the state, and commits nothing, waits until the log is known to be
+// led.
+func TestRuntimeConfirms(t *testing.T) {
+	bubble(t, Options{CommitTimeout: time.Second}, func(t *testing.T, r *Runtime) {
+		log := &surelog{memLog: memLog{epoch: 1}}
+		log.appended = func(end int64) { r.Committed("s", 1, end) }
+		r.Lead("s", 1, log, newKV)
+		synctest.Wait()
+		submit(r, "s", put{"a", "1"}).want(t, nil)
+		submit(r, "s", get{"a"}).want(t, nil) // it did not ask for it
+		answer := func(err error) {
+			t.Helper()
+			if len(log.asked) != 1 {
+				t.Fatalf("%d asked", len(log.asked))
+			}
+			log.asked[0](err)
+			log.asked = nil
+		}
+		good := submit(r, "s", sure{"a"})
+		good.wantOpen(t)
+		answer(nil)
+		good.want(t, nil)
+		if _, body, _ := good.get(); body != (seen{"1", 1}) {
+			t.Fatalf("body %v", body)
+		}
+		bad := submit(r, "s", sure{"a"})
+		bad.wantOpen(t)
+		answer(ErrNotLeader)
+		bad.want(t, ErrNotLeader)
+		late := submit(r, "s", sure{"a"})
+		late.wantOpen(t)
+		time.Sleep(2 * time.Second)
+		late.want(t, ErrTimeout)
+		answer(nil) // nobody waits any more
+		old := submit(r, "s", sure{"a"})
+		old.wantOpen(t)
+		r.Resign("s", 1)
+		old.want(t, ErrNotLeader)
+		answer(nil)
+		synctest.Wait()
+		if n := len(r.loops[0].alarms.heap); n != 0 {
+			t.Fatalf("%d alarms left", n)
+		}
+	})
+}
+
 func TestRuntimeLongLoadBlocksNobody(t *testing.T) {
 	bubble(t, Options{Loaders: 2}, func(t *testing.T, r *Runtime) {
 		slow := &memLog{epoch: 1, gate: make(chan struct{})}

@@ -58,6 +58,8 @@ type shard struct {
 	head     int
 	bytes    int // in parked
 	deciding *decision
+	confirms bool      // the log is a Confirmer
+	now      time.Time // of the event
 
 	out []action
 }
@@ -91,6 +93,7 @@ func newShard(name string, epoch int32, l limits, r *rand.Rand) *shard {
 func (s *shard) step(now time.Time, ev event) []action {
 	clear(s.out)
 	s.out = s.out[:0]
+	s.now = now
 	switch ev := ev.(type) {
 	case evStart:
 		s.startLoad(0)
@@ -119,6 +122,8 @@ func (s *shard) step(now time.Time, ev event) []action {
 			s.pause = 0
 			s.release()
 		}
+	case evConfirmed:
+		s.confirmed(ev)
 	case evStop:
 		s.drop(ev.err)
 		s.status = lost
@@ -258,17 +263,39 @@ func (s *shard) release() {
 func (s *shard) let(p parked) {
 	for _, r := range p.replies {
 		q := s.tokens[r.Token]
-		if q == nil {
-			continue // timed out
+		switch {
+		case q == nil: // timed out
+		case r.Confirm && s.confirms:
+			if !q.timed {
+				q.timed = true
+				s.emit(actDeadline{r.Token, s.now.Add(q.timeout)})
+			}
+			s.emit(actConfirm{r.Token, r.Body})
+		default:
+			s.reply(r.Token, q, r.Body, nil)
 		}
-		delete(s.tokens, r.Token)
-		if q.timed {
-			s.emit(actDeadline{token: r.Token})
-		}
-		s.emit(actReply{r.Token, r.Body})
 	}
 	for _, e := range p.effects {
 		s.emit(actEffect{e})
+	}
+}
+
+// reply ends a request.
+func (s *shard) reply(t Token, q *request, body any, err error) {
+	delete(s.tokens, t)
+	if q.timed {
+		s.emit(actDeadline{token: t})
+	}
+	if err != nil {
+		s.emit(actFail{t, err})
+		return
+	}
+	s.emit(actReply{t, body})
+}
+
+func (s *shard) confirmed(ev evConfirmed) {
+	if q := s.tokens[ev.token]; q != nil {
+		s.reply(ev.token, q, ev.body, ev.err)
 	}
 }
 

@@ -42,6 +42,12 @@ type (
 		err  error
 	}
 	evCommitted struct{ end int64 }
+	// evConfirmed answers an actConfirm.
+	evConfirmed struct {
+		token Token
+		body  any
+		err   error
+	}
 	// evStop ends the shard: resigned (ErrNotLeader) or closed (ErrClosed).
 	evStop struct{ err error }
 )
@@ -54,6 +60,7 @@ func (evTimer) isEvent()     {}
 func (evDeadline) isEvent()  {}
 func (evAppended) isEvent()  {}
 func (evCommitted) isEvent() {}
+func (evConfirmed) isEvent() {}
 func (evStop) isEvent()      {}
 
 // Actions.
@@ -66,6 +73,11 @@ type (
 	// actAppend appends one batch now; it is always the last of its list.
 	actAppend struct{ records []Record }
 	actReply  struct {
+		token Token
+		body  any
+	}
+	// actConfirm asks the log whether it is still led; evConfirmed brings the answer.
+	actConfirm struct {
 		token Token
 		body  any
 	}
@@ -92,6 +104,7 @@ type (
 func (actLoad) isAction()     {}
 func (actAppend) isAction()   {}
 func (actReply) isAction()    {}
+func (actConfirm) isAction()  {}
 func (actFail) isAction()     {}
 func (actTimer) isAction()    {}
 func (actDeadline) isAction() {}

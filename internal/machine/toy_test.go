@@ -24,6 +24,7 @@ type (
 	put    struct{ key, value string }
 	put2   struct{ key, value string } // two records: the value, and the value again under key+"'"
 	get    struct{ key string }
+	sure   struct{ key string } // get, once the log is known to be led
 	wait   struct{ key string } // answered by the next put of the key
 	twice  struct{}             // replies twice
 	alarm1 struct{ in time.Duration }
@@ -44,17 +45,19 @@ func (m *kv) Decide(in Input) Decision {
 	case put2:
 		return m.put(in.Token, r.key, Record{[]byte(r.key), []byte(r.value)}, Record{[]byte(r.key + "'"), []byte(r.value)})
 	case get:
-		return Decision{Replies: []Reply{{in.Token, seen{m.data[r.key], m.end}}}}
+		return Decision{Replies: []Reply{{Token: in.Token, Body: seen{m.data[r.key], m.end}}}}
+	case sure:
+		return Decision{Replies: []Reply{{Token: in.Token, Body: seen{m.data[r.key], m.end}, Confirm: true}}}
 	case wait:
 		m.waiting[r.key] = append(m.waiting[r.key], in.Token)
 		return Decision{}
 	case twice:
-		return Decision{Replies: []Reply{{in.Token, seen{"first", m.end}}, {in.Token, seen{"second", m.end}}}}
+		return Decision{Replies: []Reply{{Token: in.Token, Body: seen{"first", m.end}}, {Token: in.Token, Body: seen{"second", m.end}}}}
 	case alarm1:
-		return Decision{Replies: []Reply{{in.Token, seen{"", m.end}}}, Timers: []Timer{{"tick", in.Now.Add(r.in)}}}
+		return Decision{Replies: []Reply{{Token: in.Token, Body: seen{"", m.end}}}, Timers: []Timer{{"tick", in.Now.Add(r.in)}}}
 	case effect:
 		return Decision{Records: []Record{{[]byte(r.key), []byte(r.value)}}, Effects: []Effect{r},
-			Replies: []Reply{{in.Token, seen{r.value, m.end + 1}}}}
+			Replies: []Reply{{Token: in.Token, Body: seen{r.value, m.end + 1}}}}
 	case bad:
 		return Decision{Records: []Record{{}}}
 	case TimerFired:
@@ -66,9 +69,9 @@ func (m *kv) Decide(in Input) Decision {
 
 func (m *kv) put(t Token, key string, recs ...Record) Decision {
 	end := m.end + int64(len(recs))
-	d := Decision{Records: recs, Replies: []Reply{{t, seen{string(recs[0].Value), end}}}}
+	d := Decision{Records: recs, Replies: []Reply{{Token: t, Body: seen{string(recs[0].Value), end}}}}
 	for _, w := range m.waiting[key] {
-		d.Replies = append(d.Replies, Reply{w, seen{string(recs[0].Value), end}})
+		d.Replies = append(d.Replies, Reply{Token: w, Body: seen{string(recs[0].Value), end}})
 	}
 	delete(m.waiting, key)
 	return d

@@ -134,7 +134,10 @@ func (c *Controller) Decide(in machine.Input) machine.Decision {
 	}
 	d := machine.Decision{Records: recs, Timers: o.timers}
 	if in.Token != 0 {
-		d.Replies = []machine.Reply{{Token: in.Token, Body: o.body}}
+		// A controller that was replaced and does not know it must refuse nobody anything:
+		// what a client asks for may be there by now, or not any more.
+		r, asked := in.Request.(*Request)
+		d.Replies = []machine.Reply{{Token: in.Token, Body: o.body, Confirm: asked && r.Principal != "" && len(recs) == 0}}
 	}
 	return d
 }

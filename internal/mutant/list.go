@@ -61,6 +61,7 @@ var All = []Mutant{
 	{"log/synced-without-sync", "synced means synced", 2},
 	{"node/loss-not-reported", "a broker that lost records says so when it registers", 6},
 	{"quorum/forgets-votes", "a vote outlives a restart", 5},
+	{"quorum/leads-unconfirmed", "a refusal of a controller is told once it is known to lead", 8},
 	{"quorum/answers-before-sync", "votes and entries are synced before they are answered for", 5},
 	{"quorum/wiped-is-old", "an empty disk under an old node id is a new member of the quorum", 8},
 	{"quorum/no-sync", "the metadata log is synced", 5},

@@ -119,6 +119,7 @@ func (c *core) majority(voters []uint64) bool {
 func (c *core) lost() {
 	clear(c.members.contacts)
 	c.endTransfer(nil)
+	c.answerAsking(func(uint64) bool { return true }, ErrNotLeader)
 	if ch := c.members.change; ch != nil {
 		c.members.change = nil
 		c.out.applies = append(c.out.applies, apply{call: ch.done, err: ErrNotLeader})

@@ -37,7 +37,10 @@ type core struct {
 	led      time.Time               // when a leader was last heard, by one that follows
 	// impatient is how the member asks for votes without waiting for a timeout.
 	impatient impatient
-	out       duties
+	// asking are those who wait to hear that this member leads, by number; see Confirm.
+	asking map[uint64]func(error)
+	asked  uint64
+	out    duties
 }
 
 type coreOptions struct {
@@ -93,7 +96,7 @@ const (
 )
 
 func newCore(id uint64, r *recovered, o coreOptions) (*core, error) {
-	c := &core{id: id, log: newMemLog(r), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes, sent: map[uint64]int{}}
+	c := &core{id: id, log: newMemLog(r), opts: o, last: r.lastIndex(), applied: r.snapshot.Index, due: o.snapshotBytes, sent: map[uint64]int{}, asking: map[uint64]func(error){}}
 	c.incoming = map[uint64]SnapshotMeta{}
 	c.members = memberState{contacts: map[uint64]*contact{}, removed: map[uint64]uint64{}}
 	c.confs = []confAt{{r.snapshot.Index, r.snapshot.Conf, r.snapshot.Members}}
@@ -282,6 +285,7 @@ func (c *core) ready() (duties, error) {
 			c.leading = 0
 			c.lost()
 		}
+		c.confirmed(rd.ReadStates)
 		for _, m := range rd.Messages {
 			if m.GetType() == raftpb.MsgSnap {
 				m.Snapshot = admit(m.GetSnapshot(), m.GetTo())

@@ -43,7 +43,10 @@ type Log struct {
 	snap int64  // last offset in the newest snapshot
 }
 
-var _ machine.Log = (*Log)(nil)
+var (
+	_ machine.Log       = (*Log)(nil)
+	_ machine.Confirmer = (*Log)(nil)
+)
 
 // OpenLog opens a member whose entries are batches, and calls LogHooks.Restore; the
 // other hooks are called only after Start. Options.Hooks is not used.
@@ -89,6 +92,12 @@ func (l *Log) Append(epoch int32, now time.Time, recs []machine.Record) (last in
 	}
 	l.next += int64(len(recs))
 	return l.next - 1, nil
+}
+
+// Confirm tells whether this member still led in the epoch when it was asked. See
+// machine.Confirmer.
+func (l *Log) Confirm(epoch int32, done func(error)) {
+	l.node.Confirm(uint64(epoch), func(err error) { done(notLeader(err)) })
 }
 
 // notLeader maps what ends leadership; a node that has ended leads nothing.
