@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -21,6 +22,7 @@ type mover struct {
 	elected  bool
 	removed  []string
 	silent   bool // a voter is
+	alone    bool // a fourth voter, 7, is no broker
 }
 
 func (m *mover) attach(w *world) {
@@ -47,8 +49,13 @@ func (m *mover) attach(w *world) {
 		return r.ResponseKind()
 	})
 	on(kmsg.UnregisterBroker, func(r kmsg.Request) kmsg.Response {
+		resp := r.ResponseKind().(*kmsg.UnregisterBrokerResponse)
+		if r.(*kmsg.UnregisterBrokerRequest).BrokerID == 9 {
+			resp.ErrorCode = kerr.BrokerIDNotRegistered.Code
+			return resp
+		}
 		m.removed = append(m.removed, "broker")
-		return r.ResponseKind()
+		return resp
 	})
 }
 
@@ -133,6 +140,11 @@ func (m *mover) describedQuorum(r kmsg.Request) kmsg.Response {
 		if id == 2 && m.silent {
 			v.LastCaughtUpTimestamp -= 20000
 		}
+		p.CurrentVoters = append(p.CurrentVoters, v)
+	}
+	if m.alone {
+		v := p.CurrentVoters[2]
+		v.ReplicaID = 7
 		p.CurrentVoters = append(p.CurrentVoters, v)
 	}
 	t.Partitions = append(t.Partitions, p)
@@ -248,5 +260,12 @@ func TestClusterRemove(t *testing.T) {
 	w.ok("", "cluster", "remove", "0", "--force")
 	if !slices.Equal(m.removed, []string{"voter", "broker"}) {
 		t.Errorf("removed %v", m.removed)
+	}
+	m.removed, m.alone = nil, true
+	w.fails(1, "stop it first", "cluster", "remove", "7")
+	m.silent = true
+	w.ok("", "cluster", "remove", "7")
+	if !slices.Equal(m.removed, []string{"voter", "broker"}) {
+		t.Errorf("of a controller alone: removed %v", m.removed)
 	}
 }

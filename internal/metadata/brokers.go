@@ -166,7 +166,7 @@ func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest) outcome {
 	}
 	b := c.View().Broker(req.BrokerID)
 	if b == nil && len(recs) > 0 {
-		return outcome{body: resp, recs: recs}
+		return outcome{body: resp, recs: append(recs, c.unwish(req.BrokerID)...)}
 	}
 	if b == nil {
 		resp.ErrorCode, resp.ErrorMessage = code(refuse(kerr.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID))
@@ -174,18 +174,20 @@ func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest) outcome {
 	}
 	recs = append(recs, c.leave(leaving{broker: b.ID, lost: true})...)
 	delete(c.sessions, b.ID)
-	recs = append(recs, c.unwish(b)...)
+	if b.Fenced {
+		recs = append(recs, c.unwish(b.ID)...)
+	}
 	return outcome{body: resp, recs: append(recs, &schema.UnregisterBroker{BrokerID: b.ID, Epoch: b.Epoch}),
 		timers: []machine.Timer{{Key: sessionKey(b.ID)}}}
 }
 
-// unwish takes back what an operator said of the vote of a broker that is gone for good:
+// unwish takes back what an operator said of the vote of a node that is gone for good:
 // RemoveRaftVoter keeps the vote from the node, and neither is a cluster that has lost a
-// node to rest at two voters for that, nor is a new node of that id to have none. One that
-// is up would be given its vote again, before it has heard that it is to stop.
-func (c *Controller) unwish(b *Broker) []schema.Record {
-	name := strconv.Itoa(int(b.ID))
-	if _, wished := c.View().Config(ResourceBroker, name)[string(config.LeatQuorumVoter)]; !wished || !b.Fenced {
+// node to rest at two voters for that, nor is a new node of that id to have none. A broker
+// that is up would be given its vote again, before it has heard that it is to stop.
+func (c *Controller) unwish(node int32) []schema.Record {
+	name := strconv.Itoa(int(node))
+	if _, wished := c.View().Config(ResourceBroker, name)[string(config.LeatQuorumVoter)]; !wished {
 		return nil
 	}
 	return []schema.Record{&schema.Config{ResourceType: ResourceBroker, ResourceName: name, Key: string(config.LeatQuorumVoter)}}

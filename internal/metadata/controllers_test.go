@@ -161,4 +161,9 @@ func TestConfigOfController(t *testing.T) {
 	if got := ask(); got != 0 || k.img().Config(ResourceBroker, "7")["leat.quorum.voter"] != "never" {
 		t.Errorf("a controller: %d", got)
 	}
+	gone := kmsg.NewPtrUnregisterBrokerRequest()
+	gone.BrokerID = 7
+	if got := k.ask(gone).(*kmsg.UnregisterBrokerResponse); got.ErrorCode != 0 || len(k.img().Config(ResourceBroker, "7")) != 0 {
+		t.Errorf("what was said of one that is gone stays: %d, %v", got.ErrorCode, k.img().Config(ResourceBroker, "7"))
+	}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -27,7 +28,8 @@ func removeCommand(e *conn.Env) *cobra.Command {
 		Use:   "remove NODE",
 		Short: "Forget a node that is drained and stopped",
 		Long: "Forget a node for good: it loses its vote in the metadata quorum, and its registration. Refused while replicas are " +
-			"assigned to it ('leat cluster drain' moves them), and while it is up, as it would come back.",
+			"assigned to it ('leat cluster drain' moves them), and while it is up, as it would come back; of a controller that is no " +
+			"broker, that is known ten seconds after it has stopped.",
 		Example: "  leat cluster remove 3",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,6 +75,9 @@ func removeNode(ctx context.Context, cl *kgo.Client, adm *kadm.Client, id int32,
 	if err != nil {
 		return done, err
 	}
+	if at < 0 && !force && follows(quorum, id) { // a controller alone
+		return done, fmt.Errorf("node %d is up; stop it first and wait %v, or give --force", id, silentFor)
+	}
 	for _, v := range quorum.CurrentVoters {
 		if v.ReplicaID != id {
 			continue
@@ -88,22 +93,31 @@ func removeNode(ctx context.Context, cl *kgo.Client, adm *kadm.Client, id int32,
 		}
 		done.Voter = true
 	}
-	if at >= 0 {
-		req := kmsg.NewPtrUnregisterBrokerRequest()
-		req.BrokerID = id
-		resp, err := req.RequestWith(ctx, cl)
-		if err != nil {
-			return done, err
-		}
-		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-			return done, fmt.Errorf("registration of node %d: %w", id, conn.WithMessage(err, text(resp.ErrorMessage)))
-		}
+	req := kmsg.NewPtrUnregisterBrokerRequest()
+	req.BrokerID = id
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return done, err
+	}
+	switch err := kerr.ErrorForCode(resp.ErrorCode); {
+	case err == nil:
 		done.Unregistered = true
+	case at >= 0 || !errors.Is(err, kerr.BrokerIDNotRegistered): // Kafka has no registration of a controller to end
+		return done, fmt.Errorf("registration of node %d: %w", id, conn.WithMessage(err, text(resp.ErrorMessage)))
 	}
 	if !done.Voter && !done.Unregistered {
 		return done, fmt.Errorf("node %d: the cluster does not know it", id)
 	}
 	return done, nil
+}
+
+// follows tells whether a member of the quorum has been up with it of late.
+func follows(quorum *kmsg.DescribeQuorumResponseTopicPartition, id int32) bool {
+	var s status
+	s.quorum(quorum)
+	return slices.ContainsFunc(s.Quorum.Members, func(m statusMember) bool {
+		return m.ID == id && m.Behind >= 0 && m.Behind <= silentFor.Milliseconds()
+	})
 }
 
 func text(s *string) string {
