@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -195,6 +196,25 @@ func TestUnreachableBroker(t *testing.T) {
 	w.fails(1, "cannot reach a broker at 127.0.0.1:1: connection refused; start one with 'leat serve'", "topic", "list")
 	w.fails(1, "cannot reach a broker at 127.0.0.1:1", "produce", "t")
 	w.fails(1, "cannot reach a broker at 127.0.0.1:1", "consume", "t")
+}
+
+// TestHungBrokers: those that take connections and say nothing keep nobody from one that
+// answers, and that none answers is told as that.
+func TestHungBrokers(t *testing.T) {
+	w := newWorld(t)
+	var hung []string
+	for range 8 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		hung = append(hung, l.Addr().String())
+	}
+	w.servers = strings.Join(append(hung, w.servers), ",")
+	w.ok("", "topic", "list", "--timeout", "9s")
+	w.servers = strings.Join(hung, ",")
+	w.fails(1, "cannot reach a broker at "+w.servers+": no answer", "topic", "list", "--timeout", "100ms")
 }
 
 func TestConfig(t *testing.T) {

@@ -4,6 +4,7 @@ package conn
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"time"
@@ -82,27 +83,85 @@ const dialTimeout = 5 * time.Second
 
 // Client connects to the cluster, and fails within seconds when it cannot.
 func (e *Env) Client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
-	all := append([]kgo.Opt{
-		kgo.SeedBrokers(e.Brokers()...),
+	all := e.Brokers()
+	ping, cancel := context.WithTimeout(ctx, min(e.timeout, 2*dialTimeout))
+	defer cancel()
+	seed, err := e.answering(ping, all)
+	if err != nil {
+		return nil, e.failed(ctx, err)
+	}
+	cl, err := e.client(seed, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if err := cl.Ping(ping); err != nil {
+		cl.Close()
+		return nil, e.failed(ctx, err)
+	}
+	if len(all) > 1 {
+		_ = cl.UpdateSeedBrokers(all...) // they were taken before
+	}
+	return cl, nil
+}
+
+func (e *Env) failed(ctx context.Context, err error) error {
+	var usage *out.UsageError
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case errors.As(err, &usage):
+		return err
+	}
+	return e.unreachable(err)
+}
+
+func (e *Env) client(seeds []string, opts ...kgo.Opt) (*kgo.Client, error) {
+	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...),
 		kgo.ClientID("leat"),
 		kgo.SoftwareNameAndVersion("leat", softwareVersion(e.Version)),
 		kgo.DialTimeout(dialTimeout),
 		kgo.MetadataMinAge(250 * time.Millisecond),
-	}, opts...)
-	cl, err := kgo.NewClient(all...)
+	}, opts...)...)
 	if err != nil {
 		return nil, out.Usagef("%v", err)
 	}
-	ping, cancel := context.WithTimeout(ctx, min(e.timeout, 2*dialTimeout))
-	defer cancel()
-	if err := cl.Ping(ping); err != nil {
-		cl.Close()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, e.unreachable(err)
-	}
 	return cl, nil
+}
+
+// answering are the addresses to begin with: of several, the first one that answers. A
+// broker that hangs takes connections and says nothing, and the client asks one after
+// the other.
+func (e *Env) answering(ctx context.Context, all []string) ([]string, error) {
+	if len(all) < 2 {
+		return all, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of the others' pings
+	type answer struct {
+		broker string
+		err    error
+	}
+	answers := make(chan answer, len(all))
+	for _, b := range all {
+		cl, err := e.client([]string{b})
+		if err != nil {
+			return nil, err
+		}
+		go func() {
+			defer cl.Close()
+			answers <- answer{b, cl.Ping(ctx)}
+		}()
+	}
+	var last error
+	for range all {
+		a := <-answers
+		if a.err == nil {
+			return []string{a.broker}, nil
+		}
+		last = a.err
+	}
+	return nil, last
 }
 
 // softwareVersion fits the version into what KIP-511 allows.

@@ -21,9 +21,9 @@ func (e *Env) unreachable(err error) error {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		reason = "connection refused"
-	case errors.As(err, &dns):
+	case errors.As(err, &dns) && dns.IsNotFound:
 		reason = "no such host " + dns.Name
-	case errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), "i/o timeout"):
+	case errors.Is(err, context.DeadlineExceeded), dns != nil && dns.IsTimeout, strings.Contains(err.Error(), "i/o timeout"):
 	default:
 		reason = err.Error()
 	}
