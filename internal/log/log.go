@@ -114,6 +114,13 @@ func (l *Log) RecordedStart() int64 {
 	return min(l.dirty.savedStart, l.start.Load())
 }
 
+// RecordedPoint is up to where a start after a crash knows that the log was synced.
+func (l *Log) RecordedPoint() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dirty.point
+}
+
 // EndOffset is the offset that the next record gets.
 func (l *Log) EndOffset() int64 { return l.end.Load() }
 

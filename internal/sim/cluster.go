@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/leat-stream/leat/internal/sim/history"
@@ -102,6 +103,19 @@ func (c *Cluster) Simulate(d time.Duration) error {
 		return err
 	}
 	return c.judge()
+}
+
+// progressing runs until cond, as long as something goes on: amount changes.
+func (c *Cluster) progressing(cond func() bool, amount func() int64) bool {
+	for {
+		before := amount()
+		if c.RunUntil(finishing, cond) {
+			return true
+		}
+		if c.Err() != nil || amount() == before {
+			return false
+		}
+	}
 }
 
 // stuck is what is wrong when something that must happen did not.
@@ -254,13 +268,13 @@ func (c *Cluster) judge() error {
 		return true
 	}
 	all := append([]*consumer{last}, c.consumers...)
-	if !c.RunUntil(finishing, func() bool {
+	if !c.progressing(func() bool { return !slices.ContainsFunc(all, func(k *consumer) bool { return !caughtUp(k) }) }, func() (n int64) {
 		for _, k := range all {
-			if !caughtUp(k) {
-				return false
+			for _, p := range k.parts {
+				n += p.at
 			}
 		}
-		return true
+		return n
 	}) {
 		for _, k := range all {
 			for _, t := range parts {

@@ -44,7 +44,13 @@ func (f *faults) flip(h *Host) {
 		return
 	}
 	at := f.rng.Int64N(size)
-	if nextOffset(h.Disk, name, at) > r.HighWatermark() {
+	end := r.HighWatermark()
+	if f.c.Settings.PowerCuts {
+		// After a power cut nobody can tell damage above the recorded synced end from a write
+		// that was never finished (decision D6).
+		end = min(end, r.Log().RecordedPoint())
+	}
+	if nextOffset(h.Disk, name, at) > end {
 		return
 	}
 	if err := h.Disk.FlipBit(name, at); err == nil {

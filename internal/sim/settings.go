@@ -66,6 +66,7 @@ func drawSettings(r *rand.Rand) Settings {
 	// a week by default, which no run has.
 	// Followers that catch up in small steps are met in the middle of it.
 	s.More = append(s.More, fmt.Sprint("replica.fetch.max.bytes=", pick(r, 1<<20, 1<<20, 1<<10)))
+	s.More = append(s.More, fmt.Sprint("log.flush.offset.checkpoint.interval.ms=", pick(r, 1000, 5000, 60_000)))
 	s.More = append(s.More, "leat.scrub.bytes.per.second=10000000", "leat.scrub.interval.ms=5000")
 	s.VoterChanges = r.IntN(2) == 0
 	return s
