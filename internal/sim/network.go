@@ -224,6 +224,11 @@ func (l *Link) answered(frame []byte) {
 			l.w.Failf("%s from %s: %w", keyName(l.calls[i].req.Key()), l.to.Name, err)
 			return
 		}
+		if ask, ok := l.calls[i].req.(*nodewire.SnapshotRequest); ok {
+			if part := resp.(*nodewire.SnapshotResponse); part.ErrorCode == 0 && ask.Position+int64(len(part.Data)) == part.Size {
+				l.w.Count["snapshot fetched whole"]++ // and taken over, if it is newer than what the node has by now
+			}
+		}
 		l.finish(l.calls[i], resp, nil)
 	})
 }

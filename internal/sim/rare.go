@@ -10,7 +10,7 @@ import (
 
 // rare are events that a batch of runs must have met, or it proves little.
 var rare = []string{
-	"truncation", "diverging epoch", "election from the eligible replicas", "snapshot part asked for", "coordinator reload",
+	"truncation", "diverging epoch", "election from the eligible replicas", "snapshot fetched whole", "coordinator reload",
 	"leader epoch bump", "producer epoch bump", "ISR shrink", "ISR expand", "restart after handing over",
 	"disk wiped", "voter with a new disk", "AddRaftVoter: done", "RemoveRaftVoter: done", "read failed",
 	"reassignment begun", "reassignment completed", "reassignment cancelled",
