@@ -94,7 +94,14 @@ func (e *Env) Client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := cl.Ping(ping); err != nil {
+	answered := make(chan error, 1)
+	go func() { answered <- cl.Ping(ping) }() // it waits for a broker's first answer, whatever the context says
+	select {
+	case err = <-answered:
+	case <-ping.Done():
+		err = ping.Err()
+	}
+	if err != nil {
 		cl.Close()
 		return nil, e.failed(ctx, err)
 	}
@@ -155,11 +162,15 @@ func (e *Env) answering(ctx context.Context, all []string) ([]string, error) {
 	}
 	var last error
 	for range all {
-		a := <-answers
-		if a.err == nil {
-			return []string{a.broker}, nil
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				return []string{a.broker}, nil
+			}
+			last = a.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		last = a.err
 	}
 	return nil, last
 }
