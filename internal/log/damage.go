@@ -127,6 +127,9 @@ func (a *assessment) run() error {
 	chained := false
 	if err == nil {
 		if chained, err = a.misplaced(sc, h); err == nil {
+			err = s.l.wrongEpoch(h)
+		}
+		if err == nil {
 			return nil
 		}
 	} else if errors.Is(err, ErrCorrupt) {
@@ -202,6 +205,18 @@ func (a *assessment) skip(f env.File, limit int64) {
 		}
 		i, step = i+step, 2*step
 	}
+}
+
+// wrongEpoch tells of a batch whose leader epoch, which is under no checksum, is not the one
+// that the log has for its offset.
+func (l *Log) wrongEpoch(h header) error {
+	l.mu.Lock()
+	epoch := l.epochs.at(h.base)
+	l.mu.Unlock()
+	if epoch >= 0 && h.epoch != epoch {
+		return damaged("leader epoch %d at position %d, it was written in epoch %d", h.epoch, h.pos, epoch)
+	}
+	return nil
 }
 
 // misplaced tells whether the chain of batches goes on behind h, if h is where it says, and

@@ -251,6 +251,9 @@ func (c *scrubbed) check(limit, budget, end int64) (read int64, err error) {
 		if err == nil && h.last >= end {
 			err = damaged("offset %d at position %d, the segment ends before %d", h.last, c.pos, end)
 		}
+		if err == nil {
+			err = c.l.wrongEpoch(h)
+		}
 		if errors.Is(err, ErrCorrupt) || unreadable(err) {
 			from := c.pos
 			if errors.Is(err, ErrCorrupt) && h.base < c.next && c.before.base > c.least {

@@ -47,6 +47,7 @@ func TestScrubSetsAside(t *testing.T) {
 		"a count of offsets":              {func(w *world, size int) { w.change(bLog, flip(size+record.OffLastOffsetDelta+3)) }, 4, 7},
 		"a length":                        {func(w *world, size int) { w.change(bLog, flip(size+record.OffLength)) }, 4, 7},
 		"the length of the last":          {func(w *world, size int) { w.change(bLog, flip(3*size+record.OffLength)) }, 6, 7},
+		"a leader epoch":                  {func(w *world, size int) { w.change(bLog, flip(size+record.OffLeaderEpoch+3)) }, 4, 5},
 		"an offset":                       {func(w *world, size int) { w.change(bLog, flip(size+7)) }, 4, 7},
 		"a segment is cut":                {func(w *world, size int) { w.change(bLog, cutAt(2*size+30)) }, 5, 7},
 		"a segment is cut between":        {func(w *world, size int) { w.change(bLog, cutAt(2*size)) }, 5, 7},

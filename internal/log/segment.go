@@ -122,19 +122,20 @@ type header struct {
 	base, last int64
 	size       int64
 	maxTs      int64
+	epoch      int32 // of the leader
 }
 
 const headerRead = record.HeaderSize
 
 func headerOf(b record.Batch, pos int64) header {
-	return header{pos: pos, base: b.BaseOffset(), last: b.LastOffset(), size: int64(len(b)), maxTs: b.MaxTimestamp()}
+	return header{pos: pos, base: b.BaseOffset(), last: b.LastOffset(), size: int64(len(b)), maxTs: b.MaxTimestamp(), epoch: b.LeaderEpoch()}
 }
 
 // parseHeader reads the header at pos from p. It distrusts every field: the batch
 // must start at or behind the offset after, and end within limit.
 func parseHeader(p []byte, pos, limit, after int64) (h header, err error) {
 	b := record.Batch(p[:headerRead:headerRead])
-	h = header{pos: pos, base: b.BaseOffset(), size: int64(b.Length()) + record.Overhead, maxTs: b.MaxTimestamp()}
+	h = header{pos: pos, base: b.BaseOffset(), size: int64(b.Length()) + record.Overhead, maxTs: b.MaxTimestamp(), epoch: b.LeaderEpoch()}
 	delta := b.LastOffsetDelta()
 	h.last = h.base + int64(delta)
 	if b.Magic() != record.Magic || h.size < record.HeaderSize || h.base < 0 || delta < 0 || h.last < h.base {

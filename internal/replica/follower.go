@@ -111,7 +111,10 @@ func (p *Partition) appendFetched(leader, epoch int32, in *kmsg.FetchResponseTop
 		return nil, wake, nil
 	}
 	if run := in.RecordBatches; len(run) > 0 {
-		if err = p.fit(run); err != nil {
+		if err = p.fit(run); err == nil {
+			err = notLater(run, epoch)
+		}
+		if err != nil {
 			return r, wake, err
 		}
 		if _, err = p.log.Append(run, log.AppendOptions{Origin: log.OriginReplication, Now: p.m.now()}); err != nil {
@@ -124,6 +127,17 @@ func (p *Partition) appendFetched(leader, epoch int32, in *kmsg.FetchResponseTop
 	}
 	p.lag.Store(max(in.HighWatermark-p.log.EndOffset(), 0))
 	return r, p.follow(r), nil
+}
+
+// notLater refuses batches of a later leader epoch than the one that they came from: it is
+// under no checksum, and a log that took it would follow nobody any more.
+func notLater(run []byte, epoch int32) error {
+	for b, err := range record.Split(run) {
+		if err == nil && b.LeaderEpoch() > epoch {
+			return fmt.Errorf("%w: batch %d to %d of leader epoch %d, sent in epoch %d", record.ErrCorrupt, b.BaseOffset(), b.LastOffset(), b.LeaderEpoch(), epoch)
+		}
+	}
+	return nil // what cannot be split the log refuses
 }
 
 // fit checks that a run goes on where the log ends. An empty log may have been given a
