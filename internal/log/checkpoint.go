@@ -209,6 +209,35 @@ func (d *Dir) writeTexts() error {
 	return nil
 }
 
+// findLeft takes note of what the checkpoints in Kafka's form say of logs that are not there.
+func (d *Dir) findLeft(c *checkpoints) {
+	for _, m := range [...]map[key]int64{c.points, c.starts, c.watermarks, c.cleaned} {
+		for k := range m {
+			if d.logs[k] == nil {
+				d.left[k] = struct{}{}
+			}
+		}
+	}
+}
+
+// forgetLeft makes checkpoints in Kafka's form durable that speak of no log which is gone:
+// they know logs by name, and what they say of one would be believed of the next, its high
+// watermark for one. admin is held.
+func (d *Dir) forgetLeft() error {
+	d.ckptMu.Lock()
+	defer d.ckptMu.Unlock()
+	if err := d.writeTexts(); err != nil {
+		return d.fatal(err)
+	}
+	if err := d.fs.SyncDir(d.path); err != nil {
+		return d.fatal(syncError{err})
+	}
+	d.mu.Lock()
+	clear(d.left)
+	d.mu.Unlock()
+	return nil
+}
+
 // checkpoints is what the directory's own files say of its logs.
 type checkpoints struct {
 	clean                               bool              // the last stop was clean

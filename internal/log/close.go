@@ -181,6 +181,7 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	d.mu.Lock()
 	delete(d.logs, id.key())
 	d.gone = append(d.gone, l.ID())
+	d.left[id.key()] = struct{}{}
 	if suffix == deleteDirSuffix {
 		d.trash = append(d.trash, &trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
 	}

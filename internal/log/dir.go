@@ -121,9 +121,10 @@ type Dir struct {
 
 	mu      sync.Mutex // guards what follows
 	logs    map[key]*Log
-	dirty   []*Log  // to sync
-	unsaved []*Log  // to checkpoint
-	gone    []LogID // deleted, and still in the state file
+	dirty   []*Log           // to sync
+	unsaved []*Log           // to checkpoint
+	gone    []LogID          // deleted, and still in the state file
+	left    map[key]struct{} // have no log any more, and may be in the checkpoints of Kafka's form after a power cut
 	trash   []*trash
 	// suspects are segments in which a reader met damage, for the scrubber.
 	suspects []*segment
@@ -140,7 +141,7 @@ func OpenDir(o DirOptions) (*Dir, error) {
 	o.fill()
 	d := &Dir{
 		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{},
-		texts: map[string]string{},
+		texts: map[string]string{}, left: map[key]struct{}{},
 		files: &fileCache{fs: o.FS, limit: o.MaxOpenFiles},
 		pages: &pageCache{limit: max(int(o.IndexCacheBytes/pageSize), 4), pages: map[pageKey]*page{}},
 	}
@@ -235,6 +236,7 @@ func (d *Dir) openLogs() error {
 			list = append(list, l)
 		}
 	}
+	d.findLeft(&marks)
 	d.findMissing(&marks)
 	if err := d.recoverAll(list, clean); err != nil {
 		return err
@@ -443,13 +445,19 @@ func (d *Dir) createLog(id LogID) (*Log, error) {
 }
 
 // forgetDeleted makes sure that nothing durable speaks of an earlier log of the same
-// name and topic id, which would be taken for the new one's after a crash.
+// name, which would be taken for the new one's after a crash; admin is held.
 func (d *Dir) forgetDeleted(id LogID) error {
 	d.mu.Lock()
 	again := slices.ContainsFunc(d.gone, func(g LogID) bool { return g.key() == id.key() })
+	_, left := d.left[id.key()]
 	d.mu.Unlock()
 	if again {
 		if err := d.Checkpoint(); err != nil {
+			return storageError("create log", err)
+		}
+	}
+	if left {
+		if err := d.forgetLeft(); err != nil {
 			return storageError("create log", err)
 		}
 	}
