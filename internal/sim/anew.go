@@ -149,11 +149,12 @@ func (a *anew) create() {
 	})
 }
 
-// found learns the id of a topic that is there.
+// found learns the id of a topic that is there. If it is the one that was said to be gone,
+// a controller that was deposed, and did not know it, may have said so.
 func (a *anew) found() {
 	a.refresh([]string{anewTopic}, func(bool) {
-		if t := a.topics[anewTopic]; t != nil && t.id != a.id {
-			a.exists, a.id = true, t.id
+		if t := a.topics[anewTopic]; t != nil {
+			a.exists, a.leaving, a.id = true, t.id == a.id, t.id
 		}
 		a.after(a.backoff(), a.work)
 	})
