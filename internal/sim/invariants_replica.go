@@ -24,7 +24,7 @@ func (v *invariants) marksRight(h *Host, w *watch) {
 	if !st.Leading || !w.standing.Leading || st.LeaderEpoch != w.standing.LeaderEpoch {
 		return
 	}
-	if len(st.ISR) < st.MinISR && st.PartitionEpoch <= w.standing.PartitionEpoch+1 {
+	if len(st.ISR) < st.MinISR && st.PartitionEpoch <= w.standing.PartitionEpoch+1 && !w.roseBefore(hw) {
 		v.c.Failf("the high watermark of %v rises from %d to %d at %s with %v in sync, fewer than %d", w.id, w.mark, hw, h.Name, st.ISR, st.MinISR)
 	}
 	if synced := r.Log().SyncedOffset(); r.Durable() && synced < hw {
@@ -37,6 +37,14 @@ func (v *invariants) marksRight(h *Host, w *watch) {
 			v.c.Failf("the high watermark of %v rises to %d at %s, and %d has told %d (in sync: %v, wished for: %v)", w.id, hw, h.Name, f.ID, f.End, f.InSync, f.Wished)
 		}
 	}
+}
+
+// roseBefore tells whether a high watermark was right in the state that the same event ended:
+// an event may sync the log, and then take over a change of the in-sync set.
+func (w *watch) roseBefore(hw int64) bool {
+	old := w.standing
+	return old.PartitionEpoch != w.r.Standing().PartitionEpoch && len(old.ISR) >= old.MinISR &&
+		!slices.ContainsFunc(w.r.Followers(), func(f replica.FollowerInfo) bool { return slices.Contains(old.ISR, f.ID) && f.End < hw })
 }
 
 // wishOf is a state of a partition that a wish of its leader follows.
