@@ -124,7 +124,7 @@ type Dir struct {
 	dirty   []*Log           // to sync
 	unsaved []*Log           // to checkpoint
 	gone    []LogID          // deleted, and still in the state file
-	left    map[key]struct{} // have no log any more, and may be in the checkpoints of Kafka's form after a power cut
+	left    map[key]struct{} // have no log any more, and may be in the checkpoints of Kafka's form
 	trash   []*trash
 	// suspects are segments in which a reader met damage, for the scrubber.
 	suspects []*segment

@@ -11,8 +11,14 @@ func TestCheckpointsOfAnotherTopic(t *testing.T) {
 		"deleted":    func(w *world) { w.must(w.dir.Delete(testID("a"))) },
 		"set aside":  func(w *world) { _, err := w.dir.SetAside(testID("a")); w.must(err) },
 		"checkpoint": func(w *world) { w.must(w.dir.Delete(testID("a"))); w.checkpoint() },
-		"kill":       func(w *world) { w.must(w.dir.Delete(testID("a"))); w.kill() },
-		"power cut":  func(w *world) { w.must(w.dir.Delete(testID("a"))); w.crash() },
+		"state": func(w *world) { // is written without the checkpoints
+			other := w.log("b")
+			w.append(other, batch(1, 100))
+			w.must(w.dir.Delete(testID("a")))
+			w.must(other.SetStartOffset(1))
+		},
+		"kill":      func(w *world) { w.must(w.dir.Delete(testID("a"))); w.kill() },
+		"power cut": func(w *world) { w.must(w.dir.Delete(testID("a"))); w.crash() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
