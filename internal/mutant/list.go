@@ -25,6 +25,7 @@ var All = []Mutant{
 	{"replica/deletes-alone", "a deletion is answered when every replica that counts has carried it out", 0},
 	{"replica/stale-incarnation-fetches", "fetches of an earlier incarnation count for nothing (KIP-903)", 2},
 	{"replica/forget-doubt", "a change of the in-sync set without an answer may yet be carried out", 2},
+	{"replica/wishes-twice", "one request wishes once for a partition", 2},
 	{"replica/unknown-starts-anywhere", "a producer that is not known yet begins at sequence 0", 1},
 	{"replica/truncate-to-hw", "a follower truncates by epoch, not to its high watermark", 2},
 	{"replica/no-divergence", "a leader tells a follower where their logs part", 2},

@@ -165,14 +165,20 @@ func (c *changes) done(again bool) {
 	c.send()
 }
 
-// request is AlterPartition for the partitions that still have a wish.
+// request is AlterPartition for the partitions that still have a wish, each once: one whose
+// wish failed is queued again, and may have another wish by now, which queued it as well.
 func (c *changes) request(list []*Partition) (*kmsg.AlterPartitionRequest, []sent) {
 	req := kmsg.NewPtrAlterPartitionRequest()
 	req.Version = 3
 	req.BrokerID, req.BrokerEpoch = c.m.opt.NodeID, c.m.opt.BrokerEpoch()
 	var parts []sent
 	topics := map[[16]byte]int{}
+	seen := make(map[*Partition]struct{}, len(list))
 	for _, p := range list {
+		if _, twice := seen[p]; twice && !mutant.On("replica/wishes-twice") {
+			continue
+		}
+		seen[p] = struct{}{}
 		p.mu.Lock()
 		if p.tenure == nil || p.tenure.change == nil || p.tenure.change.answered {
 			p.mu.Unlock()

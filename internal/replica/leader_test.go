@@ -284,6 +284,21 @@ func TestOutcomesOfAChange(t *testing.T) {
 		l.answer(0, 0) // it is so already
 		l.expectHW(1)
 	})
+	t.Run("another wish while the one before waits to be sent again", func(t *testing.T) {
+		l := newLead(t, 1, 1)
+		l.fetch(2, 12, 0)
+		l.done[0](nil, lost)
+		l.change(-2, 1, 2) // it was carried out
+		l.fetch(3, 13, 0)
+		l.clock.Advance(isrPause)
+		if len(l.asked) != 2 {
+			t.Fatalf("%d requests", len(l.asked))
+		}
+		// Twice, it would be carried out once and refused once.
+		if list := l.asked[1].Topics[0].Partitions; len(list) != 1 || len(list[0].NewEpochISR) != 3 {
+			t.Fatalf("%+v", list)
+		}
+	})
 	t.Run("leadership lost", func(t *testing.T) {
 		l := setup(t)
 		l.change(2, 1, 2)
