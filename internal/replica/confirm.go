@@ -92,14 +92,14 @@ func (p *Partition) outOfOrder(r *role, key batchKey, res Produced) (Produced, w
 }
 
 // beyond tells whether a reader's offset, which is above the log's end, is surely out of range.
-// A reader that says no leader epoch, as older clients do, may have read it from this leader's
-// successor; told that it is out of range, it would begin elsewhere, behind or ahead. Until
-// this broker is known to have led after the reader first asked, it is told
-// NOT_LEADER_OR_FOLLOWER, and asks again.
+// A reader may have it from this leader's successor, whichever leader epoch it names: from its
+// group, or before its metadata became old. Told that it is out of range, it would begin
+// elsewhere, behind or ahead. Until this broker is known to have led after the reader first
+// asked, it is told NOT_LEADER_OR_FOLLOWER, and asks again.
 func (p *Partition) beyond(part *FetchPart) bool {
 	p.mu.Lock()
 	r, t := p.st.Load(), p.tenure
-	if part.LeaderEpoch >= 0 || t == nil || len(r.replicas) < 2 {
+	if t == nil || len(r.replicas) < 2 {
 		p.mu.Unlock()
 		return true
 	}
