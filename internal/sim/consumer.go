@@ -282,7 +282,7 @@ func (k *consumer) latest() {
 	t := all[k.rng.IntN(len(all))]
 	begin := k.now()
 	k.list(t, -1, func(end int64, ok bool) {
-		if ok {
+		if ok && told(k, t) { // to others, one that was deposed may have said so, as with Kafka
 			k.rec.Latests = append(k.rec.Latests, history.Latest{Consumer: k.h.Name, Partition: t.history(), Begin: begin, End: k.now(), Offset: end})
 		}
 		k.after(k.backoff(), k.latest)
