@@ -220,15 +220,18 @@ func (d *Dir) findLeft(c *checkpoints) {
 	}
 }
 
-// forgetLeft writes checkpoints in Kafka's form that speak of no log which is gone: they
-// know logs by name, and what they say of one would be believed of the next, its high
-// watermark for one. The first sync of the next one makes its directory's name durable,
-// and theirs with it. admin is held.
+// forgetLeft makes checkpoints in Kafka's form durable that speak of no log which is gone:
+// they know logs by name, and what they say of one would be believed of the next, its high
+// watermark for one. The next one's first sync would be too late: its directory may last
+// without, and what was believed of it then is in the checkpoints that follow. admin is held.
 func (d *Dir) forgetLeft() error {
 	d.ckptMu.Lock()
 	defer d.ckptMu.Unlock()
 	if err := d.writeTexts(); err != nil {
 		return d.fatal(err)
+	}
+	if err := d.fs.SyncDir(d.path); err != nil {
+		return d.fatal(syncError{err})
 	}
 	d.mu.Lock()
 	clear(d.left)

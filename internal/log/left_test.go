@@ -2,50 +2,77 @@ package log
 
 import "testing"
 
-// TestCheckpointsOfAnotherTopic: what the checkpoints say of a log that is gone is not
+// TestCheckpointsOfAnotherLog: what the checkpoints say of a log that is gone is not
 // believed of the next one of its name, whatever a power cut brings back.
-func TestCheckpointsOfAnotherTopic(t *testing.T) {
-	other := testID("a")
-	other.TopicID[0]++
-	for name, leave := range map[string]func(w *world){
-		"deleted":    func(w *world) { w.must(w.dir.Delete(testID("a"))) },
-		"set aside":  func(w *world) { _, err := w.dir.SetAside(testID("a")); w.must(err) },
-		"checkpoint": func(w *world) { w.must(w.dir.Delete(testID("a"))); w.checkpoint() },
-		"state": func(w *world) { // is written without the checkpoints
-			other := w.log("b")
-			w.append(other, batch(1, 100))
-			w.must(w.dir.Delete(testID("a")))
-			w.must(other.SetStartOffset(1))
-		},
-		"kill":      func(w *world) { w.must(w.dir.Delete(testID("a"))); w.kill() },
-		"power cut": func(w *world) { w.must(w.dir.Delete(testID("a"))); w.crash() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			l := w.log("a")
-			for range 10 {
-				w.append(l, batch(1, 100))
-			}
-			l.SetHighWatermark(10)
-			w.reopen()
-			leave(w)
-			l, err := w.dir.OpenLog(other, DefaultConfig(), Hooks{})
+func TestCheckpointsOfAnotherLog(t *testing.T) {
+	checkpoint, restart := (*world).checkpoint, (*world).kill
+	gone := func(w *world) { w.must(w.dir.Delete(testID("a"))) }
+	for name, steps := range map[string][]func(w *world){
+		"deleted":                           {gone},
+		"deleted, and checkpointed":         {gone, checkpoint},
+		"deleted, and started again":        {gone, restart},
+		"deleted, and after a power cut":    {gone, (*world).crash},
+		"deleted, checkpointed and started": {gone, checkpoint, restart},
+		"deleted, and the state written": {gone, func(w *world) { // without the checkpoints
+			b := w.log("b")
+			w.append(b, batch(1, 100))
+			w.must(b.SetStartOffset(1))
+		}},
+		"set aside": {func(w *world) {
+			_, err := w.dir.SetAside(testID("a"))
 			w.must(err)
-			for range 10 {
-				w.append(l, batch(1, 100))
-			}
-			l.SetHighWatermark(3)
-			w.sync()
-			w.checkpoint()
-			for seed := range uint64(10) {
-				v := *w
-				v.crashAs(seed)
-				l, err := v.dir.OpenLog(other, DefaultConfig(), Hooks{})
-				w.must(err)
-				if hw := l.HighWatermark(); l.EndOffset() != 10 || hw > 3 {
-					t.Fatalf("the log ends at %d, and has the high watermark %d", l.EndOffset(), hw)
+		}},
+		"vanished": {func(w *world) {
+			w.must(w.disk.RemoveAll("data/a-0"))
+			w.must(w.disk.SyncDir("data"))
+			w.crash()
+		}},
+	} {
+		for what, id := range map[string]LogID{"the same topic": testID("a"), "another topic": anotherID("a")} {
+			t.Run(name+", then "+what, func(t *testing.T) {
+				for seed := range uint64(30) {
+					w := newWorld(t)
+					w.log("b")
+					l := w.log("a")
+					for range 5 {
+						w.append(l, batch(1, 100))
+					}
+					w.sync()
+					l.SetHighWatermark(5)
+					l.cleaned.Store(4)
+					w.checkpoint()
+					w.must(w.disk.SyncDir("data"))
+					for _, step := range steps {
+						step(w)
+					}
+
+					l, err := w.dir.OpenLog(id, DefaultConfig(), Hooks{})
+					w.must(err)
+					for range 3 {
+						w.append(l, batch(1, 100))
+					}
+					if seed%2 == 0 {
+						w.sync()
+						l.SetHighWatermark(1)
+					}
+					w.crashAs(seed)
+					l, err = w.dir.OpenLog(id, DefaultConfig(), Hooks{})
+					w.must(err)
+					if hw, cleaned := l.HighWatermark(), l.cleaned.Load(); hw > 1 || cleaned > 0 {
+						t.Fatalf("seed %d: with %d records, of which at most 1 is committed and none compacted, the high watermark is %d, and compacted up to %d",
+							seed, l.EndOffset(), hw, cleaned)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
+}
+
+// anotherID is the id of another topic of the same name.
+func anotherID(topic string) LogID {
+	id := testID(topic)
+	for i := range id.TopicID {
+		id.TopicID[i] ^= byte(37 * (i + 3))
+	}
+	return id
 }

@@ -58,10 +58,7 @@ func TestDamagedTopicID(t *testing.T) {
 
 // TestTopicIDsDisagree: the data of another topic is not adopted.
 func TestTopicIDsDisagree(t *testing.T) {
-	other := testID("a")
-	for i := range other.TopicID {
-		other.TopicID[i] ^= byte(37 * (i + 3))
-	}
+	other := anotherID("a")
 	for name, c := range map[string]struct {
 		harm  func([]byte) []byte
 		asked LogID // which is refused

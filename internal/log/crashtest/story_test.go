@@ -46,6 +46,7 @@ var stories = []story{
 	{"a process is killed in a truncation to a start inside a batch", truncatedToStart, nil},
 	{"a checkpoint makes a transaction index", newTxnIndex, keepsTxnIndex},
 	{"a scrub sets damage aside", scrubbed, readsAround},
+	{"a topic is made anew under a name that a checkpoint has", nameTakenAgain, nothingCommitted},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
