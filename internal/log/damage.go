@@ -84,6 +84,10 @@ func (s *segment) giveUpTail(pos, next int64) error {
 	if err != nil {
 		return err
 	}
+	keep, err := s.keeps(next, pos, txns)
+	if err != nil {
+		return err
+	}
 	l.cutting = true
 	l.forget()
 	p := place{seg: s, size: pos, maxTs: ts, maxTsAt: at}
@@ -94,7 +98,7 @@ func (s *segment) giveUpTail(pos, next int64) error {
 		}
 	}
 	l.mu.Unlock()
-	return s.cut(next, p, txns)
+	return s.cut(next, p, keep)
 }
 
 // assessment looks at what a scan met at pos, where an offset of at least next should be:

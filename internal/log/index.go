@@ -192,9 +192,16 @@ func (ix *index) truncate(n int) error {
 
 // truncateTo drops the entries whose value field is at least x.
 func (ix *index) truncateTo(x int64, field func(*index, []byte) int64) error {
-	n := ix.count()
-	var err error
-	i := sort.Search(n, func(i int) bool {
+	n, err := ix.below(x, field)
+	if err != nil || n == ix.count() {
+		return err
+	}
+	return ix.truncate(n)
+}
+
+// below is how many entries have a value field below x.
+func (ix *index) below(x int64, field func(*index, []byte) int64) (n int, err error) {
+	n = sort.Search(ix.count(), func(i int) bool {
 		if err != nil {
 			return true
 		}
@@ -204,11 +211,5 @@ func (ix *index) truncateTo(x int64, field func(*index, []byte) int64) error {
 		}
 		return field(ix, e) >= x
 	})
-	if err != nil {
-		return err
-	}
-	if i == n {
-		return nil
-	}
-	return ix.truncate(i)
+	return n, err
 }

@@ -172,6 +172,10 @@ func (l *Log) truncate(offset int64) error {
 	if err != nil {
 		return err
 	}
+	keep, err := s.keeps(end, pos, txns)
+	if err != nil {
+		return err
+	}
 	// All that has to be read is read before the first cut: what a disk does not give for a
 	// while must not leave a log half cut.
 	prod, err := rebuildProducers(l, list[:i+1], end)
@@ -191,7 +195,7 @@ func (l *Log) truncate(offset int64) error {
 		}
 		l.snapshots = slices.DeleteFunc(l.snapshots, func(n int64) bool { return n == later.base })
 	}
-	if err := s.cut(end, p, txns); err != nil {
+	if err := s.cut(end, p, keep); err != nil {
 		return err
 	}
 	if err := l.dropSnapshots(end); err != nil {
@@ -306,12 +310,30 @@ func (l *Log) lowerPoint(end int64, p place) error {
 	return l.d.saveLogs(l)
 }
 
-// cut drops the bytes behind p, which hold offset and what follows, durably; txns are the
-// segment's aborted transactions.
-func (s *segment) cut(offset int64, p place, txns []AbortedTxn) error {
+// kept is what stays of a segment that is cut, as it was read before.
+type kept struct {
+	offsets, times int // entries of the indexes
+	txns           []AbortedTxn
+}
+
+// keeps reads what stays of a segment's indexes below offset, which is at pos.
+func (s *segment) keeps(offset, pos int64, txns []AbortedTxn) (k kept, err error) {
 	if err := s.look(); err != nil {
-		return err
+		return k, err
 	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k.txns = txns
+	if k.offsets, err = s.offsets.below(pos, (*index).value); err != nil {
+		return k, err
+	}
+	k.times, err = s.times.below(offset-s.base, (*index).value)
+	return k, err
+}
+
+// cut drops the bytes behind p, which hold offset and what follows, durably. It reads
+// nothing: a read that fails would leave the log half cut.
+func (s *segment) cut(offset int64, p place, k kept) error {
 	pos := p.size
 	f, err := s.file.acquire()
 	if err != nil {
@@ -333,9 +355,9 @@ func (s *segment) cut(offset int64, p place, txns []AbortedTxn) error {
 		s.firstTs = unknownTs
 	}
 	return errors.Join(
-		s.offsets.truncateTo(pos, (*index).value),
-		s.times.truncateTo(offset-s.base, (*index).value),
-		s.truncateTxns(offset, txns),
+		s.offsets.truncate(min(k.offsets, s.offsets.count())),
+		s.times.truncate(min(k.times, s.times.count())),
+		s.truncateTxns(offset, k.txns),
 	)
 }
 

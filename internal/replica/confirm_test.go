@@ -118,6 +118,9 @@ func TestAheadOfALeader(t *testing.T) {
 	epoch := l.part("t", 0).Leadership().LeaderEpoch
 	read(l, 8, retry, func(p *FetchPart) { p.LeaderEpoch = epoch }) // its group may have been further
 	read(l, 8, unknown, func(p *FetchPart) { p.LastFetchedEpoch = epoch + 1 })
+	if _, _, err := l.part("t", 0).EpochEnd(epoch+1, -1); err != kerr.UnknownLeaderEpoch {
+		t.Errorf("the end of a later epoch: %v", err)
+	}
 	alone := newLead(t, 1, 1)
 	read(alone, 9, out)
 }

@@ -102,6 +102,9 @@ func (p *Partition) EpochEnd(epoch, currentEpoch int32) (int32, int64, *kerr.Err
 	if epoch == r.leaderEpoch {
 		return epoch, p.HighWatermark(), nil
 	}
+	if epoch > r.leaderEpoch && len(r.replicas) > 1 {
+		return -1, -1, kerr.UnknownLeaderEpoch // the reader has met a later leader
+	}
 	e, end := p.epochEnd(r, epoch)
 	return e, end, nil
 }
