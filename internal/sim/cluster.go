@@ -59,7 +59,7 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 		c.Nodes = append(c.Nodes, h)
 	}
 	inv := newInvariants(c)
-	c.Check, c.Ending, c.Told, c.Unanswered = inv.check, c.ended, inv.tells, c.unanswered
+	c.Check, c.Ending, c.Told, c.Unanswered, c.Lost = inv.check, c.ended, inv.tells, c.unanswered, inv.tellsLoss
 	c.inv, c.load = inv, drawLoad(w.Stream("load"))
 	g := &groups{c: c}
 	c.Asked, c.Replied = g.asked, g.answered

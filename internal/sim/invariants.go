@@ -5,6 +5,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/nodewire"
 	"github.com/leat-stream/leat/internal/replica"
 )
 
@@ -30,6 +31,7 @@ type invariants struct {
 	reigns    map[uint64]uint64   // who led the metadata, by term
 	voters    map[*Host]int       // the life in which a host's metadata log was looked at
 	deleted   map[log.LogID]int64 // up to where clients were told that it is
+	lost      map[lossOf]bool     // what brokers told
 }
 
 // watched is what there is to check of a host's process, so that an event costs only
@@ -72,6 +74,20 @@ type reign struct {
 	life int
 }
 
+// lossOf is a replica that lacks records, as an incarnation of its broker told.
+type lossOf struct {
+	node  int32
+	epoch int64
+	topic [16]byte
+	part  int32
+}
+
+func (v *invariants) tellsLoss(req *nodewire.LostRequest) {
+	for _, r := range req.Replicas {
+		v.lost[lossOf{req.NodeID, req.BrokerEpoch, r.TopicID, r.Partition}] = true
+	}
+}
+
 type epochOf struct {
 	id    log.LogID
 	epoch int32
@@ -80,7 +96,7 @@ type epochOf struct {
 func newInvariants(c *Cluster) *invariants {
 	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]reign{},
 		watched: map[*Host]*watched{}, committed: map[log.LogID]int64{}, wishes: map[wishOf][]replica.Wish{},
-		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}, deleted: map[log.LogID]int64{}}
+		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}, deleted: map[log.LogID]int64{}, lost: map[lossOf]bool{}}
 }
 
 func (v *invariants) check(h *Host) {
@@ -296,13 +312,18 @@ func (v *invariants) changes(old, img *metadata.Image) {
 			if o == nil || o == p {
 				continue
 			}
-			v.changed(o, p)
+			v.changed(o, p, func(m int32) bool {
+				b := img.Broker(m)
+				return b != nil && v.lost[lossOf{m, b.Epoch, t.ID, p.Index}]
+			})
 			v.joinedByWish(log.LogID{Topic: t.Name, TopicID: t.ID, Partition: p.Index}, old, img, o, p)
 		}
 	}
 }
 
-func (v *invariants) changed(o, p *metadata.Partition) {
+// changed counts what became of a partition; lost tells which brokers have told that they
+// lack records of it.
+func (v *invariants) changed(o, p *metadata.Partition, lost func(int32) bool) {
 	if p.LeaderEpoch > o.LeaderEpoch {
 		v.c.Count["leader epoch bump"]++
 	}
@@ -322,13 +343,14 @@ func (v *invariants) changed(o, p *metadata.Partition) {
 		v.c.Count["reassignment cancelled"]++
 	}
 	if p.Leader >= 0 && p.Leader != o.Leader && !slices.Contains(o.ISR, p.Leader) {
-		v.elected(o, p, moving && !moves)
+		v.elected(o, p, moving && !moves, lost)
 	}
 }
 
 // elected: a leader that was not in sync was eligible, or is the last one there was while
-// nobody is, or has come in sync by the change that ended a move.
-func (v *invariants) elected(o, p *metadata.Partition, moved bool) {
+// nobody is, or has come in sync by the change that ended a move. The only eligible one may
+// be so no more by the same change, when it has told that its log is lost.
+func (v *invariants) elected(o, p *metadata.Partition, moved bool, lost func(int32) bool) {
 	switch {
 	case slices.Contains(o.ELR(), p.Leader):
 		v.c.Count["election from the eligible replicas"]++
@@ -338,6 +360,8 @@ func (v *invariants) elected(o, p *metadata.Partition, moved bool) {
 		v.c.Count["election by the end of a move"]++
 	case len(o.ISR)+len(o.ELR()) == 0 && slices.Contains(o.LastKnownELR(), p.Leader):
 		v.c.Count["election of the last known leader"]++
+	case len(o.ISR) == 0 && len(o.ELR()) == 1 && lost(o.ELR()[0]) && slices.Contains(o.LastKnownELR(), p.Leader) && p.Recovering():
+		v.c.Count["election of the last known leader, as the eligible one is lost"]++
 	default:
 		v.c.Failf("node %d was elected from in sync %v, eligible %v, last known %v, for a partition with %+v",
 			p.Leader, o.ISR, o.ELR(), o.LastKnownELR(), *p)

@@ -92,6 +92,9 @@ func (p *peers) Call(to peer.Target, l peer.Lane, req kmsg.Request, timeout time
 		p.h.Clock.AfterFunc(time.Millisecond, func() { done(nil, peer.ErrUnreachable) })
 		return
 	}
+	if m, ok := req.(*nodewire.LostRequest); ok {
+		p.h.w.Lost(m)
+	}
 	link.Call(req, timeout, func(resp kmsg.Response, err error) {
 		if ask, ok := req.(*kmsg.AlterPartitionRequest); ok && err != nil {
 			p.h.w.Unanswered(ask)

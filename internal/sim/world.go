@@ -52,6 +52,7 @@ type World struct {
 	// Told is called with Raft messages that leave a node, Unanswered with wishes for
 	// in-sync sets of which it is not known what became of them.
 	Told       func(*nodewire.RaftRequest)
+	Lost       func(*nodewire.LostRequest) // a broker says that it lacks what it acknowledged
 	Unanswered func(*kmsg.AlterPartitionRequest)
 	// Asked is called with requests that a node was given, Replied with the answers to those
 	// that Asked returned something for.
@@ -68,7 +69,7 @@ func NewWorld(seed uint64, trace io.Writer) *World {
 	w := &World{
 		Seed: seed, Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		byName: map[string]*Host{}, paths: map[[2]string]Path{}, hash: fnv.New64a(), Count: map[string]int{},
-		Check: func(*Host) {}, Ending: func(*Host) {}, Told: func(*nodewire.RaftRequest) {}, Unanswered: func(*kmsg.AlterPartitionRequest) {},
+		Check: func(*Host) {}, Ending: func(*Host) {}, Told: func(*nodewire.RaftRequest) {}, Lost: func(*nodewire.LostRequest) {}, Unanswered: func(*kmsg.AlterPartitionRequest) {},
 		Asked: func(*Host, *api.Request) *groupAsked { return nil }, Replied: func(*Host, *groupAsked, []byte) {},
 	}
 	w.Clock = env.NewClock(w.Start)
