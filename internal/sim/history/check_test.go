@@ -81,6 +81,25 @@ func TestDeletedRecords(t *testing.T) {
 	}
 }
 
+// TestDeletionThatGotNotFar: a leader began to delete and was replaced, and a member of a group
+// had asked it where the partition starts.
+func TestDeletionThatGotNotFar(t *testing.T) {
+	h := good()
+	i := slices.IndexFunc(h.Reads, func(r Read) bool { return r.Group != "" })
+	member := h.Reads[i].Consumer
+	h.Reads = slices.DeleteFunc(h.Reads, func(r Read) bool { return r.Group != "" && len(r.Records) > 0 && r.Records[0].Offset < 1 })
+	if f := Check(h); len(f) == 0 {
+		t.Fatal("nothing is missed")
+	}
+	h.Deletions = []Deletion{{Client: "d", Partition: p0, Before: 2, Begin: 1, End: Never, Low: -1}}
+	h.Starts = []Start{{Consumer: member, Partition: p0, Begin: 2, End: 3, Offset: 2}}
+	for _, f := range Check(h) {
+		if f.Kind == Skipped {
+			t.Error(f)
+		}
+	}
+}
+
 // bad are the ways to spoil the good history, and what must be found then.
 var bad = []struct {
 	name  string

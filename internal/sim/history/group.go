@@ -63,7 +63,9 @@ func (c *checker) fetched(p *part, f *Fetched, commits []*Commit) {
 	}
 }
 
-// skipped finds records below a committed offset that no member was ever given.
+// skipped finds records below a committed offset that no member was ever given. What lies
+// below a start that a member was told is not missed: somebody had asked for its deletion,
+// even if that got no further than to a leader that was replaced.
 func (c *checker) skipped(p *part, group string, commits []*Commit) {
 	highest := int64(0)
 	for _, o := range commits {
@@ -71,11 +73,12 @@ func (c *checker) skipped(p *part, group string, commits []*Commit) {
 			highest = max(highest, o.Offset)
 		}
 	}
-	given := map[int64]bool{}
+	given, members, start := map[int64]bool{}, map[string]bool{}, int64(0)
 	for _, r := range p.reads {
 		if r.Group != group {
 			continue
 		}
+		members[r.Consumer] = true
 		for _, rec := range r.Records {
 			given[rec.Offset] = true
 		}
@@ -83,8 +86,13 @@ func (c *checker) skipped(p *part, group string, commits []*Commit) {
 	if p.log == nil {
 		return
 	}
+	for _, s := range p.starts {
+		if members[s.Consumer] {
+			start = max(start, s.Offset)
+		}
+	}
 	for _, r := range p.log.Records {
-		if r.Offset < highest && !given[r.Offset] {
+		if r.Offset >= start && r.Offset < highest && !given[r.Offset] {
 			c.find(p, Skipped, "group %s committed %d and was never given offset %d, %q", group, highest, r.Offset, r.Value)
 		}
 	}
