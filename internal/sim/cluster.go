@@ -99,6 +99,9 @@ func (c *Cluster) Simulate(d time.Duration) error {
 	if err := c.Run(d); err != nil {
 		return err
 	}
+	if d >= faulty && c.Settings.Faults { // some faults last long, and leave no room for others
+		c.RunUntil(faulty, func() bool { return c.Count["fault"] >= leastFaults })
+	}
 	if err := c.heal(); err != nil {
 		return err
 	}
@@ -141,20 +144,23 @@ func (c *Cluster) startClients() {
 	s := &c.Settings
 	for i := range s.Producers {
 		p := newProducer(newClient(c.World, fmt.Sprint("p", i), c.Nodes, &c.Rec), all, -1, true)
-		if !p.eager { // who meets what it is for only with many batches
-			p.pace *= time.Duration(s.Slowness)
+		if i < s.Eager { // who meets what it is for only with many batches
+			p.hurry()
+		} else {
+			p.pace = c.calm(p.pace)
 		}
 		c.producers = append(c.producers, p)
 		p.start()
 	}
 	for i := range s.PlainProducers {
 		p := newProducer(newClient(c.World, fmt.Sprint("q", i), c.Nodes, &c.Rec), all, int16(i%2), false)
+		p.pace = c.calm(p.pace)
 		c.producers = append(c.producers, p)
 		p.start()
 	}
 	for i := range s.Consumers {
 		k := newConsumer(newClient(c.World, fmt.Sprint("c", i), c.Nodes, &c.Rec), all)
-		k.pace *= time.Duration(s.Slowness)
+		k.pace = c.calm(k.pace)
 		c.consumers = append(c.consumers, k)
 		k.start()
 		k.after(k.backoff(), k.latest)
@@ -162,6 +168,7 @@ func (c *Cluster) startClients() {
 	for g := range s.Groups {
 		for i := range s.Members {
 			m := newMember(newClient(c.World, fmt.Sprintf("g%d-%d", g, i), c.Nodes, &c.Rec), fmt.Sprint("g", g), all, s.GroupSession)
+			m.pace = c.calm(m.pace)
 			c.members = append(c.members, m)
 			m.start()
 		}
@@ -171,6 +178,9 @@ func (c *Cluster) startClients() {
 	c.operator = newOperator(c)
 	c.operator.start()
 }
+
+// calm is how long clients of this seed wait where the fastest wait for d.
+func (c *Cluster) calm(d time.Duration) time.Duration { return d * time.Duration(c.Settings.Slowness) }
 
 // heal ends all faults; then everything that was begun has to be finished.
 func (c *Cluster) heal() error {

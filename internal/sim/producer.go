@@ -69,16 +69,17 @@ func newProducer(c *Client, parts []tp, acks int16, idempotent bool) *producer {
 	}
 	if idempotent {
 		p.inFlight = 1 + c.rng.IntN(5)
-		if p.eager = c.rng.IntN(2) == 0; p.eager {
-			p.pace /= 4
-			p.inFlight = 5
-			p.favourite = parts[c.rng.IntN(len(parts))]
-		}
 	}
 	for _, t := range parts {
 		p.lines[t] = &line{tp: t}
 	}
 	return p
+}
+
+// hurry makes an eager one of it.
+func (p *producer) hurry() {
+	p.eager, p.pace, p.inFlight = true, p.pace/4, 5
+	p.favourite = p.parts[p.rng.IntN(len(p.parts))]
 }
 
 func (p *producer) topics() (names []string) {

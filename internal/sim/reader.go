@@ -105,7 +105,7 @@ func (r *reader) fetched(id [16]byte, part int32, at int64, begin history.Time, 
 		}
 		r.rec.Reads = append(r.rec.Reads, rd)
 	}
-	r.after(time.Millisecond+r.upTo(100*time.Millisecond), r.work)
+	r.after(r.a.c.calm(time.Millisecond+r.upTo(100*time.Millisecond)), r.work)
 }
 
 // end asks where a partition of the last life ends.

@@ -25,6 +25,7 @@ type Settings struct {
 	GroupSession    time.Duration
 	Slowness        int // how many times slower than the fastest clients work
 	Producers       int
+	Eager           int // of the producers
 	PlainProducers  int
 	Consumers       int
 	Groups, Members int
@@ -52,7 +53,10 @@ func drawSettings(r *rand.Rand) Settings {
 		SnapshotBytes: pick(r, 2<<10, 16<<10, 1<<20), GroupSession: pick(r, 6*time.Second, 10*time.Second),
 		Producers: 2 + r.IntN(3), PlainProducers: r.IntN(2), Consumers: 1 + r.IntN(2), Groups: 1 + r.IntN(2), Members: 1 + r.IntN(3),
 	}
-	s.Slowness = pick(r, 1, 2, 4, 4) // many calm runs see more faults an hour than few busy ones
+	s.Slowness = pick(r, 1, 2, 4, 6, 6) // many calm runs see more faults an hour than few busy ones
+	if s.Eager = max(0, r.IntN(6)-3); !s.Faults {
+		s.Slowness, s.Eager = 6, s.Eager/2
+	}
 	s.SyncTime = pick(r, 0, 5*time.Millisecond, 40*time.Millisecond)
 	s.OffsetsRF = min(3, s.Nodes)
 	for i := range 1 + r.IntN(3) {

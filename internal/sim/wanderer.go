@@ -44,7 +44,9 @@ func (w *wanderer) idle() bool { return w.stopped && w.pending == nil }
 
 func (w *wanderer) start() { w.refresh([]string{anewTopic}, func(bool) { w.work() }) }
 
-func (w *wanderer) again() { w.after(10*time.Millisecond+w.upTo(100*time.Millisecond), w.work) }
+func (w *wanderer) again() {
+	w.after(w.a.c.calm(10*time.Millisecond+w.upTo(100*time.Millisecond)), w.work)
+}
 
 // retry asks for the metadata before it goes on.
 func (w *wanderer) retry() {
