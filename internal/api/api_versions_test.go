@@ -3,11 +3,13 @@ package api_test
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-stream/leat"
 	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/leattest"
 )
@@ -40,6 +42,25 @@ func TestApiVersions(t *testing.T) {
 	for _, bad := range [][2]string{{"", "1"}, {"a", ""}, {"a b", "1"}, {"-a", "1"}, {"a", "1."}} {
 		resp := ask[*kmsg.ApiVersionsResponse](p, 3, versionsRequest(bad[0], bad[1]))
 		want(t, fmt.Sprintf("software %q", bad), resp.ErrorCode, kerr.InvalidRequest)
+	}
+}
+
+// TestSoftwareVersion: a node tells its version in a tagged field, where there are any, and
+// nothing else of the answer differs by it.
+func TestSoftwareVersion(t *testing.T) {
+	p := dial(t, leattest.Start(t))
+	for v := range int16(6) {
+		resp := ask[*kmsg.ApiVersionsResponse](p, v, versionsRequest("test", "1.0"))
+		if got := api.SoftwareVersion(resp); (v >= 3) != (got == leat.Version) {
+			t.Errorf("version %d: %q, it is %q", v, got, leat.Version)
+		}
+	}
+	for _, bad := range []string{strings.Repeat("v", 65), "\xff"} {
+		resp := kmsg.NewPtrApiVersionsResponse()
+		resp.UnknownTags.Set(20_000, []byte(bad))
+		if got := api.SoftwareVersion(resp); got != "" {
+			t.Errorf("%q is taken for a version", got)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 // Server holds the rooms that handlers call.
 type Server struct {
 	NodeID   int32
+	Version  string                // of this software
 	Config   func() *config.Config // the settings in force, dynamic ones included
 	Clock    env.Clock
 	Rand     *rand.Rand // guarded by the caller: only ApiVersions-free paths on one goroutine use it

@@ -172,7 +172,7 @@ func (n *Node) open() error {
 	}
 	n.ids = &producerIDs{allocate: n.meta.allocateIDs}
 	n.api = &api.Server{
-		NodeID: n.id, Config: n.Config, Clock: n.clock, Log: n.log, Image: n.Image,
+		NodeID: n.id, Version: n.opt.Version, Config: n.Config, Clock: n.clock, Log: n.log, Image: n.Image,
 		Replicas: n.replicas, Groups: n.groups, Controller: n.meta.submit, ControllerHere: n.meta.here, Nodes: n.fromNode, Endpoint: n.endpoint,
 		ProducerIDs: n.ids.get, Quorum: membership{n}, Complaints: n.complaints, Members: n.members, Budget: api.NewBudget(n.opt.RequestMemory, n.clock),
 	}
