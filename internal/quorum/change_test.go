@@ -256,3 +256,28 @@ func TestLeaderLeavesTheLastVoter(t *testing.T) {
 	w.propose()
 	w.agree()
 }
+
+// TestLeaderLeavesUnheard: the leader of two voters removes itself, and the other does not
+// hear that this is committed before it is over.
+func TestLeaderLeavesUnheard(t *testing.T) {
+	w := newWorld(t, 3, 3)
+	lead := w.wait()
+	gone, other := w.nodes[(lead.number+1)%3], w.nodes[(lead.number+2)%3]
+	w.must(RemoveVoter, gone.member)
+	w.until("the other knows", func() bool { return len(other.node.Members()) == 2 })
+	done := false
+	lead.node.Change(Change{RemoveVoter, lead.member}, func(err error) { done = err == nil })
+	before := other.node.Status()
+	w.until("the other has the change", func() bool { return other.node.Status().Last > before.Last })
+	other.deaf = true
+	w.propose() // its log is longer from now on
+	w.until("the leader has gone", func() bool { return done && lead.node.Status().Leader != lead.member.ID() })
+	if n := len(other.node.Members()); n != 2 {
+		t.Fatalf("the other knows of %d members, the last change was to be news to it", n)
+	}
+	w.run(5 * time.Second)
+	other.deaf = false
+	w.until("another leader", func() bool { return w.leader() == other })
+	w.propose()
+	w.agree()
+}

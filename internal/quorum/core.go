@@ -186,6 +186,7 @@ func (c *core) step(m *raftpb.Message) error {
 	// The library's errors say only that it ignored the message.
 	_ = c.rn.Step(m)
 	c.heard(m.GetFrom())
+	c.hinted(m)
 	switch m.GetType() {
 	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
 		if c.rn.BasicStatus().Lead == m.GetFrom() {
@@ -263,7 +264,7 @@ func (c *core) appliedTo(m *raftpb.Message) error {
 func (c *core) respond(m *raftpb.Message) error {
 	for _, r := range m.GetResponses() {
 		if r.GetTo() != c.id {
-			c.out.sends = append(c.out.sends, r)
+			c.send(r)
 			continue
 		}
 		// A member that was just removed is no peer of its own any more.
@@ -303,7 +304,7 @@ func (c *core) ready() (duties, error) {
 					c.out.applies = append(c.out.applies, apply{lead: c.leading})
 				}
 			default:
-				c.out.sends = append(c.out.sends, m)
+				c.send(m)
 			}
 		}
 	}

@@ -60,6 +60,7 @@ type simNode struct {
 	part   *env.Part
 	life   int // grows with each crash: events of an earlier life are void
 	cut    bool
+	deaf   bool // hears nothing
 	paused bool
 	gone   bool // for good
 	err    error
@@ -308,7 +309,7 @@ func (n *simNode) snapshot(uint64) {
 
 // reach tells whether something that n sends arrives.
 func (n *simNode) reach(to *simNode) bool {
-	return to != nil && !n.cut && !to.cut && to.node != nil && n.node != nil
+	return to != nil && !n.cut && !to.cut && !to.deaf && to.node != nil && n.node != nil
 }
 
 // send passes messages over the simulated network, as bytes.
