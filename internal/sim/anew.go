@@ -48,7 +48,7 @@ func (l *life) history(part int32) history.Partition {
 const nameless = anewTopic + "@?"
 
 func newAnew(c *Cluster) *anew {
-	a := &anew{Client: newClient(c.World, "maker", c.Nodes, &c.Rec), c: c, parts: 2}
+	a := &anew{Client: newClient(c.World, "maker", c.brokers(), &c.Rec), c: c, parts: 2}
 	a.versions = nil // it has to be told of ids
 	for i := range 3 {
 		a.writers = append(a.writers, newWanderer(a, fmt.Sprint("w", i)))

@@ -30,7 +30,8 @@ type Cluster struct {
 	acked    func(*Host)
 	load     Load
 	deleters []*deleter
-	anew     *anew // nil: no topic is made anew
+	anew     *anew       // nil: no topic is made anew
+	voters   *voterWatch // nil where an operator says who votes
 }
 
 // Length of the phases of a run, in virtual time.
@@ -44,7 +45,9 @@ const (
 // NewCluster makes the run of a seed.
 func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Cluster) func(*Host) (Process, error)) *Cluster {
 	w := NewWorld(seed, trace)
-	return newCluster(w, drawSettings(w.Stream("settings")), log, boot)
+	s := drawSettings(w.Stream("settings"))
+	drawMix(w.Stream("mix"), &s)
+	return newCluster(w, s, log, boot)
 }
 
 // newCluster makes the run of a world with settings.
@@ -53,9 +56,9 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 	c := &Cluster{World: w, Settings: s}
 	c.Log = slog.New(reloads{log.Handler(), c})
 	c.Rec.Answered = map[string]int{}
-	for i := range c.Settings.Nodes {
+	for i := range c.Settings.Nodes + c.Settings.Mix.Controllers {
 		h := c.AddHost(fmt.Sprint("n", i+1), int32(i+1))
-		h.Boot, h.syncTime = boot(c), c.Settings.SyncTime
+		h.Boot, h.syncTime, h.doors = boot(c), c.Settings.SyncTime, c.doors(h)
 		c.Nodes = append(c.Nodes, h)
 	}
 	inv := newInvariants(c)
@@ -63,7 +66,7 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 	c.inv, c.load = inv, drawLoad(w.Stream("load"))
 	g := &groups{c: c}
 	c.Asked, c.Replied = g.asked, g.answered
-	c.admin = newAdmin(newClient(c.World, "admin", c.Nodes, &c.Rec))
+	c.admin = newAdmin(newClient(c.World, "admin", c.brokers(), &c.Rec))
 	return c
 }
 
@@ -71,16 +74,16 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 // everything heals, everything has to be well again, and the history is judged.
 func (c *Cluster) Simulate(d time.Duration) error {
 	c.Tracef("settings %+v", c.Settings)
-	founders := c.Nodes[:min(3, len(c.Nodes))]
+	c.Settings.Mix.counts(c.Count)
+	founders := c.founders()
 	for _, h := range founders {
 		c.Clock.AfterFunc(time.Duration(c.sched.Int64N(int64(time.Second))), h.Start)
 	}
 	if !c.RunUntil(forming, func() bool { return c.serving() == len(founders) }) {
 		return c.stuck("the cluster does not form: %d of %d nodes serve", c.serving(), len(founders))
 	}
-	for _, h := range c.Nodes[len(founders):] {
-		h.Start()
-	}
+	c.watchVoters()
+	c.startOthers()
 	if !c.RunUntil(forming, func() bool { return c.serving() == len(c.Nodes) }) {
 		return c.stuck("the cluster does not form: %d of %d nodes serve", c.serving(), len(c.Nodes))
 	}
@@ -143,7 +146,7 @@ func (c *Cluster) startClients() {
 	all := c.Settings.partitions()
 	s := &c.Settings
 	for i := range s.Producers {
-		p := newProducer(newClient(c.World, fmt.Sprint("p", i), c.Nodes, &c.Rec), all, -1, true)
+		p := newProducer(newClient(c.World, fmt.Sprint("p", i), c.brokers(), &c.Rec), all, -1, true)
 		if i < s.Eager { // who meets what it is for only with many batches
 			p.hurry()
 		} else {
@@ -153,13 +156,13 @@ func (c *Cluster) startClients() {
 		p.start()
 	}
 	for i := range s.PlainProducers {
-		p := newProducer(newClient(c.World, fmt.Sprint("q", i), c.Nodes, &c.Rec), all, int16(i%2), false)
+		p := newProducer(newClient(c.World, fmt.Sprint("q", i), c.brokers(), &c.Rec), all, int16(i%2), false)
 		p.pace = c.calm(p.pace)
 		c.producers = append(c.producers, p)
 		p.start()
 	}
 	for i := range s.Consumers {
-		k := newConsumer(newClient(c.World, fmt.Sprint("c", i), c.Nodes, &c.Rec), all)
+		k := newConsumer(newClient(c.World, fmt.Sprint("c", i), c.brokers(), &c.Rec), all)
 		k.pace = c.calm(k.pace)
 		c.consumers = append(c.consumers, k)
 		k.start()
@@ -167,7 +170,7 @@ func (c *Cluster) startClients() {
 	}
 	for g := range s.Groups {
 		for i := range s.Members {
-			m := newMember(newClient(c.World, fmt.Sprintf("g%d-%d", g, i), c.Nodes, &c.Rec), fmt.Sprint("g", g), all, s.GroupSession)
+			m := newMember(newClient(c.World, fmt.Sprintf("g%d-%d", g, i), c.brokers(), &c.Rec), fmt.Sprint("g", g), all, s.GroupSession)
 			m.pace = c.calm(m.pace)
 			c.members = append(c.members, m)
 			m.start()
@@ -199,6 +202,9 @@ func (c *Cluster) heal() error {
 	if !c.RunUntil(recovery, func() bool { return c.operator.whole(healed) }) {
 		return c.stuck("the quorum is not whole: voters %v, of which %v are no more", c.operator.voters, c.operator.gone)
 	}
+	if v := c.voters; v != nil && !c.RunUntil(recovery, v.enough) {
+		return c.stuck("the cluster does not get its voters by itself: there are %d, and %d controllers", len(v.voters), len(c.Settings.controllers()))
+	}
 	for _, p := range c.producers {
 		p.drain()
 	}
@@ -221,7 +227,7 @@ func (c *Cluster) heal() error {
 	if !c.RunUntil(recovery, func() bool { return whole }) {
 		return c.stuck("replicas do not come back in sync: %s", c.admin.behind)
 	}
-	fresh := newProducer(newClient(c.World, "fresh", c.Nodes, &c.Rec), c.Settings.partitions(), -1, true)
+	fresh := newProducer(newClient(c.World, "fresh", c.brokers(), &c.Rec), c.Settings.partitions(), -1, true)
 	c.producers = append(c.producers, fresh)
 	fresh.each()
 	if !c.RunUntil(finishing, fresh.idle) {
@@ -253,7 +259,7 @@ func (c *Cluster) waiting() (s string) {
 // judge reads everything and has the history checked.
 func (c *Cluster) judge() error {
 	parts := c.Settings.partitions()
-	last := newConsumer(newClient(c.World, "last", c.Nodes, &c.Rec), parts)
+	last := newConsumer(newClient(c.World, "last", c.brokers(), &c.Rec), parts)
 	last.start()
 	starts, ends := map[tp]int64{}, map[tp]int64{}
 	var ask func(t tp, at int64, into map[tp]int64)

@@ -19,7 +19,7 @@ type deleter struct {
 }
 
 func newDeleter(c *Cluster, name string, parts []tp) *deleter {
-	return &deleter{consumer: newConsumer(newClient(c.World, name, c.Nodes, &c.Rec), parts), c: c, all: parts}
+	return &deleter{consumer: newConsumer(newClient(c.World, name, c.brokers(), &c.Rec), parts), c: c, all: parts}
 }
 
 func (d *deleter) start() { d.refresh(d.topicNames(), func(bool) { d.work() }) }

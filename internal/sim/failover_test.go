@@ -15,8 +15,10 @@ import (
 func TestFailoverIsQuick(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		cryptotest.SetGlobalRandom(t, seed)
-		c := NewCluster(seed, nil, slog.New(slog.DiscardHandler), bootNode)
-		c.Settings.SessionTimeout, c.Settings.ReplicaLag = 60*time.Second, 60*time.Second
+		w := NewWorld(seed, nil)
+		s := drawSettings(w.Stream("settings")) // without a Mix: all vote
+		s.SessionTimeout, s.ReplicaLag = 60*time.Second, 60*time.Second
+		c := newCluster(w, s, slog.New(slog.DiscardHandler), bootNode)
 		if len(c.Nodes) < 3 {
 			continue
 		}

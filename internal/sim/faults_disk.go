@@ -74,7 +74,7 @@ func (f *faults) wipe() fault {
 			}
 			h.Disk = env.NewDisk(h.Rand.Uint64())
 			h.Disk.SetClock(h.Clock)
-			h.flipped = false
+			h.flipped, h.wiped = false, true
 			f.putBack()
 		}
 		look()
@@ -104,7 +104,7 @@ func (f *faults) spare(h *Host, since time.Duration) bool {
 		return false
 	}
 	img := f.c.inv.newest
-	if b := img.Broker(h.Node); b == nil || !b.Fenced {
+	if b := img.Broker(h.Node); f.c.Settings.serves(int(h.Node)) && (b == nil || !b.Fenced) {
 		return false
 	}
 	for t := range img.Topics() {

@@ -11,7 +11,7 @@ import (
 )
 
 // lossy is the only host of a run whose disk loses what it had: what is lost on all is lost.
-func (f *faults) lossy() *Host { return f.c.Nodes[int(f.c.Seed)%len(f.c.Nodes)] }
+func (f *faults) lossy() *Host { return f.c.brokers()[int(f.c.Seed)%f.c.Settings.Nodes] }
 
 // lostLogs is the fault of a machine that comes back without some of its partitions,
 // while another replica of theirs is out of sync, so that it is missed: in sync with too
@@ -22,7 +22,7 @@ func (f *faults) lostLogs() fault {
 		if f.c.Settings.OffsetsRF < 3 || !f.c.Settings.PowerCuts || !h.Serving {
 			return nil
 		}
-		third := f.c.Nodes[f.rng.IntN(len(f.c.Nodes))]
+		third := f.c.brokers()[f.rng.IntN(f.c.Settings.Nodes)]
 		if third == h || !third.Up() {
 			return nil
 		}

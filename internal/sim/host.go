@@ -44,7 +44,9 @@ type Host struct {
 	boots   int
 	paused  bool
 	held    []func()
-	flipped bool // bits of its disk were changed
+	flipped bool     // bits of its disk were changed
+	wiped   bool     // its disk was replaced by an empty one
+	doors   []string // listeners that it has; nil: all
 	// unreadable: reads of its disk failed once, which is damage to whoever met it.
 	unreadable bool
 	garbles    float64 // chance of records that it sends to other nodes to be changed

@@ -31,7 +31,7 @@ type kept struct {
 }
 
 func newKeeper(a *anew, name string) *keeper {
-	return &keeper{Client: newClient(a.c.World, name, a.c.Nodes, &a.c.Rec), a: a, group: "group " + name, coordinator: -1, commits: map[string]*kept{}}
+	return &keeper{Client: newClient(a.c.World, name, a.c.brokers(), &a.c.Rec), a: a, group: "group " + name, coordinator: -1, commits: map[string]*kept{}}
 }
 
 func (k *keeper) start() { k.again() }

@@ -25,7 +25,7 @@ type quorumMember struct {
 }
 
 func newOperator(c *Cluster) *operator {
-	return &operator{Client: newClient(c.World, "operator", c.Nodes, &c.Rec), c: c}
+	return &operator{Client: newClient(c.World, "operator", c.brokers(), &c.Rec), c: c}
 }
 
 func (o *operator) start() {
@@ -95,7 +95,7 @@ func (o *operator) change() {
 	add := o.rng.IntN(2) == 0
 	from := o.voters
 	if add {
-		from = o.observers
+		from = slices.DeleteFunc(slices.Clone(o.observers), func(m quorumMember) bool { return !o.c.Settings.votes(int(m.node)) })
 	}
 	if len(from) == 0 || !add && (len(from) == 1 || len(o.replaced(from)) > 0) {
 		return

@@ -3,7 +3,6 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/config"
@@ -13,7 +12,7 @@ import (
 // bootNode makes the nodes of a cluster: the production code, all of it above sockets.
 func bootNode(c *Cluster) func(*Host) (Process, error) {
 	return func(h *Host) (Process, error) {
-		cfg, _, err := config.Load(config.Sources{Sets: c.Settings.node(int(h.Node), c.Nodes)})
+		cfg, _, err := config.Load(config.Sources{Sets: append(c.Settings.node(int(h.Node)), c.place(h)...)})
 		if err != nil {
 			return nil, err
 		}
@@ -22,7 +21,7 @@ func bootNode(c *Cluster) func(*Host) (Process, error) {
 			Config: cfg, Log: c.Log.With("node", h.Node), FS: h.Disk, Clock: h.Clock, Exec: h.Exec,
 			Seed: h.Rand.Uint64, DataDir: "/data", RequestMemory: 1 << 30, MemberMemory: 1 << 30, BootID: h.BootID,
 			Loops: 2, SyncParallel: 1, JournalBytes: 256 << 10, SegmentBytes: 64 << 10,
-			Caller: h.Caller(), Version: "sim", Controllers: h.Address(ControllerDoor),
+			Caller: h.Caller(), Version: "sim", Controllers: c.controllerAt(h),
 			Failed: func(err error) {
 				if h.life != life {
 					return
@@ -39,23 +38,16 @@ func bootNode(c *Cluster) func(*Host) (Process, error) {
 					c.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
 				})
 			},
-			Doors:    func() []node.Door { return []node.Door{{Name: ClientDoor, Host: h.Name, Port: 9092}} },
+			Doors:    func() []node.Door { return c.clientDoors(h) },
 			Endpoint: func(*api.Conn) (string, int32, bool) { return h.Name, 9092, true },
 		})
 	}
 }
 
 // node is the settings of one node.
-func (s *Settings) node(id int, hosts []*Host) []string {
-	var servers []string
-	for _, h := range hosts[:min(3, len(hosts))] {
-		servers = append(servers, h.Address(ControllerDoor))
-	}
-	h := hosts[id-1]
+func (s *Settings) node(id int) []string {
 	return append([]string{
 		fmt.Sprint("node.id=", id),
-		"listeners=PLAINTEXT://" + h.Address(ClientDoor) + ",CONTROLLER://" + h.Address(ControllerDoor),
-		"controller.quorum.bootstrap.servers=" + strings.Join(servers, ","),
 		fmt.Sprint("broker.session.timeout.ms=", s.SessionTimeout.Milliseconds()),
 		fmt.Sprint("broker.heartbeat.interval.ms=", s.SessionTimeout.Milliseconds()/4),
 		fmt.Sprint("replica.lag.time.max.ms=", s.ReplicaLag.Milliseconds()),

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -33,6 +34,9 @@ func (h *Host) Caller() peer.Caller {
 func (w *World) find(to peer.Target, door string) *Host {
 	for _, h := range w.hosts {
 		if to.Node >= 0 && h.Node == to.Node || to.Node < 0 && to.Address == h.Address(door) {
+			if h.doors != nil && !slices.Contains(h.doors, door) {
+				return nil
+			}
 			return h
 		}
 	}

@@ -17,6 +17,7 @@ var rare = []string{
 	"leader told in a refusal", "node failed", "connection reset", "connection lingers", "duplicate behind many batches",
 	"topic made anew", "produce to a topic that is gone", "fetch of a topic that is gone", "reader in a topic made anew", "offsets of a deleted topic gone",
 	"records deleted", "deletion timed out", "position below the start", "produce by name", "fetch by name",
+	"controllers without a broker", "brokers without a vote", "cluster formed by joining", "grown to three voters", "a voter gives way to another",
 	"older Produce", "older Fetch", "older Metadata", "older ListOffsets", "older OffsetCommit", "older OffsetFetch",
 }
 

@@ -22,7 +22,7 @@ type reader struct {
 }
 
 func newReader(a *anew, name string) *reader {
-	r := &reader{Client: newClient(a.c.World, name, a.c.Nodes, &a.c.Rec), a: a, at: map[int32]int64{}}
+	r := &reader{Client: newClient(a.c.World, name, a.c.brokers(), &a.c.Rec), a: a, at: map[int32]int64{}}
 	if name == "last anew" {
 		r.versions = nil
 	}

@@ -31,6 +31,7 @@ type Settings struct {
 	Groups, Members int
 	VoterChanges    bool     // an operator adds and removes voters
 	More            []string // settings of every node
+	Mix             Mix
 }
 
 // TopicSettings are those of a topic.

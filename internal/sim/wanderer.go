@@ -35,7 +35,7 @@ type wandering struct {
 }
 
 func newWanderer(a *anew, name string) *wanderer {
-	w := &wanderer{Client: newClient(a.c.World, name, a.c.Nodes, &a.c.Rec), a: a, id: -1, sequence: map[int32]int32{}}
+	w := &wanderer{Client: newClient(a.c.World, name, a.c.brokers(), &a.c.Rec), a: a, id: -1, sequence: map[int32]int32{}}
 	w.byID = w.version(kmsg.Produce.Int16()) >= produceByID
 	return w
 }
