@@ -3,12 +3,12 @@ package api
 import (
 	"regexp"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // ApiVersions, key 18. A version that is not ours is answered with a v0 body, error 35
@@ -43,29 +43,9 @@ func handleApiVersions(s *Server, r *Request) {
 	}
 	if r.Version >= 3 {
 		fillFeatures(resp, r.Version, img)
-		if s.Version != "" {
-			resp.UnknownTags.Set(softwareTag, []byte(s.Version))
-		}
+		nodewire.SetSoftware(resp, s.Version)
 	}
 	r.Reply(resp)
-}
-
-// softwareTag is a tagged field of an ApiVersionsResponse: the version of this software,
-// as text. Who does not know the field skips it (decision 0007).
-const softwareTag = 20_000
-
-// maxSoftware is the most bytes of a version that are taken from an answer.
-const maxSoftware = 64
-
-// SoftwareVersion is the version of Leat that a node tells of itself; "" when it does not,
-// and where it is no Leat.
-func SoftwareVersion(resp *kmsg.ApiVersionsResponse) (version string) {
-	resp.UnknownTags.Each(func(tag uint32, b []byte) {
-		if tag == softwareTag && len(b) <= maxSoftware && utf8.Valid(b) {
-			version = string(b)
-		}
-	})
-	return version
 }
 
 // misrouted says whether the client meant to reach another cluster or node (KIP-1242,

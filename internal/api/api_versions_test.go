@@ -3,7 +3,6 @@ package api_test
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/leat-stream/leat"
 	"github.com/leat-stream/leat/internal/api"
+	"github.com/leat-stream/leat/internal/nodewire"
 	"github.com/leat-stream/leat/leattest"
 )
 
@@ -51,15 +51,8 @@ func TestSoftwareVersion(t *testing.T) {
 	p := dial(t, leattest.Start(t))
 	for v := range int16(6) {
 		resp := ask[*kmsg.ApiVersionsResponse](p, v, versionsRequest("test", "1.0"))
-		if got := api.SoftwareVersion(resp); (v >= 3) != (got == leat.Version) {
+		if got := nodewire.Software(resp); (v >= 3) != (got == leat.Version) {
 			t.Errorf("version %d: %q, it is %q", v, got, leat.Version)
-		}
-	}
-	for _, bad := range []string{strings.Repeat("v", 65), "\xff"} {
-		resp := kmsg.NewPtrApiVersionsResponse()
-		resp.UnknownTags.Set(20_000, []byte(bad))
-		if got := api.SoftwareVersion(resp); got != "" {
-			t.Errorf("%q is taken for a version", got)
 		}
 	}
 }

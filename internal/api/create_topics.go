@@ -1,10 +1,14 @@
 package api
 
 import (
+	"bytes"
+	"encoding/binary"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // CreateTopics, key 19, is decided by the controller. It is answered once the new
@@ -33,7 +37,7 @@ func handleCreateTopics(s *Server, r *Request) {
 	}
 	asked := req.Topics
 	req.Topics = allowed
-	var decide any = &metadata.Request{Context: s.context(r), Req: req}
+	var decide any = &metadata.Request{Context: s.context(r), Req: req, Creation: s.creation(r, req)}
 	if autoCreates(r, req) {
 		auto := &metadata.AutoCreateTopics{Context: s.context(r)}
 		for _, t := range allowed {
@@ -52,6 +56,23 @@ func handleCreateTopics(s *Server, r *Request) {
 		}
 		return resp
 	})
+}
+
+// creation tells a client's request from all others, for the controllers that it is asked
+// of one after the other while they change. Versions without tagged fields lose it on the way to another node.
+func (s *Server) creation(r *Request, req *kmsg.CreateTopicsRequest) []byte {
+	unique := bytes.Clone(nodewire.Creation(req)) // the frame is reused
+	if r.Conn.Controller {
+		return unique
+	}
+	if unique == nil {
+		unique = binary.BigEndian.AppendUint32(nil, uint32(s.NodeID))
+		unique = binary.BigEndian.AppendUint64(unique, uint64(s.Clock.Now().UnixNano()))
+		unique = binary.BigEndian.AppendUint64(unique, s.creations.Add(1))
+	}
+	req.UnknownTags = kmsg.Tags{} // views of the frame, which is reused before the request is sent on
+	nodewire.SetCreation(req, unique)
+	return unique
 }
 
 // mayCreate: who may create in the cluster may create every topic.

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -54,7 +55,8 @@ type Server struct {
 	// Budget bounds the memory of requests and answers under way, in bytes.
 	Budget *Budget
 
-	sessions *sessionCache
+	sessions  *sessionCache
+	creations atomic.Uint64 // CreateTopics that were given a name
 }
 
 // Init readies the server's own caches; call it once before Serve.

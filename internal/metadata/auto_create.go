@@ -38,7 +38,7 @@ func (c *Controller) autoCreate(a *AutoCreateTopics, r *rand.Rand) outcome {
 		}
 		req.Topics = append(req.Topics, c.autoTopic(name))
 	}
-	o := c.createTopics(req, r)
+	o := c.createTopics(req, nil, r)
 	resp.Topics = append(resp.Topics, o.body.(*kmsg.CreateTopicsResponse).Topics...)
 	return outcome{body: resp, recs: o.recs}
 }

@@ -41,7 +41,7 @@ func (k *cluster) alterOne(version int16, res Resource, ops ...op) kmsg.Incremen
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Version = version
 	req.Resources = append(req.Resources, incremental(res, ops...))
-	resp := k.do(&Request{Context{NodeID: 1}, req}).(*kmsg.IncrementalAlterConfigsResponse)
+	resp := k.do(&Request{Context: Context{NodeID: 1}, Req: req}).(*kmsg.IncrementalAlterConfigsResponse)
 	if len(resp.Resources) != 1 || resp.Resources[0].ResourceName != res.Name || int8(resp.Resources[0].ResourceType) != res.Type {
 		k.t.Fatalf("answer %+v", resp)
 	}

@@ -58,6 +58,9 @@ type Context struct {
 type Request struct {
 	Context
 	Req kmsg.Request
+	// Creation tells one CreateTopics from others: a request that is asked again, as its
+	// answer was lost, has the same. nil tells nothing.
+	Creation []byte
 }
 
 // Controller is the machine (package machine) of the metadata log: its state is
@@ -175,7 +178,7 @@ func (c *Controller) decide(in machine.Input) outcome {
 func (c *Controller) request(r *Request, in machine.Input) outcome {
 	switch req := r.Req.(type) {
 	case *kmsg.CreateTopicsRequest:
-		return c.createTopics(req, in.Rand)
+		return c.createTopics(req, r.Creation, in.Rand)
 	case *kmsg.DeleteTopicsRequest:
 		return c.deleteTopics(req)
 	case *kmsg.AlterConfigsRequest:

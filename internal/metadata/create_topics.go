@@ -15,8 +15,9 @@ import (
 )
 
 // createTopics answers CreateTopics (versions 2 to 7). Each topic succeeds or
-// fails by itself; all that succeed are one batch of records.
-func (c *Controller) createTopics(req *kmsg.CreateTopicsRequest, r *rand.Rand) outcome {
+// fails by itself; all that succeed are one batch of records. A topic that the same
+// creation has made before is answered as made.
+func (c *Controller) createTopics(req *kmsg.CreateTopicsRequest, creation []byte, r *rand.Rand) outcome {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
 	count := map[string]int{}
 	for i := range req.Topics {
@@ -27,6 +28,9 @@ func (c *Controller) createTopics(req *kmsg.CreateTopicsRequest, r *rand.Rand) o
 			resp.Topics = append(resp.Topics, topicFailed(name, refuse(kerr.PolicyViolation, "Excessively large number of partitions per request.")))
 		}
 		return outcome{body: resp}
+	}
+	if req.ValidateOnly {
+		creation = nil
 	}
 	var recs []schema.Record
 	var refused []kmsg.CreateTopicsResponseTopic // duplicates and the like come last
@@ -40,7 +44,11 @@ func (c *Controller) createTopics(req *kmsg.CreateTopicsRequest, r *rand.Rand) o
 			refused = append(refused, topicFailed(name, refuse(kerr.InvalidRequest, "Creation of internal topic %s is prohibited.", name)))
 			continue
 		}
-		out, topicRecs, err := c.createTopic(t, made, r)
+		if ours := c.View().Topic(name); ours != nil && createdBy(ours.ID, creation, name) {
+			resp.Topics = append(resp.Topics, c.topicMade(ours))
+			continue
+		}
+		out, topicRecs, err := c.createTopic(t, creation, made, r)
 		if err != nil {
 			out, topicRecs = topicFailed(name, err), nil
 		}
@@ -96,7 +104,7 @@ func topicFailed(name string, err error) kmsg.CreateTopicsResponseTopic {
 
 // createTopic decides one topic. made holds the collision names of those before
 // it in the request.
-func (c *Controller) createTopic(t *kmsg.CreateTopicsRequestTopic, made map[string]string, r *rand.Rand) (kmsg.CreateTopicsResponseTopic, []schema.Record, error) {
+func (c *Controller) createTopic(t *kmsg.CreateTopicsRequestTopic, creation []byte, made map[string]string, r *rand.Rand) (kmsg.CreateTopicsResponseTopic, []schema.Record, error) {
 	out := kmsg.NewCreateTopicsResponseTopic()
 	collision, err := c.checkNewName(t.Topic, made)
 	if err != nil {
@@ -118,9 +126,9 @@ func (c *Controller) createTopic(t *kmsg.CreateTopicsRequestTopic, made map[stri
 	if collision != "" {
 		made[collision] = t.Topic
 	}
-	id := newUUID(r)
+	id := newTopicID(creation, t.Topic, r)
 	for c.View().TopicByID(id) != nil { // a seed may be used twice
-		id = newUUID(r)
+		id = newTopicID(creation, t.Topic, r)
 	}
 	recs := make([]schema.Record, 0, 1+len(configs)+len(lists))
 	recs = append(recs, &schema.Topic{TopicID: id, Name: t.Topic})
@@ -135,6 +143,15 @@ func (c *Controller) createTopic(t *kmsg.CreateTopicsRequestTopic, made map[stri
 	out.NumPartitions, out.ReplicationFactor = int32(len(lists)), int16(len(lists[0]))
 	out.Configs = c.describeNew(configs)
 	return out, recs, nil
+}
+
+// topicMade describes a topic as the answer to its creation does.
+func (c *Controller) topicMade(t *Topic) kmsg.CreateTopicsResponseTopic {
+	out := kmsg.NewCreateTopicsResponseTopic()
+	out.Topic, out.TopicID = t.Name, t.ID
+	out.NumPartitions, out.ReplicationFactor = int32(len(t.Partitions)), int16(t.ReplicationFactor())
+	out.Configs = c.describeNew(c.View().Config(ResourceTopic, t.Name))
+	return out
 }
 
 // checkNewName returns the name under which metrics know the topic, if others could share it.

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -423,4 +424,38 @@ func TestRecreatedTopicIsAnother(t *testing.T) {
 	if id := k.img().Topic("a.b").ID; id[6]>>4 != 4 || id[8]>>6 != 2 {
 		t.Errorf("topic id %x is no version 4 id", id)
 	}
+}
+
+// TestCreateTopicsAgain: a creation whose answer was lost, and that is asked again, has
+// made its topics; another one is told that they exist. An id never comes again.
+func TestCreateTopicsAgain(t *testing.T) {
+	k := newCluster(t, 3)
+	create := func(creation string, topics ...kmsg.CreateTopicsRequestTopic) []kmsg.CreateTopicsResponseTopic {
+		req := createRequest(topics...)
+		req.Version = 7
+		return k.do(&Request{Req: req, Creation: []byte(creation)}).(*kmsg.CreateTopicsResponse).Topics
+	}
+	first := create("one", topicAsk("a", 3, 2, [2]string{"retention.ms", "5"}))[0]
+	again := create("one", topicAsk("a", 3, 2, [2]string{"retention.ms", "5"}), topicAsk("b", 1, 1))
+	if !reflect.DeepEqual(again[0], first) {
+		t.Errorf("first %+v\nagain %+v", first, again[0])
+	}
+	if again[1].ErrorCode != 0 {
+		t.Errorf("beside it: %+v", again[1])
+	}
+	for _, other := range []string{"two", ""} {
+		if got := create(other, topicAsk("a", 3, 2))[0]; got.ErrorCode != kerr.TopicAlreadyExists.Code {
+			t.Errorf("creation %q: %+v", other, got)
+		}
+	}
+	gone := kmsg.NewPtrDeleteTopicsRequest()
+	gone.Version = 1
+	gone.TopicNames = []string{"a"}
+	if got := k.ask(gone).(*kmsg.DeleteTopicsResponse).Topics[0]; got.ErrorCode != 0 {
+		t.Fatalf("%+v", got)
+	}
+	if late := create("one", topicAsk("a", 3, 2))[0]; late.ErrorCode != 0 || late.TopicID == first.TopicID {
+		t.Errorf("after its deletion: %+v", late)
+	}
+	k.checkInvariants()
 }

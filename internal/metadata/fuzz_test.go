@@ -50,7 +50,7 @@ func FuzzDecide(f *testing.F) {
 		}
 		k := &cluster{t: t, c: NewController(image, base.opts), replay: NewBuilder(image), opts: base.opts,
 			rand: rand.New(rand.NewPCG(1, 2)), now: base.now, offset: image.Index(), timers: base.timers}
-		d := k.c.Decide(machine.Input{Now: k.now, Rand: k.rand, Token: 3, Request: &Request{Context{NodeID: 1}, req}})
+		d := k.c.Decide(machine.Input{Now: k.now, Rand: k.rand, Token: 3, Request: &Request{Context: Context{NodeID: 1}, Req: req}})
 		if len(d.Replies) != 1 {
 			t.Fatalf("%d replies", len(d.Replies))
 		}

@@ -61,10 +61,11 @@ var layers = map[string]layer{
 var everywhere = []string{"internal/mutant"}
 
 // cliOnly is what the folders of the command line may import beside the rest: the
-// formats that "leat log dump" reads offline, and each other.
+// formats that "leat log dump" reads offline, Leat's own fields of Kafka's messages, and
+// each other.
 var cliOnly = []string{
 	"internal/log", "internal/log/journal", "internal/record", "internal/schema", "internal/quorum",
-	"internal/metadata", "internal/group", "internal/machine", "internal/cli/*",
+	"internal/metadata", "internal/group", "internal/machine", "internal/nodewire", "internal/cli/*",
 }
 
 // apart are the folders that are no part of the product: generators, measuring

@@ -2,16 +2,22 @@ package topic
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/cli/out"
 	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 type created struct {
@@ -43,16 +49,15 @@ func createCommand(e *conn.Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.WithAdmin(cmd, func(ctx context.Context, adm *kadm.Client) error {
-				create := adm.CreateTopics
-				if dryRun {
-					create = adm.ValidateCreateTopics
-				}
-				rs, err := create(ctx, partitions, replicas, configs, topics...)
+			req := creation(partitions, replicas, configs, topics)
+			req.ValidateOnly = dryRun
+			return e.WithClient(cmd, func(ctx context.Context, cl *kgo.Client, _ *kadm.Client) error {
+				req.TimeoutMillis = int32(min(e.Timeout().Milliseconds(), 1<<30))
+				resp, err := req.RequestWith(ctx, cl)
 				if err != nil {
 					return err
 				}
-				return showCreated(e, rs, topics, ifNotExists, dryRun)
+				return showCreated(e, resp, topics, ifNotExists, dryRun)
 			})
 		},
 	}
@@ -66,23 +71,45 @@ func createCommand(e *conn.Env) *cobra.Command {
 	return cmd
 }
 
-func showCreated(e *conn.Env, rs kadm.CreateTopicResponses, topics []string, ifNotExists, dryRun bool) error {
+// creation is the request. It has what tells it from others: the client sends it again when the connection
+// breaks, and the cluster knows then that it has done it.
+func creation(partitions int32, replicas int16, configs map[string]*string, topics []string) *kmsg.CreateTopicsRequest {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	for _, name := range topics {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, replicas
+		for _, key := range slices.Sorted(maps.Keys(configs)) {
+			c := kmsg.NewCreateTopicsRequestTopicConfig()
+			c.Name, c.Value = key, configs[key]
+			t.Configs = append(t.Configs, c)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	unique := make([]byte, 16)
+	_, _ = rand.Read(unique) // it never fails
+	nodewire.SetCreation(req, unique)
+	return req
+}
+
+func showCreated(e *conn.Env, resp *kmsg.CreateTopicsResponse, topics []string, ifNotExists, dryRun bool) error {
 	done := []created{}
 	t := out.Table{Header: []string{"topic", "partitions", "replicas", "status"}, Right: []int{1, 2}}
 	failures := e.Failures()
 	for _, name := range topics {
-		r, ok := rs[name]
-		if !ok {
+		at := slices.IndexFunc(resp.Topics, func(t kmsg.CreateTopicsResponseTopic) bool { return t.Topic == name })
+		if at < 0 {
 			failures.Add("topic "+name, errors.New("the broker did not answer for it"))
 			continue
 		}
-		existed := ifNotExists && errors.Is(r.Err, kerr.TopicAlreadyExists)
-		if r.Err != nil && !existed {
-			failures.Add("topic "+name, conn.WithMessage(r.Err, r.ErrMessage))
+		r := &resp.Topics[at]
+		err := conn.KafkaError(r.ErrorCode, r.ErrorMessage)
+		existed := ifNotExists && errors.Is(err, kerr.TopicAlreadyExists)
+		if err != nil && !existed {
+			failures.Add("topic "+name, err)
 			continue
 		}
 		c := created{Topic: name, Partitions: r.NumPartitions, Replicas: r.ReplicationFactor, Existed: existed}
-		c.ID = conn.TopicID(r.ID)
+		c.ID = conn.TopicID(kadm.TopicID(r.TopicID))
 		row := []string{name, fmt.Sprint(c.Partitions), fmt.Sprint(c.Replicas), "created"}
 		switch {
 		case existed:
