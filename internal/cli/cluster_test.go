@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // mover plays the part of a controller that moves replicas, beside a cluster in memory.
@@ -23,6 +26,7 @@ type mover struct {
 	removed  []string
 	silent   bool // a voter is
 	alone    bool // a fourth voter, 7, is no broker
+	software string
 }
 
 func (m *mover) attach(w *world) {
@@ -35,7 +39,7 @@ func (m *mover) attach(w *world) {
 			return resp, nil, resp != nil
 		})
 	}
-	on(kmsg.ApiVersions, allVersions)
+	on(kmsg.ApiVersions, m.versions)
 	on(kmsg.AlterPartitionAssignments, m.assign)
 	on(kmsg.ListPartitionReassignments, m.list)
 	on(kmsg.ElectLeaders, func(r kmsg.Request) kmsg.Response {
@@ -59,9 +63,10 @@ func (m *mover) attach(w *world) {
 	})
 }
 
-// allVersions says that every request is known: the cluster in memory lacks some.
-func allVersions(r kmsg.Request) kmsg.Response {
+// versions says that every request is known: the cluster in memory lacks some.
+func (m *mover) versions(r kmsg.Request) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.ApiVersionsResponse)
+	nodewire.SetSoftware(resp, m.software)
 	kversion.V4_4_0().EachMaxKeyVersion(func(key, highest int16) {
 		k := kmsg.NewApiVersionsResponseApiKey()
 		k.ApiKey, k.MaxVersion = key, highest
@@ -193,6 +198,57 @@ func TestClusterStatus(t *testing.T) {
 		if !strings.Contains(text, word) {
 			t.Errorf("%q is not in\n%s", word, text)
 		}
+	}
+}
+
+// TestClusterStatusOfAClusterInPart: what answers is shown, what does not is named, and a
+// node that hangs holds up neither the others nor the command.
+func TestClusterStatusOfAClusterInPart(t *testing.T) {
+	w := newWorld(t, kfake.NumBrokers(4), kfake.SeedTopics(4, "orders"))
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	hang := func(key kmsg.Key, node int32) {
+		w.cluster.ControlKey(key.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			if node >= 0 && w.cluster.CurrentNode() != node {
+				return nil, nil, false
+			}
+			w.cluster.SleepControl(func() { <-release })
+			return nil, errors.New("too late"), true
+		})
+	}
+	hang(kmsg.DescribeLogDirs, 3)
+	hang(kmsg.DescribeQuorum, -1)
+	m := &mover{assigned: map[string][]int32{}, software: "1.2.3"}
+	m.attach(w)
+	var s struct {
+		Healthy  bool
+		Not_told []string
+		Versions []struct {
+			Version string
+			Nodes   []int
+		}
+		Brokers []struct {
+			ID, Bytes int
+			Version   string
+			Answers   bool
+		}
+	}
+	w.json(&s, "cluster", "status", "--timeout", "2s")
+	if s.Healthy || len(s.Brokers) != 4 {
+		t.Fatalf("%+v", s)
+	}
+	for _, b := range s.Brokers {
+		if !b.Answers || b.Version != "1.2.3" || (b.Bytes < 0) != (b.ID == 3) {
+			t.Errorf("%+v", b)
+		}
+	}
+	if len(s.Versions) != 1 || len(s.Versions[0].Nodes) != 4 {
+		t.Errorf("versions %+v", s.Versions)
+	}
+	want := []string{"node 3: disks: no answer within 2s", "quorum: no answer within 2s"}
+	if !slices.Equal(s.Not_told, want) {
+		t.Errorf("not told: %q", s.Not_told)
 	}
 }
 

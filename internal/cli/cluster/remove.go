@@ -128,21 +128,26 @@ func text(s *string) string {
 }
 
 // DescribeQuorum asks for the metadata quorum.
-func DescribeQuorum(ctx context.Context, cl *kgo.Client) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+func DescribeQuorum(ctx context.Context, cl kmsg.Requestor) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+	_, p, err := describeQuorum(ctx, cl)
+	return p, err
+}
+
+func describeQuorum(ctx context.Context, cl kmsg.Requestor) (*kmsg.DescribeQuorumResponse, *kmsg.DescribeQuorumResponseTopicPartition, error) {
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	t := kmsg.NewDescribeQuorumRequestTopic()
 	t.Topic, t.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{kmsg.NewDescribeQuorumRequestTopicPartition()}
 	req.Topics = append(req.Topics, t)
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return nil, conn.WithMessage(err, text(resp.ErrorMessage))
+		return nil, nil, conn.WithMessage(err, text(resp.ErrorMessage))
 	}
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return nil, kerr.UnknownServerError
+		return nil, nil, kerr.UnknownServerError
 	}
 	p := &resp.Topics[0].Partitions[0]
-	return p, kerr.ErrorForCode(p.ErrorCode)
+	return resp, p, kerr.ErrorForCode(p.ErrorCode)
 }

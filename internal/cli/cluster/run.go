@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +38,9 @@ type runner struct {
 	cl  *kgo.Client
 	adm *kadm.Client
 
+	known []string // addresses of brokers that were up
+	said  bool     // that nobody answers
+
 	parallel int   // partitions that move at once
 	rate     int64 // bytes a second and broker; 0 is no limit
 }
@@ -43,19 +48,68 @@ type runner struct {
 // long runs fn with a connection and without the bound that --timeout is: it bounds
 // every single request instead.
 func long(e *conn.Env, cmd *cobra.Command, fn func(ctx context.Context, r *runner) error) error {
-	cl, err := e.Client(cmd.Context())
+	cl, err := e.Client(cmd.Context(), answersSoon)
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	return e.Explain(fn(cmd.Context(), &runner{e: e, cl: cl, adm: kadm.NewClient(cl)}))
+	r := &runner{e: e}
+	r.use(cl)
+	defer func() { r.cl.Close() }()
+	return e.Explain(fn(cmd.Context(), r))
 }
 
-// once bounds one request.
+// answersSoon has the client turn to another broker when one hangs.
+var answersSoon = kgo.RequestTimeoutOverhead(3 * time.Second)
+
+const (
+	// askPatience is how long a step may take before another broker is asked; every step
+	// may be taken twice.
+	askPatience = 10 * time.Second
+	// lostFor is how long the cluster may be silent.
+	lostFor = 2 * time.Minute
+)
+
+func (r *runner) use(cl *kgo.Client) { r.cl, r.adm = cl, kadm.NewClient(cl) }
+
+// once takes one step. The broker that is asked may die: then it is taken again by way
+// of another.
 func (r *runner) once(ctx context.Context, fn func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, r.e.Timeout())
-	defer cancel()
-	return fn(ctx)
+	for began := time.Now(); ; {
+		one, cancel := context.WithTimeout(ctx, min(r.e.Timeout(), askPatience))
+		err := fn(one)
+		cancel()
+		if !lost(err) || ctx.Err() != nil || time.Since(began) > lostFor {
+			return err
+		}
+		if !r.said {
+			r.said = true
+			r.e.Note("a broker does not answer (%s); asking others", conn.Reason(err))
+		}
+		if err := pause(ctx, againAfter); err != nil {
+			return err
+		}
+		all := append(r.e.Brokers(), r.known...)
+		slices.Sort(all)
+		if cl, err := r.e.ClientOf(ctx, slices.Compact(all), answersSoon); err == nil {
+			r.cl.Close()
+			r.use(cl)
+		}
+	}
+}
+
+// lost tells of an error after which another broker may know better.
+func lost(err error) bool {
+	var (
+		kafka *kerr.Error
+		link  net.Error
+	)
+	switch {
+	case err == nil:
+		return false
+	case errors.As(err, &kafka):
+		return kafka.Retriable
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.As(err, &link) || kgo.IsRetryableBrokerErr(err)
 }
 
 func (r *runner) look(ctx context.Context) (s *state, err error) {
@@ -63,6 +117,14 @@ func (r *runner) look(ctx context.Context) (s *state, err error) {
 		s, err = look(ctx, r.cl, r.adm)
 		return err
 	})
+	if err == nil {
+		r.known = nil
+		for _, b := range s.brokers {
+			if !b.IsFenced {
+				r.known = append(r.known, address(b))
+			}
+		}
+	}
 	return s, err
 }
 

@@ -28,8 +28,10 @@ func look(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*state, error)
 	if s.brokers, err = describeBrokers(ctx, cl); err != nil {
 		return nil, err
 	}
-	// A broker that is down does not tell; what others say is enough to plan by.
-	if s.dirs, err = adm.DescribeAllLogDirs(ctx, nil); err != nil && len(s.dirs) == 0 {
+	// A broker that is down, or hangs, does not tell; what others say is enough to plan by.
+	soon, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	if s.dirs, err = adm.DescribeAllLogDirs(soon, nil); err != nil && len(s.dirs) == 0 {
 		return nil, err
 	}
 	s.moving, err = reassignments(ctx, cl)
@@ -37,7 +39,7 @@ func look(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*state, error)
 }
 
 // describeBrokers lists the brokers that the cluster knows, fenced ones too.
-func describeBrokers(ctx context.Context, cl *kgo.Client) ([]kmsg.DescribeClusterResponseBroker, error) {
+func describeBrokers(ctx context.Context, cl kmsg.Requestor) ([]kmsg.DescribeClusterResponseBroker, error) {
 	req := kmsg.NewPtrDescribeClusterRequest()
 	req.EndpointType, req.IncludeFencedBrokers = 1, true
 	resp, err := req.RequestWith(ctx, cl)
@@ -50,7 +52,7 @@ func describeBrokers(ctx context.Context, cl *kgo.Client) ([]kmsg.DescribeCluste
 
 // reassignments lists the partitions whose replicas are being moved. (kadm takes no
 // list for none.)
-func reassignments(ctx context.Context, cl *kgo.Client) (kadm.ListPartitionReassignmentsResponses, error) {
+func reassignments(ctx context.Context, cl kmsg.Requestor) (kadm.ListPartitionReassignmentsResponses, error) {
 	req := kmsg.NewPtrListPartitionReassignmentsRequest()
 	req.TimeoutMillis = 15_000
 	resp, err := req.RequestWith(ctx, cl)

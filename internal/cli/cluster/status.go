@@ -2,35 +2,37 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
-	"github.com/leat-stream/leat/internal/cli/out"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // status is the health of a cluster on one screen.
 type status struct {
-	Cluster    string       `json:"cluster_id"`
-	Healthy    bool         `json:"healthy"`
-	Topics     int          `json:"topics"`
-	Partitions int          `json:"partitions"`
-	Offline    int          `json:"partitions_offline"`
-	Under      int          `json:"partitions_under_replicated"`
-	UnderMin   int          `json:"partitions_under_min_isr"`
-	Moving     int          `json:"partitions_moving"`
-	Silent     int          `json:"voters_behind"`
-	Brokers    []statusNode `json:"brokers"`
-	Quorum     statusQuorum `json:"quorum"`
-	Missing    []string     `json:"not_told,omitempty"` // what could not be asked, and why
+	Cluster    string           `json:"cluster_id"`
+	Healthy    bool             `json:"healthy"`
+	Topics     int              `json:"topics"`
+	Partitions int              `json:"partitions"`
+	Offline    int              `json:"partitions_offline"`
+	Under      int              `json:"partitions_under_replicated"`
+	UnderMin   int              `json:"partitions_under_min_isr"`
+	Moving     int              `json:"partitions_moving"`
+	Silent     int              `json:"voters_behind"`
+	Software   []statusSoftware `json:"versions"` // of Leat, that nodes run
+	Brokers    []statusNode     `json:"brokers"`
+	Quorum     statusQuorum     `json:"quorum"`
+	Missing    []string         `json:"not_told,omitempty"` // what could not be asked, and why
 }
 
 type statusNode struct {
@@ -38,7 +40,9 @@ type statusNode struct {
 	Address  string `json:"address"`
 	Rack     string `json:"rack,omitempty"`
 	Fenced   bool   `json:"fenced"`
-	Protocol string `json:"protocol,omitempty"`
+	Answers  bool   `json:"answers"`
+	Version  string `json:"version,omitempty"`  // of Leat
+	Protocol string `json:"protocol,omitempty"` // of Kafka, as far as it speaks it
 	Leads    int    `json:"leads"`
 	Replicas int    `json:"replicas"`
 	Bytes    int64  `json:"bytes"`      // of its replicas; -1 when it does not tell, and so below
@@ -62,6 +66,12 @@ type statusMember struct {
 	Behind int64 `json:"behind_ms"`
 }
 
+// statusSoftware is a version of Leat, and the nodes that run it.
+type statusSoftware struct {
+	Version string  `json:"version"`
+	Nodes   []int32 `json:"nodes"`
+}
+
 // silentFor is how long a voter may lack something before the cluster is not healthy.
 const silentFor = 10 * time.Second
 
@@ -69,154 +79,189 @@ func statusCommand(e *conn.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show the health of the cluster on one screen",
-		Long: "Show the health of the cluster: nodes with their racks, leaders, replicas and disks; partitions that are offline, " +
+		Long: "Show the health of the cluster: nodes with their versions, racks, leaders, replicas and disks; partitions that are offline, " +
 			"under-replicated or below min.insync.replicas; the metadata quorum with its lags. Not healthy is a cluster in which any of that is " +
-			"wrong, a voter has been behind for ten seconds, or something cannot be told.",
+			"wrong, a voter has been behind for ten seconds, or something cannot be told. All nodes are asked at a time, and what has " +
+			"not answered within three seconds (--timeout says otherwise) is left out; what that is stands behind 'not told'.",
 		Example: "  leat cluster status\n  leat cluster status --format json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return e.WithClient(cmd, func(ctx context.Context, cl *kgo.Client, adm *kadm.Client) error {
-				s, err := gatherStatus(ctx, cl, adm)
-				if err != nil {
-					return err
-				}
-				return e.Emit(s, s.tables()...)
-			})
+			a := &asking{e: e, patience: statusPatience}
+			if cmd.Flags().Changed(conn.TimeoutFlag) {
+				a.patience = e.Timeout()
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), a.patience)
+			defer cancel()
+			s, err := a.status(ctx)
+			var kafka *kerr.Error
+			switch {
+			case cmd.Context().Err() != nil:
+				return cmd.Context().Err()
+			case errors.As(err, &kafka):
+				return e.Explain(err)
+			case err != nil:
+				return e.Unreachable(err)
+			}
+			return e.Emit(s, s.tables()...)
 		},
 	}
 }
 
-func gatherStatus(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*status, error) {
-	meta, err := adm.Metadata(ctx)
+// status asks one node for the cluster, and then every node for itself.
+func (a *asking) status(ctx context.Context) (*status, error) {
+	h, err := a.home(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &status{Cluster: meta.Cluster, Topics: len(meta.Topics), Brokers: []statusNode{}, Quorum: statusQuorum{Leader: -1, Members: []statusMember{}}}
-	brokers, err := describeBrokers(ctx, cl)
-	if err != nil {
-		return nil, err
+	s := &status{Topics: len(h.meta.Topics), Software: []statusSoftware{}, Brokers: []statusNode{}, Quorum: statusQuorum{Leader: -1, Members: []statusMember{}}}
+	if h.meta.ClusterID != nil {
+		s.Cluster = *h.meta.ClusterID
 	}
-	s.nodes(brokers, meta, versionsOf(ctx, adm))
-	s.disks(ctx, adm)
-	s.partitions(ctx, adm, meta)
-	if moving, err := reassignments(ctx, cl); err != nil {
-		s.missing("reassignments", err)
-	} else {
-		s.Moving = len(moving.Sorted())
+	lacking := s.count(h.meta)
+	var (
+		nodes     []nodeAnswer
+		quorum    quorumAnswer
+		moving    int
+		least     map[string]int
+		movingErr error
+		leastErr  error
+		wg        sync.WaitGroup
+	)
+	wg.Go(func() {
+		nodes = each(h.brokers, func(b kmsg.DescribeClusterResponseBroker) nodeAnswer { return a.node(ctx, address(b)) })
+	})
+	wg.Go(func() { quorum = a.quorum(ctx, h) })
+	wg.Go(func() { moving, movingErr = a.moving(ctx, h) })
+	wg.Go(func() { least, leastErr = a.minISR(ctx, h, slices.Sorted(maps.Keys(lacking))) })
+	wg.Wait()
+	s.nodes(h, nodes, a)
+	for topic, n := range least {
+		for _, p := range lacking[topic] {
+			if len(p.ISR) < min(n, len(p.Replicas)) {
+				s.UnderMin++
+			}
+		}
 	}
-	if q, err := DescribeQuorum(ctx, cl); err != nil {
-		s.missing("quorum", err)
-	} else {
-		s.quorum(q)
+	s.missing("min.insync.replicas", leastErr, a)
+	s.Moving = moving
+	s.missing("reassignments", movingErr, a)
+	if s.missing("quorum", quorum.err, a); quorum.err == nil {
+		s.quorum(quorum.quorum)
 	}
+	s.software(quorum.software, a)
 	// What is not told may be anything: without a quorum, a node answers by what it last knew.
 	s.Healthy = len(s.Missing) == 0 && s.Offline == 0 && s.Under == 0 && s.UnderMin == 0 && s.Silent == 0 &&
 		!slices.ContainsFunc(s.Brokers, func(b statusNode) bool { return b.Fenced || b.DiskDown })
 	return s, nil
 }
 
-func (s *status) missing(what string, err error) {
-	s.Missing = append(s.Missing, fmt.Sprintf("%s: %v", what, err))
+// missing notes what is not told, if there is a reason.
+func (s *status) missing(what string, err error, a *asking) {
+	if err != nil {
+		s.Missing = append(s.Missing, what+": "+a.why(err))
+	}
+}
+
+// count counts partitions, and gives those that lack in-sync replicas, by topic.
+func (s *status) count(meta *kmsg.MetadataResponse) map[string][]kmsg.MetadataResponseTopicPartition {
+	lacking := map[string][]kmsg.MetadataResponseTopicPartition{}
+	for i := range meta.Topics {
+		t := &meta.Topics[i]
+		for _, p := range t.Partitions {
+			s.Partitions++
+			if p.Leader < 0 {
+				s.Offline++
+			}
+			if len(p.ISR) < len(p.Replicas) && t.Topic != nil {
+				s.Under++
+				lacking[*t.Topic] = append(lacking[*t.Topic], p)
+			}
+		}
+	}
+	return lacking
 }
 
 // nodes fills in the brokers.
-func (s *status) nodes(brokers []kmsg.DescribeClusterResponseBroker, meta kadm.Metadata, versions map[int32]string) {
+func (s *status) nodes(h *home, answers []nodeAnswer, a *asking) {
 	leads, replicas := map[int32]int{}, map[int32]int{}
-	meta.Topics.EachPartition(func(p kadm.PartitionDetail) {
-		leads[p.Leader]++
-		for _, id := range p.Replicas {
-			replicas[id]++
+	for i := range h.meta.Topics {
+		for _, p := range h.meta.Topics[i].Partitions {
+			leads[p.Leader]++
+			for _, id := range p.Replicas {
+				replicas[id]++
+			}
 		}
-	})
-	for _, b := range brokers {
-		n := statusNode{ID: b.NodeID, Address: fmt.Sprintf("%s:%d", b.Host, b.Port), Fenced: b.IsFenced, Protocol: versions[b.NodeID],
-			Leads: leads[b.NodeID], Replicas: replicas[b.NodeID], Bytes: -1, Free: -1, Total: -1}
+	}
+	for i, b := range h.brokers {
+		n := statusNode{ID: b.NodeID, Address: address(b), Fenced: b.IsFenced, Leads: leads[b.NodeID], Replicas: replicas[b.NodeID], Bytes: -1, Free: -1, Total: -1}
 		if b.Rack != nil {
 			n.Rack = *b.Rack
 		}
+		if v := answers[i].versions; v != nil {
+			n.Answers, n.Version, n.Protocol = true, nodewire.Software(v), resembles(v)
+		}
+		if answers[i].dirs != nil {
+			n.disks(answers[i].dirs)
+		}
+		s.missing(fmt.Sprintf("node %d", b.NodeID)+answers[i].part, answers[i].err, a)
 		s.Brokers = append(s.Brokers, n)
 	}
 }
 
-// versionsOf guesses the release whose protocol each broker speaks.
-func versionsOf(ctx context.Context, adm *kadm.Client) map[int32]string {
-	all := map[int32]string{}
-	versions, err := adm.ApiVersions(ctx)
-	if err != nil {
-		return all
-	}
-	for _, v := range versions.Sorted() {
-		if v.Err != nil {
+// disks fills in what a broker says of its log directories.
+func (n *statusNode) disks(dirs *kmsg.DescribeLogDirsResponse) {
+	for i := range dirs.Dirs {
+		d := &dirs.Dirs[i]
+		if d.ErrorCode != 0 {
+			n.DiskDown = true
 			continue
 		}
-		var absent []int16
-		kversion.Stable().EachMaxKeyVersion(func(key, _ int16) {
-			if _, ok := v.KeyMaxVersion(key); !ok {
-				absent = append(absent, key)
+		n.Bytes = max(n.Bytes, 0)
+		for _, t := range d.Topics {
+			for _, p := range t.Partitions {
+				n.Bytes += p.Size
 			}
-		})
-		all[v.NodeID] = v.VersionGuess(kversion.SkipKeys(absent...))
-	}
-	return all
-}
-
-// disks fills in what the brokers say of their log directories.
-func (s *status) disks(ctx context.Context, adm *kadm.Client) {
-	dirs, err := adm.DescribeAllLogDirs(ctx, nil)
-	if err != nil {
-		s.missing("disks", err)
-	}
-	for i := range s.Brokers {
-		b := &s.Brokers[i]
-		for _, d := range dirs[b.ID] {
-			if d.Err != nil {
-				b.DiskDown = true
-				continue
-			}
-			b.Bytes = max(b.Bytes, 0) + d.Size()
-			if d.TotalBytes >= 0 {
-				b.Free, b.Total = max(b.Free, 0)+d.UsableBytes, max(b.Total, 0)+d.TotalBytes
-			}
+		}
+		if d.TotalBytes >= 0 {
+			n.Free, n.Total = max(n.Free, 0)+d.UsableBytes, max(n.Total, 0)+d.TotalBytes
 		}
 	}
 }
 
-// partitions counts those that are in a bad state. Which in-sync minimum a topic has is
-// asked of those only that lack replicas.
-func (s *status) partitions(ctx context.Context, adm *kadm.Client, meta kadm.Metadata) {
-	least := map[string]int{} // in-sync replicas of a topic's worst partition
-	meta.Topics.EachPartition(func(p kadm.PartitionDetail) {
-		s.Partitions++
-		if p.Leader < 0 {
-			s.Offline++
-		}
-		if len(p.ISR) < len(p.Replicas) {
-			s.Under++
-			least[p.Topic] = 0
+// resembles is the release of Kafka whose requests a broker understands, as far as it
+// serves them at all.
+func resembles(resp *kmsg.ApiVersionsResponse) string {
+	told := map[int16]bool{}
+	for _, k := range resp.ApiKeys {
+		told[k.ApiKey] = true
+	}
+	var absent []int16
+	kversion.Stable().EachMaxKeyVersion(func(key, _ int16) {
+		if !told[key] {
+			absent = append(absent, key)
 		}
 	})
-	if len(least) == 0 {
-		return
-	}
-	var names []string
-	for topic := range least {
-		names = append(names, topic)
-	}
-	slices.Sort(names)
-	configs, err := adm.DescribeTopicConfigs(ctx, names...)
-	if err != nil {
-		s.missing("min.insync.replicas", err)
-	}
-	for _, rc := range configs {
-		for _, c := range rc.Configs {
-			if n, err := strconv.Atoi(c.MaybeValue()); c.Key == "min.insync.replicas" && err == nil {
-				for _, p := range meta.Topics[rc.Name].Partitions {
-					if len(p.ISR) < min(n, len(p.Replicas)) {
-						s.UnderMin++
-					}
-				}
-			}
+	return kversion.FromApiVersionsResponse(resp).VersionGuess(kversion.SkipKeys(absent...))
+}
+
+// software lists the versions of Leat that brokers run, and members of the quorum that
+// are none.
+func (s *status) software(alone map[int32]nodeAnswer, a *asking) {
+	runs := map[string][]int32{}
+	for _, b := range s.Brokers {
+		if b.Version != "" {
+			runs[b.Version] = append(runs[b.Version], b.ID)
 		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(alone)) {
+		s.missing(fmt.Sprintf("node %d", id), alone[id].err, a)
+		if v := alone[id].versions; v != nil && nodewire.Software(v) != "" {
+			runs[nodewire.Software(v)] = append(runs[nodewire.Software(v)], id)
+		}
+	}
+	for _, version := range slices.Sorted(maps.Keys(runs)) {
+		slices.Sort(runs[version])
+		s.Software = append(s.Software, statusSoftware{version, runs[version]})
 	}
 }
 
@@ -246,62 +291,4 @@ func (s *status) quorum(q *kmsg.DescribeQuorumResponseTopicPartition) {
 	}
 	add(q.CurrentVoters, true)
 	add(q.Observers, false)
-}
-
-func (s *status) tables() []out.Table {
-	health := "healthy"
-	if !s.Healthy {
-		health = "NOT HEALTHY"
-	}
-	head := out.Table{Rows: [][]string{
-		{"cluster", s.Cluster}, {"health", health},
-		{"topics", fmt.Sprint(s.Topics)}, {"partitions", fmt.Sprint(s.Partitions)},
-		{"offline", fmt.Sprint(s.Offline)}, {"under-replicated", fmt.Sprint(s.Under)},
-		{"below min ISR", fmt.Sprint(s.UnderMin)}, {"moving", fmt.Sprint(s.Moving)},
-		{"voters behind", fmt.Sprint(s.Silent)}}}
-	for _, m := range s.Missing {
-		head.Rows = append(head.Rows, []string{"not told", m})
-	}
-	nodes := out.Table{Header: []string{"node", "address", "rack", "state", "protocol", "leads", "replicas", "size", "disk free"}, Right: []int{0, 5, 6, 7, 8}}
-	for _, b := range s.Brokers {
-		state := "up"
-		switch {
-		case b.Fenced:
-			state = "FENCED"
-		case b.DiskDown:
-			state = "DISK OFFLINE"
-		}
-		free := "-"
-		if b.Free >= 0 && b.Total > 0 {
-			free = fmt.Sprintf("%s of %s", out.Bytes(b.Free), out.Bytes(b.Total))
-		}
-		nodes.Rows = append(nodes.Rows, []string{fmt.Sprint(b.ID), b.Address, b.Rack, state, b.Protocol,
-			fmt.Sprint(b.Leads), fmt.Sprint(b.Replicas), sizeOrDash(b.Bytes), free})
-	}
-	quorum := out.Table{Header: []string{"quorum", "role", "lag", "behind"}, Right: []int{0, 2, 3}, Empty: "the metadata quorum is not told"}
-	for _, m := range s.Quorum.Members {
-		role := "observer"
-		switch {
-		case m.ID == s.Quorum.Leader && m.Voter:
-			role = "leader"
-		case m.Voter:
-			role = "voter"
-		}
-		lag, behind := "-", "-"
-		if m.Lag >= 0 {
-			lag = fmt.Sprint(m.Lag)
-		}
-		if m.Behind >= 0 {
-			behind = (time.Duration(m.Behind) * time.Millisecond).String()
-		}
-		quorum.Rows = append(quorum.Rows, []string{fmt.Sprint(m.ID), role, lag, behind})
-	}
-	return []out.Table{head, nodes, quorum}
-}
-
-func sizeOrDash(n int64) string {
-	if n < 0 {
-		return "-"
-	}
-	return out.Bytes(n)
 }

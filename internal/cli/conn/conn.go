@@ -83,7 +83,11 @@ const dialTimeout = 5 * time.Second
 
 // Client connects to the cluster, and fails within seconds when it cannot.
 func (e *Env) Client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
-	all := e.Brokers()
+	return e.ClientOf(ctx, e.Brokers(), opts...)
+}
+
+// ClientOf is Client with other addresses to begin with.
+func (e *Env) ClientOf(ctx context.Context, all []string, opts ...kgo.Opt) (*kgo.Client, error) {
 	ping, cancel := context.WithTimeout(ctx, min(e.timeout, 2*dialTimeout))
 	defer cancel()
 	seed, err := e.answering(ping, all)
@@ -119,14 +123,14 @@ func (e *Env) failed(ctx context.Context, err error) error {
 	case errors.As(err, &usage):
 		return err
 	}
-	return e.unreachable(err)
+	return e.Unreachable(err)
 }
 
 func (e *Env) client(seeds []string, opts ...kgo.Opt) (*kgo.Client, error) {
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(seeds...),
 		kgo.ClientID("leat"),
-		kgo.SoftwareNameAndVersion("leat", softwareVersion(e.Version)),
+		kgo.SoftwareNameAndVersion("leat", e.Software()),
 		kgo.DialTimeout(dialTimeout),
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}, opts...)...)
@@ -134,6 +138,11 @@ func (e *Env) client(seeds []string, opts ...kgo.Opt) (*kgo.Client, error) {
 		return nil, out.Usagef("%v", err)
 	}
 	return cl, nil
+}
+
+// At is a client of one node alone, its only seed.
+func (e *Env) At(address string) (*kgo.Client, error) {
+	return e.client([]string{address}, kgo.DisableClientMetrics())
 }
 
 // answering are the addresses to begin with: of several, the first one that answers. A
@@ -175,14 +184,15 @@ func (e *Env) answering(ctx context.Context, all []string) ([]string, error) {
 	return nil, last
 }
 
-// softwareVersion fits the version into what KIP-511 allows.
-func softwareVersion(v string) string {
-	v = strings.Map(func(r rune) rune {
+// Software is the version of this program as it tells brokers, fitted into what KIP-511
+// allows.
+func (e *Env) Software() string {
+	v := strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '.' || r == '-' {
 			return r
 		}
 		return '-'
-	}, v)
+	}, e.Version)
 	if v = strings.Trim(v, ".-"); v == "" {
 		return "unknown"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -15,20 +16,26 @@ import (
 	"github.com/leat-stream/leat/internal/cli/out"
 )
 
-func (e *Env) unreachable(err error) error {
-	reason := "no answer"
+// Unreachable says that no node to begin with answers.
+func (e *Env) Unreachable(err error) error {
+	return out.Hint(fmt.Errorf("cannot reach a broker at %s: %s", strings.Join(e.Brokers(), ", "), Reason(err)),
+		"start one with 'leat serve', or name another with --bootstrap-server")
+}
+
+// Reason is why a connection, or an answer, is not to be had.
+func Reason(err error) string {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		reason = "connection refused"
+		return "connection refused"
 	case errors.As(err, &dns) && dns.IsNotFound:
-		reason = "no such host " + dns.Name
+		return "no such host " + dns.Name
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return "the connection was closed"
 	case errors.Is(err, context.DeadlineExceeded), dns != nil && dns.IsTimeout, strings.Contains(err.Error(), "i/o timeout"):
-	default:
-		reason = err.Error()
+		return "no answer"
 	}
-	return out.Hint(fmt.Errorf("cannot reach a broker at %s: %s", strings.Join(e.Brokers(), ", "), reason),
-		"start one with 'leat serve', or name another with --bootstrap-server")
+	return err.Error()
 }
 
 // hints say what to do about the cluster's errors.
@@ -80,7 +87,7 @@ func (e *Env) Explain(err error) error {
 	case errors.As(err, &auth):
 		return e.Explain(auth.Err)
 	case errors.As(err, &dial):
-		return e.unreachable(err)
+		return e.Unreachable(err)
 	}
 	return err
 }

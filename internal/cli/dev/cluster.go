@@ -193,7 +193,7 @@ func (c *localCluster) banner() {
 		fmt.Sprintf("cluster of %d nodes; Ctrl-C stops it", len(c.specs)),
 		"  data   " + c.data,
 		"  kafka  " + servers,
-		"  ready: leat cluster status --bootstrap-server " + local(c.specs[0].kafka),
+		"  ready: export LEAT_BOOTSTRAP=" + servers + "; leat cluster status", // all, so that any may be killed
 	} {
 		c.screen.line(text)
 	}

@@ -1,0 +1,258 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/cli/conn"
+)
+
+// Every node is asked over a connection of its own, all at a time, and within one bound: one that hangs
+// holds up nothing but what it alone could tell.
+
+// statusPatience is how long status waits for all answers, unless --timeout says.
+const statusPatience = 3 * time.Second
+
+// againAfter is the pause before a question that met an error that passes is put again.
+const againAfter = 100 * time.Millisecond
+
+// asking puts questions to nodes.
+type asking struct {
+	e        *conn.Env
+	patience time.Duration
+}
+
+// at runs fn with a connection to one address.
+func (a *asking) at(address string, fn func(*kgo.Broker) error) error {
+	cl, err := a.e.At(address)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return fn(cl.SeedBrokers()[0])
+}
+
+// why is the reason for which something is not told.
+func (a *asking) why(err error) string {
+	var kafka *kerr.Error
+	switch {
+	case errors.As(err, &kafka):
+		return err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %v", a.patience)
+	}
+	return conn.Reason(err)
+}
+
+// home is a node that answers, and what it knows of the cluster.
+type home struct {
+	address string
+	brokers []kmsg.DescribeClusterResponseBroker // by id, fenced ones too
+	meta    *kmsg.MetadataResponse
+}
+
+// home finds the first of the nodes to begin with that tells of the cluster.
+func (a *asking) home(ctx context.Context) (*home, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of the questions to the others
+	type answer struct {
+		home *home
+		err  error
+	}
+	all := a.e.Brokers()
+	answers := make(chan answer, len(all))
+	for _, address := range all {
+		go func() {
+			h := &home{address: address}
+			err := a.at(address, func(br *kgo.Broker) (err error) {
+				if h.brokers, err = describeBrokers(ctx, br); err != nil {
+					return err
+				}
+				req := kmsg.NewPtrMetadataRequest()
+				h.meta, err = req.RequestWith(ctx, br)
+				return err
+			})
+			answers <- answer{h, err}
+		}()
+	}
+	var last error
+	for range all {
+		select {
+		case got := <-answers:
+			if got.err == nil {
+				return got.home, nil
+			}
+			last = got.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return nil, last
+}
+
+func address(b kmsg.DescribeClusterResponseBroker) string {
+	return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+}
+
+// nodeAnswer is what a node tells of itself.
+type nodeAnswer struct {
+	versions *kmsg.ApiVersionsResponse
+	dirs     *kmsg.DescribeLogDirsResponse
+	part     string // what it did not tell, as it is shown; "" is everything
+	err      error
+}
+
+func (a *asking) node(ctx context.Context, address string) (got nodeAnswer) {
+	got.err = a.at(address, func(br *kgo.Broker) (err error) {
+		if got.versions, err = a.versions(ctx, br); err != nil {
+			return err
+		}
+		got.dirs, err = kmsg.NewPtrDescribeLogDirsRequest().RequestWith(ctx, br)
+		if err == nil {
+			err = kerr.ErrorForCode(got.dirs.ErrorCode)
+		}
+		if err != nil {
+			got.dirs, got.part = nil, ": disks"
+		}
+		return err
+	})
+	return got
+}
+
+func (a *asking) versions(ctx context.Context, br *kgo.Broker) (*kmsg.ApiVersionsResponse, error) {
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "leat", a.e.Software()
+	resp, err := req.RequestWith(ctx, br)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	return resp, err
+}
+
+// quorumAnswer is the metadata quorum, and the versions of members that are no brokers.
+type quorumAnswer struct {
+	quorum   *kmsg.DescribeQuorumResponseTopicPartition
+	software map[int32]nodeAnswer
+	err      error
+}
+
+func (a *asking) quorum(ctx context.Context, h *home) (got quorumAnswer) {
+	var resp *kmsg.DescribeQuorumResponse
+	got.err = a.at(h.address, func(br *kgo.Broker) error {
+		return again(ctx, func() (err error) {
+			resp, got.quorum, err = describeQuorum(ctx, br)
+			return err
+		})
+	})
+	if got.err != nil {
+		return got
+	}
+	var alone []kmsg.DescribeQuorumResponseNode
+	for _, n := range resp.Nodes {
+		broker := slices.ContainsFunc(h.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == n.NodeID })
+		if !broker && len(n.Listeners) > 0 {
+			alone = append(alone, n)
+		}
+	}
+	answers := each(alone, func(n kmsg.DescribeQuorumResponseNode) (got nodeAnswer) {
+		got.err = a.at(net.JoinHostPort(n.Listeners[0].Host, strconv.Itoa(int(n.Listeners[0].Port))), func(br *kgo.Broker) (err error) {
+			got.versions, err = a.versions(ctx, br)
+			return err
+		})
+		return got
+	})
+	got.software = map[int32]nodeAnswer{}
+	for i, n := range alone {
+		got.software[n.NodeID] = answers[i]
+	}
+	return got
+}
+
+// moving counts the partitions whose replicas are being moved.
+func (a *asking) moving(ctx context.Context, h *home) (n int, err error) {
+	err = a.at(h.address, func(br *kgo.Broker) error {
+		return again(ctx, func() error {
+			all, err := reassignments(ctx, br)
+			n = len(all.Sorted())
+			return err
+		})
+	})
+	return n, err
+}
+
+// minISR asks for min.insync.replicas of topics.
+func (a *asking) minISR(ctx context.Context, h *home, topics []string) (map[string]int, error) {
+	least := map[string]int{}
+	if len(topics) == 0 {
+		return least, nil
+	}
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	for _, topic := range topics {
+		r := kmsg.NewDescribeConfigsRequestResource()
+		r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{"min.insync.replicas"}
+		req.Resources = append(req.Resources, r)
+	}
+	err := a.at(h.address, func(br *kgo.Broker) error {
+		resp, err := req.RequestWith(ctx, br)
+		if err != nil {
+			return err
+		}
+		for i := range resp.Resources {
+			r := &resp.Resources[i]
+			if err := conn.KafkaError(r.ErrorCode, r.ErrorMessage); errors.Is(err, kerr.UnknownTopicOrPartition) {
+				continue // it has been deleted since
+			} else if err != nil {
+				return err
+			}
+			for _, c := range r.Configs {
+				if c.Value == nil {
+					continue
+				}
+				if n, err := strconv.Atoi(*c.Value); c.Name == "min.insync.replicas" && err == nil {
+					least[r.ResourceName] = n
+				}
+			}
+		}
+		return nil
+	})
+	return least, err
+}
+
+// again puts a question until its answer is no error that passes, or ctx ends.
+func again(ctx context.Context, ask func() error) error {
+	var last error // that the cluster gave
+	for {
+		err := ask()
+		switch {
+		case err != nil && ctx.Err() != nil && last != nil:
+			return last
+		case !kerr.IsRetriable(err):
+			return err
+		}
+		last = err
+		if pause(ctx, againAfter) != nil {
+			return last
+		}
+	}
+}
+
+// each runs fn for all at a time, and gives the results in the order of all.
+func each[T, R any](all []T, fn func(T) R) []R {
+	results := make([]R, len(all))
+	var wg sync.WaitGroup
+	for i, t := range all {
+		wg.Go(func() { results[i] = fn(t) })
+	}
+	wg.Wait()
+	return results
+}
