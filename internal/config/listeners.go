@@ -225,7 +225,40 @@ func (c *Config) parseListeners() ([]Warning, error) {
 	if err := c.interBroker(); err != nil {
 		return nil, err
 	}
+	if err := c.checkOthers(); err != nil {
+		return nil, err
+	}
 	return c.checkExposure()
+}
+
+// checkOthers sees that what is given for other nodes' addresses is not this node's: it
+// would wait for itself.
+func (c *Config) checkOthers() error {
+	if host, port, err := splitHostPort(c.String(LeatJoin)); err == nil {
+		if l, ok := c.own(host, port); ok {
+			return c.refuseValue(string(LeatJoin), "this is the node's own listener, "+l.String(),
+				"the address of a node that is in the cluster; where that is on this machine, listeners with other ports")
+		}
+	}
+	for _, v := range c.voters {
+		if l, ok := c.own(v.Host, v.Port); ok && !l.Controller {
+			return c.refuseValue(c.setting, v.Endpoint.String()+" is this node's listener for clients, "+l.String(),
+				"the addresses of controllers' listeners, such as "+c.values["controller.listener.names"].Text()+"://HOST:9093")
+		}
+	}
+	return nil
+}
+
+// own finds the listener that an address is of, as far as that can be told without
+// asking anybody.
+func (c *Config) own(host string, port int) (Listener, bool) {
+	for _, l := range c.listens {
+		same := strings.EqualFold(l.Host, host) || isLoopback(host) && (isLoopback(l.Host) || isWildcard(l.Host))
+		if e, ok := c.adverts[l.Name]; port > 0 && (same && l.Port == port || ok && strings.EqualFold(e.Host, host) && e.Port == port) {
+			return l, true
+		}
+	}
+	return Listener{}, false
 }
 
 // clash tells whether two hosts on one port get in each other's way; one IPv4 and

@@ -300,6 +300,10 @@ func (m *Machine) heard(e Heard) {
 		}
 		return
 	}
+	if m.cfg.Join == e.Address && e.Resp.From.DirectoryID == m.cfg.Self.DirectoryID {
+		p.answer, p.why = nil, "this is the node itself, which is in no cluster: another node's address is wanted"
+		return
+	}
 	if r := Denied(e.Resp); r != nil {
 		p.answer, p.why = nil, r.Text
 		m.denied(r)

@@ -328,6 +328,18 @@ func TestWhoIsWaitedForIsSaidOnce(t *testing.T) {
 	}
 }
 
+// TestJoinsItself: under a name that nobody could know for its own, a node does not wait
+// for itself without a word.
+func TestJoinsItself(t *testing.T) {
+	m := one(func(c *Config) { c.Listed, c.Join = nil, "alias:9093" })
+	m.Step(epoch, Tick{})
+	m.Step(epoch, Heard{Address: "alias:9093", Resp: fresh(1, 1)})
+	say := find[Say](t, m.Step(epoch.Add(quiet), Tick{}))
+	if say.Text != "waiting for alias:9093 (this is the node itself, which is in no cluster: another node's address is wanted)" {
+		t.Error(say.Text)
+	}
+}
+
 // TestVoterThatIsNoController: a node with a vote is a controller; its log is not taken
 // for lost, whoever founded the cluster.
 func TestVoterThatIsNoController(t *testing.T) {

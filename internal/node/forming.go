@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -97,8 +98,11 @@ func (f *former) do(a forming.Action) {
 	case forming.Ask:
 		n.opt.Caller.Call(peer.Target{Node: -1, Address: a.Address}, peer.Control, a.Req, helloPatience, func(resp kmsg.Response, err error) {
 			hello, ok := resp.(*nodewire.HelloResponse)
-			if noHello(err, ok) && a.Address == f.join || err == nil && !ok {
+			switch {
+			case noHello(err, ok) && a.Address == f.join, err == nil && !ok:
 				err = forming.ErrNoHello
+			case noHello(err, ok): // a listener for clients does that, and a node that is ended
+				err = errors.New("it hangs up: is it the CONTROLLER listener of a Leat node?")
 			}
 			n.tasks.post(func() {
 				if hello != nil {

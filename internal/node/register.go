@@ -90,7 +90,7 @@ func (m *metadataLog) tellRefused(err error) {
 	if m.refusals.since.IsZero() {
 		m.refusals.since = now
 	}
-	text, other := fmt.Sprintf("broker %d is not registered yet: %v", m.n.id, err), m.image().Broker(m.n.id)
+	text, other := fmt.Sprintf("broker %d is not registered yet: %s", m.n.id, plainly(err)), m.image().Broker(m.n.id)
 	taken := errors.Is(err, kerr.DuplicateBrokerRegistration)
 	if taken {
 		text = duplicate(m.n.id, other, m.n.dir.DirectoryID())
@@ -102,6 +102,19 @@ func (m *metadataLog) tellRefused(err error) {
 		m.refusals.said = text
 		m.n.log.Warn(text)
 	}
+}
+
+// plainly says why the controller has not done what a broker asked of it.
+func plainly(err error) string {
+	switch {
+	case errors.Is(err, machine.ErrNotLeader), errors.Is(err, machine.ErrLoading), errors.Is(err, kerr.NotController):
+		return "the metadata quorum has no leader, or this node does not reach it"
+	case errors.Is(err, machine.ErrTimeout), errors.Is(err, kerr.RequestTimedOut):
+		return "the controller does not get it committed; most voters of the metadata quorum do not answer"
+	case errors.Is(err, metadata.ErrNotBootstrapped):
+		return "the metadata quorum has no leader yet"
+	}
+	return err.Error()
 }
 
 // duplicate tells of the broker that has this one's id; old is what is known of it, if
@@ -199,7 +212,7 @@ func (m *metadataLog) beaten(body any, err error) {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
 	if err != nil && m.n.ctx.Err() == nil {
-		m.n.log.Warn("heartbeat", "why", err)
+		m.n.log.Warn("heartbeat failed", "why", plainly(err))
 	}
 	if err == nil {
 		m.contact.beaten(m.n.clock.Now(), resp.IsFenced)
