@@ -1,6 +1,7 @@
 package api
 
 import (
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -45,7 +46,9 @@ func handleFetch(s *Server, r *Request) {
 	}
 	list := fetchParts(r.Version, req)
 	limits := s.fetchLimits(r.Version, req)
-	list.follower = limits.Replica >= 0
+	if list.follower = limits.Replica >= 0; !list.follower {
+		limits.Reader = reader(r)
+	}
 	fc, err := s.sessions.context(list)
 	if err != nil {
 		s.answerFetchError(r, err)
@@ -92,6 +95,13 @@ func (s *Server) fetchLimits(version int16, req *kmsg.FetchRequest) replica.Fetc
 	}
 	return l
 }
+
+// reader tells consumers apart by where they are and what they call themselves.
+func reader(r *Request) uint64 {
+	return maphash.Comparable(readers, [2]string{hostOf(r.Conn.Remote), r.ClientID})
+}
+
+var readers = maphash.MakeSeed()
 
 // fetchElsewhere tells of partitions that are not on this broker who leads them.
 func (s *Server) fetchElsewhere(fc *fetchContext, got []replica.Fetched) {

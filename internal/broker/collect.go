@@ -90,7 +90,7 @@ func (b *Broker) registerReplication(reg prometheus.Registerer) {
 	gauge("leat_replicas_damaged", "Replicas on this broker that refuse damaged records and are not mended yet.", func(s replica.Stats) float64 { return float64(s.Damaged) })
 	count("leat_replicas_mended_total", "Damaged replicas that dropped everything from the damage on, to fetch it again.", func(s replica.Stats) int64 { return s.Mended })
 	count("leat_replica_damage_reports_total", "Reports of damaged replicas to the controller.", func(s replica.Stats) int64 { return s.LostReports })
-	count("leat_replica_suspected_total", "Times that a follower asked again and again for what it was sent, so that it was checked.", func(s replica.Stats) int64 { return s.Suspected })
+	count("leat_replica_suspected_total", "Times that a follower or a consumer asked again and again for what it was sent, so that it was checked.", func(s replica.Stats) int64 { return s.Suspected })
 	count("leat_producer_old_duplicates_total", "Batches that idempotent producers sent again behind more than five later ones, found in the log.", func(s replica.Stats) int64 { return s.OldDuplicates })
 	count("leat_producer_lost_duplicates_total", "Of such batches, those that were written and are not found in the log any more, acknowledged without an offset.", func(s replica.Stats) int64 { return s.LostDuplicates })
 	count("leat_replica_failed_fetches_total", "Fetches from leaders that got no answer.", func(s replica.Stats) int64 { return s.FailedFetches })

@@ -71,6 +71,27 @@ func (r *Run) Failed(err error) {
 	}
 }
 
+// Check looks at the checksums of the first max bytes of the run, a batch more if need be.
+// Damage is ErrCorrupt, and counts as met by a reader, as does what the disk does not give.
+func (r *Run) Check(max int64) error {
+	if r.size == 0 {
+		return nil
+	}
+	end := r.pos + int64(r.size)
+	sc := newScanner(r.seg.file.file, end)
+	for pos, next := r.pos, int64(0); pos < min(end, r.pos+max); {
+		h, _, err := sc.batch(pos, next)
+		if err != nil && end > r.seg.size.Load() {
+			return nil // cut off meanwhile
+		}
+		if err != nil {
+			return r.seg.l.readFailure(err, r.seg, cmp.Or(next, h.base))
+		}
+		pos, next = h.pos+h.size, h.last+1
+	}
+	return nil
+}
+
 // Release lets go of the file.
 func (r *Run) Release() {
 	if r.size > 0 && !r.released.Swap(true) {

@@ -39,6 +39,7 @@ type FetchLimits struct {
 	ReplicaEpoch int64
 	Session      FetchSession // the request's
 	Rack         string       // of a consumer (KIP-392); empty when it states none
+	Reader       uint64       // tells consumers apart, also beyond a connection; 0: nobody in particular
 }
 
 // Consumer is FetchLimits.Replica of a consumer.
@@ -214,13 +215,18 @@ func (op *FetchOp) Collect() []Fetched {
 	default:
 		op.got = op.read(false)
 	}
-	if op.limits.Replica >= 0 {
-		for i := range op.got {
-			if got := &op.got[i]; got.News || got.Run != nil {
-				if p, err := op.m.Find(op.parts[i].Ref); err == nil {
-					p.told(op.limits.Replica, op.parts[i].Offset, got)
-				}
-			}
+	for i := range op.got {
+		got, follower := &op.got[i], op.limits.Replica >= 0
+		if got.Run == nil && !(follower && got.News) {
+			continue
+		}
+		p, err := op.m.Find(op.parts[i].Ref)
+		switch {
+		case err != nil:
+		case follower:
+			p.told(op.limits.Replica, op.parts[i].Offset, got)
+		case op.limits.Reader != 0:
+			p.asked(op.limits.Reader, op.parts[i].Offset, got)
 		}
 	}
 	return op.got

@@ -101,6 +101,7 @@ type Manager struct {
 	gained   atomic.Int64 // ns: when leadership with followers was last taken
 	polls    polls
 	deleting atomic.Int64 // deletions that wait for a low watermark
+	asks     asks         // of consumers
 
 	leaderLimit, followerLimit limiter
 	counters                   counters

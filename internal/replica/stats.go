@@ -31,7 +31,7 @@ type Stats struct {
 	StaleFollowers                     int64 // fetches of earlier incarnations that were refused
 	Mended                             int64 // damaged logs that were cut back to be fetched again
 	LostReports                        int64 // to the controller, of damaged replicas
-	Suspected                          int64 // times that a follower asked for the same again
+	Suspected                          int64 // times that what somebody asked for again and again was checked
 	OldDuplicates                      int64 // batches of producers that were found in the log behind many later ones
 	LostDuplicates                     int64 // batches that must have been written, and are not in the log any more
 }
