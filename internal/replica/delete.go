@@ -3,12 +3,10 @@ package replica
 import (
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/mutant"
 )
@@ -40,13 +38,9 @@ type DeleteOp struct {
 	// Results are in the order of the parts; they are stable once ready was called.
 	Results []Deleted
 
-	parts []DeletePart
-	ready func(*DeleteOp)
-
-	mu    sync.Mutex
-	wait  []bool
-	open  int
-	timer env.Timer
+	awaiting // the low watermarks
+	parts    []DeletePart
+	ready    func(*DeleteOp)
 }
 
 // deleting is a deletion for which the low watermark is too low.
@@ -59,29 +53,21 @@ type deleting struct {
 // DeleteRecords moves the start of each part and calls ready once: when every low watermark
 // is where it should be, or timeout is over. It syncs, and must be called without locks.
 func (m *Manager) DeleteRecords(parts []DeletePart, timeout time.Duration, ready func(*DeleteOp)) *DeleteOp {
-	op := &DeleteOp{Results: make([]Deleted, len(parts)), wait: make([]bool, len(parts)), parts: parts, ready: ready}
-	op.open = 1 // held until all are under way
+	op := &DeleteOp{Results: make([]Deleted, len(parts)), parts: parts, ready: ready}
+	op.begin()
 	for i := range parts {
 		parts[i].Partition.deleteRecords(parts[i].Before, op, i)
 	}
-	op.mu.Lock()
-	op.open--
-	left := op.open
-	if left > 0 && timeout > 0 {
-		op.timer = m.opt.Clock.AfterFunc(timeout, op.Cancel)
-	}
-	op.mu.Unlock()
-	switch {
-	case left == 0:
-		op.fire()
-	case timeout <= 0:
-		op.Cancel()
+	if op.begun(m.opt.Clock, timeout, op) {
+		op.ready(op)
 	}
 	return op
 }
 
-// Cancel ends the wait, at its time or for a connection that went away.
-func (op *DeleteOp) Cancel() {
+// Cancel ends the wait, for a connection that went away.
+func (op *DeleteOp) Cancel() { op.expire() }
+
+func (op *DeleteOp) expire() {
 	for i := range op.parts {
 		op.parts[i].Partition.forgetDeletion(op, i)
 		op.settle(i, kerr.RequestTimedOut, -1)
@@ -90,33 +76,16 @@ func (op *DeleteOp) Cancel() {
 
 // settle ends the wait of one part; a low watermark of -1 leaves the one that was told.
 func (op *DeleteOp) settle(index int, err *kerr.Error, low int64) {
-	op.mu.Lock()
-	if !op.wait[index] {
-		op.mu.Unlock()
-		return
+	over := op.awaiting.settle(index, func() {
+		r := &op.Results[index]
+		r.Err = err
+		if low >= 0 {
+			r.LowWatermark = low
+		}
+	})
+	if over {
+		op.ready(op)
 	}
-	op.wait[index] = false
-	op.Results[index].Err = err
-	if low >= 0 {
-		op.Results[index].LowWatermark = low
-	}
-	op.open--
-	left := op.open
-	op.mu.Unlock()
-	if left == 0 {
-		op.fire()
-	}
-}
-
-// fire is called when nothing is open any more, which is so once.
-func (op *DeleteOp) fire() {
-	op.mu.Lock()
-	t := op.timer
-	op.mu.Unlock()
-	if t != nil {
-		t.Stop()
-	}
-	op.ready(op)
 }
 
 // deleteRecords begins with one part, whose result it sets.
@@ -136,10 +105,7 @@ func (p *Partition) deleteRecords(before int64, op *DeleteOp, index int) {
 	low := p.lowWatermark(r)
 	op.Results[index] = Deleted{nil, low}
 	if low < target && !mutant.On("replica/deletes-alone") {
-		op.mu.Lock()
-		op.wait[index] = true
-		op.open++
-		op.mu.Unlock()
+		op.await(index, len(op.Results))
 		p.deletes = append(p.deletes, deleting{target, op, index})
 		p.m.deleting.Add(1)
 	}

@@ -112,12 +112,7 @@ func (k *look) ended(info log.AppendInfo, found bool, err error) {
 
 // told stores the result of a part that waits on; false when it does not any more.
 func (op *ProduceOp) told(index int, res Produced) bool {
-	op.mu.Lock()
-	defer op.mu.Unlock()
-	if op.wait[index] {
-		op.Results[index] = res
-	}
-	return op.wait[index]
+	return op.awaiting.told(index, func() { op.Results[index] = res })
 }
 
 // resolve stores the result of a part, and ends its wait.

@@ -2,13 +2,10 @@ package replica
 
 import (
 	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/mutant"
 )
@@ -34,12 +31,8 @@ type ProduceOp struct {
 	// Results are in the order of the parts; they are stable once ready was called.
 	Results []Produced
 
-	mu    sync.Mutex
-	open  int // results still waiting for the high watermark
-	wait  []bool
-	fired atomic.Bool
-	timer env.Timer
-	ready func(*ProduceOp)
+	awaiting // the high watermark
+	ready    func(*ProduceOp)
 }
 
 // Produce appends each part, in order, and calls ready once: at once when nothing
@@ -47,22 +40,12 @@ type ProduceOp struct {
 // has passed every part or timeout is over (REQUEST_TIMED_OUT for those it has not).
 func (m *Manager) Produce(parts []ProducePart, acks int16, timeout time.Duration, ready func(*ProduceOp)) {
 	op := &ProduceOp{Results: make([]Produced, len(parts)), ready: ready}
-	op.open = 1 // held until every part is appended, so that it cannot fire early
+	op.begin()
 	for i := range parts {
 		parts[i].Partition.produce(parts[i].Batches, acks, op, i)
 	}
-	op.mu.Lock()
-	op.open--
-	left := op.open
-	if left > 0 && timeout > 0 {
-		op.timer = m.opt.Clock.AfterFunc(timeout, op.expire)
-	}
-	op.mu.Unlock()
-	switch {
-	case left == 0:
-		op.fire()
-	case timeout <= 0:
-		op.expire()
+	if op.begun(m.opt.Clock, timeout, op) {
+		op.ready(op)
 	}
 }
 
@@ -101,7 +84,7 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 			op.Results[index].Leadership = Leadership{r.leader, r.leaderEpoch}
 		case res.Err != kerr.OutOfOrderSequenceNumber:
 		case errors.As(res.Cause, &e) && acks != 0:
-			op.await(index)
+			op.await(index, len(op.Results))
 			p.lookBack(&look{p: p, t: p.tenure, e: *e, op: op, index: index, acks: acks, res: res})
 		default:
 			op.Results[index], wake = p.outOfOrder(r, keyOf(batches), res)
@@ -114,7 +97,7 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 	end := res.Info.LastOffset + 1
 	early := mutant.On("replica/acks-at-append") || res.Info.Duplicate && mutant.On("replica/acks-duplicate-at-once")
 	if acks == -1 && p.hw.Load() < end && !early {
-		op.await(index)
+		op.await(index, len(op.Results))
 		p.park(pending{end: end, bytes: len(batches), op: op, index: index})
 	} else if !res.Info.Duplicate {
 		p.park(pending{end: end, bytes: len(batches)})
@@ -151,59 +134,16 @@ func (p *Partition) park(a pending) {
 	p.pending[i] = a
 }
 
-func (op *ProduceOp) await(index int) {
-	op.mu.Lock()
-	if op.wait == nil {
-		op.wait = make([]bool, len(op.Results))
-	}
-	op.wait[index] = true
-	op.open++
-	op.mu.Unlock()
-}
-
 // settle ends the wait of one part; to is who leads now, for an error that says so.
 func (op *ProduceOp) settle(index int, err *kerr.Error, to Leadership) {
-	op.mu.Lock()
-	if !op.wait[index] {
-		op.mu.Unlock()
-		return
-	}
-	op.wait[index] = false
-	op.Results[index].Err, op.Results[index].Leadership = err, to
-	op.open--
-	left := op.open
-	op.mu.Unlock()
-	if left == 0 {
-		op.fire()
+	if op.awaiting.settle(index, func() { op.Results[index].Err, op.Results[index].Leadership = err, to }) {
+		op.ready(op)
 	}
 }
 
 // expire fails the parts that still wait.
 func (op *ProduceOp) expire() {
-	op.mu.Lock()
-	for i, w := range op.wait {
-		if w {
-			op.wait[i] = false
-			op.Results[i].Err = kerr.RequestTimedOut
-			op.open--
-		}
+	for i := range op.Results {
+		op.settle(i, kerr.RequestTimedOut, Leadership{})
 	}
-	left := op.open
-	op.mu.Unlock()
-	if left == 0 {
-		op.fire()
-	}
-}
-
-func (op *ProduceOp) fire() {
-	if op.fired.Swap(true) {
-		return
-	}
-	op.mu.Lock()
-	t := op.timer
-	op.mu.Unlock()
-	if t != nil {
-		t.Stop()
-	}
-	op.ready(op)
 }
