@@ -355,8 +355,12 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 
 // throttled tells whether a follower has to wait, which one that is in sync never does.
 func (p *Partition) throttled(r *role, id int32) bool {
-	return r.LeaderThrottled.Has(p.id.Partition, p.m.opt.NodeID) && !slices.Contains(r.isr, id) &&
+	held := r.LeaderThrottled.Has(p.id.Partition, p.m.opt.NodeID) && !slices.Contains(r.isr, id) &&
 		p.m.leaderLimit.wait(p.m.now(), p.m.tuning().LeaderRate) > 0
+	if held {
+		p.m.counters.throttledSends.Add(1)
+	}
+	return held
 }
 
 // read takes one run of records below the high watermark, or below the last stable

@@ -271,6 +271,10 @@ func (f *fetcher) fill(req *kmsg.FetchRequest, maxBytes int32) {
 		e := f.changed[i]
 		e.listed = false
 		offset, last, ok := int64(0), int32(0), false
+		if held := f.held(e); held > 0 {
+			f.m.counters.throttledFetches.Add(1)
+			f.rest(e, f.m.now().Add(held))
+		}
 		if !e.removed && e.until.IsZero() {
 			if offset, last, ok = e.p.position(); !ok { // it became durable just now
 				e.p.log.Flush()
@@ -301,6 +305,19 @@ func (f *fetcher) fill(req *kmsg.FetchRequest, maxBytes int32) {
 		t.Partitions = append(t.Partitions, ask)
 	}
 	f.changed = f.changed[:0]
+}
+
+// held is how long a partition that is to be asked for has to wait because of this
+// broker's rate, or until it is looked again: the rate may have changed. Who is in sync is
+// not held back.
+func (f *fetcher) held(e *fetching) time.Duration {
+	r := e.p.st.Load()
+	if e.removed || !e.until.IsZero() || !r.FollowerThrottled.Has(e.ref.Index, f.m.opt.NodeID) ||
+		e.p.lag.Load() <= 0 || slices.Contains(r.isr, f.m.opt.NodeID) {
+		return 0
+	}
+	t := f.m.tuning()
+	return min(f.m.followerLimit.wait(f.m.now(), t.FollowerRate), t.Backoff)
 }
 
 func forget(req *kmsg.FetchRequest, ref Ref) {
@@ -362,12 +379,8 @@ func (f *fetcher) part(ref Ref, in *kmsg.FetchResponseTopicPartition) {
 	f.mu.Unlock()
 	v := e.p.take(f.leader, e.epoch, in)
 	t, now := f.m.tuning(), f.m.now()
-	limited := time.Duration(0)
 	if r := e.p.st.Load(); len(in.RecordBatches) > 0 && r.FollowerThrottled.Has(ref.Index, f.m.opt.NodeID) {
 		f.m.followerLimit.take(now, len(in.RecordBatches), t.FollowerRate)
-		if e.p.lag.Load() > 0 { // who is in sync is not held back
-			limited = f.m.followerLimit.wait(now, t.FollowerRate)
-		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -378,9 +391,6 @@ func (f *fetcher) part(ref Ref, in *kmsg.FetchResponseTopicPartition) {
 	case wentOn:
 		e.pause = 0
 		f.await(e)
-		if limited > 0 {
-			f.rest(e, now.Add(min(limited, t.Backoff)))
-		}
 	case wait:
 		e.pause = min(max(2*e.pause, soon), max(t.Backoff, soon))
 		f.rest(e, now.Add(e.pause))

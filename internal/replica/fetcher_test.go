@@ -154,8 +154,14 @@ func TestPartitionWithTroubleRestsAndTheOthersGoOn(t *testing.T) {
 }
 
 func TestFollowerIsHeldToItsRate(t *testing.T) {
+	for _, most := range []int32{500, 4000} { // bytes of a fetch: half a second's, and four
+		followerIsHeld(t, most)
+	}
+}
+
+func followerIsHeld(t *testing.T, most int32) {
 	c := newCluster(t, 1, 2)
-	c.tuning.FollowerRate, c.tuning.PartitionMaxBytes, c.tuning.LagMax = 1000, 500, time.Second
+	c.tuning.FollowerRate, c.tuning.PartitionMaxBytes, c.tuning.LagMax = 1000, most, time.Second
 	c.topics["t"] = func(s *Settings) { s.FollowerThrottled = ParseThrottled("*") }
 	c.start()
 	c.create("t", 1, "1")
@@ -169,7 +175,7 @@ func TestFollowerIsHeldToItsRate(t *testing.T) {
 	clear(c.cut)
 	c.run(5 * time.Second)
 	if end := f.part("t", 0).log.EndOffset(); end < 20 || end > 90 {
-		t.Fatalf("after 5 s at 1000 bytes a second it has %d records of 100 bytes", end)
+		t.Fatalf("after 5 s at 1000 bytes a second, %d at once, it has %d records of 100 bytes", most, end)
 	}
 	c.until("all are in sync", c.inSync)
 }

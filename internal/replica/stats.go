@@ -10,6 +10,7 @@ type counters struct {
 	sessionsLost, staleFollowers                  atomic.Int64
 	mended, lostReports, suspected                atomic.Int64
 	oldDuplicates, lostDuplicates                 atomic.Int64
+	throttledSends, throttledFetches              atomic.Int64
 }
 
 // Stats tells how replication goes on this broker.
@@ -34,6 +35,8 @@ type Stats struct {
 	Suspected                          int64 // times that what somebody asked for again and again was checked
 	OldDuplicates                      int64 // batches of producers that were found in the log behind many later ones
 	LostDuplicates                     int64 // batches that must have been written, and are not in the log any more
+	ThrottledSends                     int64 // of partitions to followers that were given nothing, by the leader's rate
+	ThrottledFetches                   int64 // of partitions that a follower put off, by its rate
 }
 
 // Stats counts.
@@ -46,6 +49,7 @@ func (m *Manager) Stats() Stats {
 		FailedFetches: c.failedFetches.Load(), SessionsLost: c.sessionsLost.Load(), StaleFollowers: c.staleFollowers.Load(),
 		Mended: c.mended.Load(), LostReports: c.lostReports.Load(), Suspected: c.suspected.Load(),
 		OldDuplicates: c.oldDuplicates.Load(), LostDuplicates: c.lostDuplicates.Load(),
+		ThrottledSends: c.throttledSends.Load(), ThrottledFetches: c.throttledFetches.Load(),
 	}
 	m.each(func(p *Partition) {
 		r := p.st.Load()

@@ -67,11 +67,17 @@ func (t *Throttled) Has(partition, broker int32) bool {
 	return t.all || slices.Contains(t.pairs, [2]int32{partition, broker})
 }
 
-// limiter holds a stream to a rate: what was taken is a debt that time pays.
+// limiter holds a stream to a rate: what was taken is a debt in bytes, which time pays at
+// the rate that is in force by then.
 type limiter struct {
 	mu   sync.Mutex
-	paid time.Time // when the debt is paid
+	owed float64
+	at   time.Time // when that was owed
 }
+
+// limitWindow bounds the debt of what is counted and never held back, that is what goes to
+// replicas in sync: when it is more than the rate allows, it is forgotten after that time.
+const limitWindow = 10 * time.Second
 
 // take counts bytes that went.
 func (l *limiter) take(now time.Time, bytes int, rate int64) {
@@ -80,10 +86,15 @@ func (l *limiter) take(now time.Time, bytes int, rate int64) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.paid.Before(now) {
-		l.paid = now
-	}
-	l.paid = l.paid.Add(time.Duration(float64(bytes) / float64(rate) * float64(time.Second)))
+	l.pay(now, rate)
+	most := max(l.owed, float64(bytes), float64(rate)*limitWindow.Seconds())
+	l.owed = min(l.owed+float64(bytes), most)
+}
+
+// pay takes off what time has paid; l.mu is held.
+func (l *limiter) pay(now time.Time, rate int64) {
+	l.owed = max(0, l.owed-float64(rate)*now.Sub(l.at).Seconds())
+	l.at = now
 }
 
 // wait is how long until something may go again.
@@ -93,7 +104,8 @@ func (l *limiter) wait(now time.Time, rate int64) time.Duration {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(l.paid.Sub(now), 0)
+	l.pay(now, rate)
+	return time.Duration(l.owed / float64(rate) * float64(time.Second))
 }
 
 // tuning is in force since the last image.

@@ -1,0 +1,37 @@
+package replica
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+// TestLimiterForgets: a debt is paid at the rate in force, and what was never held back
+// holds others back for a while only.
+func TestLimiterForgets(t *testing.T) {
+	now := time.Unix(1000, 0)
+	var l limiter
+	l.take(now, 1_000_000, 1000)
+	if got := l.wait(now, 1000); got != 1000*time.Second {
+		t.Errorf("a thousand seconds' worth is waited for %v", got)
+	}
+	now = now.Add(100 * time.Second)
+	if got := l.wait(now, 1000); got != 900*time.Second {
+		t.Errorf("after 100 s, %v are left of 1000 s", got)
+	}
+	for rate, want := range map[int64]time.Duration{900_000: time.Second, math.MaxInt64: 0, 0: 0} {
+		other := limiter{owed: l.owed, at: l.at}
+		if got := other.wait(now, rate); got != want {
+			t.Errorf("at a rate of %d, %v are left, not %v", rate, got, want)
+		}
+	}
+
+	l = limiter{}
+	for range 10_000 { // ten times what the rate allows, for 100 s
+		now = now.Add(10 * time.Millisecond)
+		l.take(now, 100, 1000)
+	}
+	if got := l.wait(now, 1000); got != limitWindow {
+		t.Errorf("what went to replicas in sync is waited for %v", got)
+	}
+}
