@@ -48,8 +48,27 @@ func TestCluster(t *testing.T) {
 	if raced { // one goroutine has no races to be found: a few runs see that
 		*seeds = min(*seeds, 3)
 	}
-	total := map[string]int{}
-	began, ran := time.Now(), 0
+	var total map[string]int
+	ran := int(*seeds)
+	if *procs > 1 {
+		total = sharded(t)
+	} else {
+		total, ran = inTurn(t)
+	}
+	if *countsTo != "" {
+		writeCounts(t, total)
+		return
+	}
+	t.Logf("%d seeds from %d on, long runs: %v, events: %v", ran, *fromSeed, *long, total)
+	if missing := Unmet(total, *long, *long && ran >= largeBatch); len(missing) > 0 && ran >= enoughSeeds {
+		t.Errorf("no run met %q", missing)
+	}
+}
+
+// inTurn runs the seeds one after the other, and returns what happened, and in how many.
+func inTurn(t *testing.T) (total map[string]int, ran int) {
+	total = map[string]int{}
+	began := time.Now()
 	for seed := *fromSeed; *budget > 0 && time.Since(began) < *budget || *budget <= 0 && seed < *fromSeed+*seeds; seed++ {
 		ran++
 		c, err := simulate(t, seed, nil, slog.New(slog.DiscardHandler))
@@ -60,10 +79,7 @@ func TestCluster(t *testing.T) {
 			total[name] += n
 		}
 	}
-	t.Logf("%d seeds from %d on, long runs: %v, events: %v", ran, *fromSeed, *long, total)
-	if missing := Unmet(total, *long && ran >= largeBatch); len(missing) > 0 && ran >= enoughSeeds {
-		t.Errorf("no run met %q", missing)
-	}
+	return total, ran
 }
 
 // enoughSeeds meet every rare event, and largeBatch of long runs the rarest.

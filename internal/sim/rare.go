@@ -14,21 +14,27 @@ var rare = []string{
 	"leader epoch bump", "producer epoch bump", "ISR shrink", "ISR expand", "restart after handing over",
 	"disk wiped", "voter with a new disk", "AddRaftVoter: done", "RemoveRaftVoter: done", "read failed",
 	"reassignment begun", "reassignment completed", "reassignment cancelled",
-	"leader told in a refusal", "node failed", "connection reset", "connection lingers", "duplicate behind many batches",
+	"leader told in a refusal", "node failed", "connection reset", "connection lingers",
 	"topic made anew", "produce to a topic that is gone", "fetch of a topic that is gone", "reader in a topic made anew", "offsets of a deleted topic gone",
 	"records deleted", "deletion timed out", "position below the start", "produce by name", "fetch by name",
 	"controllers without a broker", "brokers without a vote", "cluster formed by joining", "grown to three voters", "a voter gives way to another",
 	"older Produce", "older Fetch", "older Metadata", "older ListOffsets", "older OffsetCommit", "older OffsetFetch",
 }
 
-// rarest are asked of large batches of long runs only.
+// rarer are asked of long runs only, and rarest of large batches of them.
+var rarer = []string{"duplicate behind many batches"}
+
 var rarest = []string{"damaged replica cut back"}
 
-// Unmet are the rare events that a batch of runs did not meet.
-func Unmet(total map[string]int, large bool) (names []string) {
-	all := rare
+// Unmet are the rare events that a batch of runs, long ones or a large batch of them, did
+// not meet.
+func Unmet(total map[string]int, long, large bool) (names []string) {
+	all := slices.Clone(rare)
+	if long {
+		all = append(all, rarer...)
+	}
 	if large {
-		all = append(slices.Clone(rare), rarest...)
+		all = append(all, rarest...)
 	}
 	for _, name := range all {
 		if total[name] == 0 {
