@@ -102,6 +102,9 @@ func (c *Controller) checkRegistration(req *kmsg.BrokerRegistrationRequest, now 
 	if old != nil && old.IncarnationID != req.IncarnationID && req.BrokerID != c.opts.NodeID && c.alive(req.BrokerID, now) && !c.restart(old, req) {
 		return refuse(kerr.DuplicateBrokerRegistration, "Another broker is registered with that broker id.")
 	}
+	if late(old, req) && !mutant.On("metadata/late-registration") {
+		return refuse(kerr.StaleBrokerEpoch, "Broker %d has epoch %d, the registration is to follow epoch %d.", old.ID, old.Epoch, req.PreviousBrokerEpoch)
+	}
 	if req.IsMigratingZkBroker {
 		return refuse(kerr.BrokerIDNotRegistered, "Brokers that migrate from ZooKeeper cannot register.")
 	}
@@ -118,6 +121,14 @@ func (c *Controller) checkRegistration(req *kmsg.BrokerRegistrationRequest, now 
 		}
 	}
 	return nil
+}
+
+// late tells whether a registration was asked for without knowledge of the one that it
+// would replace: it was under way for long, and who asked may be dead, or who asks has yet
+// to see whether its data is from before that one. Who is alive looks, and asks again.
+// A broker that states no epoch is of another build.
+func late(old *Broker, req *kmsg.BrokerRegistrationRequest) bool {
+	return old != nil && old.IncarnationID != req.IncarnationID && req.PreviousBrokerEpoch >= 0 && req.PreviousBrokerEpoch < old.Epoch
 }
 
 // restart tells whether a registration can only be that of a broker that was started

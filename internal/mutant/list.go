@@ -44,6 +44,7 @@ var All = []Mutant{
 	{"metadata/prefers-out-of-sync", "the preferred leader is elected only in sync", 2},
 	{"metadata/same-epoch-for-next-leader", "each election makes a leader epoch", 2},
 	{"metadata/restart-keeps-epoch", "a restarted broker's partitions get new leader epochs", 2},
+	{"metadata/late-registration", "a registration that was under way for long replaces nobody", 12},
 	{"metadata/stale-partition-epoch", "a change of the in-sync set follows the newest state", 2},
 	{"metadata/stale-broker-epoch", "a broker joins the in-sync set only as the incarnation that caught up (KIP-903)", 2},
 	{"metadata/lost-stays-eligible", "a replica that lost records is not eligible", 6},

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/leat-stream/leat/internal/env"
@@ -21,6 +20,7 @@ import (
 type opening struct {
 	fresh    bool // the directory was made
 	sameBoot bool // the kernel is the one under which the broker registered last
+	lives    lives
 
 	mu      sync.Mutex
 	clean   bool
@@ -45,6 +45,7 @@ func (o *opening) observe(e log.Event) {
 // lost lists the replicas that no longer have everything that this broker
 // acknowledged, so that they leave in-sync sets at its registration (decision D6):
 //   - those that did not recover to the end that they had recorded as synced;
+//   - all of them, if the directory is an old copy;
 //   - relaxed ones, if the kernel that had their last writes in its page cache is gone;
 //   - those of an earlier run whose directory is gone. A power cut takes the name of one
 //     that was never written to: behind one, the directory must be known to have had records.
@@ -68,6 +69,8 @@ func (m *metadataLog) lost() []metadata.TopicPartition {
 			reason := ""
 			gone := l == nil || l.ID().TopicID != t.ID
 			switch {
+			case o.lives.copied:
+				reason = "the data directory is an old copy: the broker was registered since"
 			case gone && (damaged || cached && p.LeaderEpoch > 0):
 				reason = "the directory is gone"
 			case damaged:
@@ -107,30 +110,6 @@ func (m *metadataLog) recover(delta *metadata.Delta) {
 			m.n.log.Error("led from here on by a replica that may lack records", "topic", c.New.Name, "partitions", led)
 		}
 	}
-}
-
-// registeredFile holds the boot id of the kernel under which the broker registered
-// last. It is written after the registration is committed: until then a restart has to
-// report again what the machine's stop may have cost.
-const registeredFile = "registered.properties"
-
-// readRegistered tells whether the kernel is still the one of the last registration.
-func readRegistered(fsys env.FS, dir, boot string) (same bool, err error) {
-	buf, err := readFile(fsys, filepath.Join(dir, registeredFile), 4096)
-	if err != nil || buf == nil {
-		return false, err
-	}
-	for line := range strings.Lines(string(buf)) {
-		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "boot.id="); ok && boot != "" && id == boot {
-			same = true
-		}
-	}
-	return same, nil
-}
-
-// writeRegistered records the kernel's boot id, durably.
-func writeRegistered(fsys env.FS, dir, boot string) error {
-	return replaceFile(fsys, dir, registeredFile, []byte("boot.id="+boot+"\nversion=1\n"))
 }
 
 // readFile reads a small file; nil when it is not there.

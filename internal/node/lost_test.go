@@ -18,7 +18,7 @@ func TestEmptyNoteOfTheBoot(t *testing.T) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if same, err := readRegistered(d, "data", "boot"); same || err != nil {
-		t.Errorf("same %v, %v", same, err)
+	if l, err := readLives(d, "data"); l.boot != "" || l.epoch != 0 || err != nil {
+		t.Errorf("%+v, %v", l, err)
 	}
 }

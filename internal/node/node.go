@@ -201,9 +201,10 @@ func (n *Node) openDir() error {
 			return fmt.Errorf("reading the kernel's boot id: %w", err)
 		}
 	}
-	if n.opening.sameBoot, err = readRegistered(n.opt.FS, n.opt.DataDir, n.boot); err != nil {
+	if n.opening.lives, err = readLives(n.opt.FS, n.opt.DataDir); err != nil {
 		return dataDirError(n.opt.DataDir, err)
 	}
+	n.opening.sameBoot = n.boot != "" && n.opening.lives.boot == n.boot
 	if err := room(n.opt.FS, n.opt.DataDir, n.opening.fresh); err != nil {
 		return dataDirError(n.opt.DataDir, err)
 	}

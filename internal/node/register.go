@@ -21,6 +21,10 @@ import (
 // gets a new leader epoch, and what it lost leaves the in-sync sets.
 func (m *metadataLog) register() {
 	m.phase = phaseRegistering
+	if err := m.tryLife(); err != nil {
+		m.fail(err)
+		return
+	}
 	m.seen = map[metadata.TopicPartition]bool{}
 	lost := m.lost()
 	if mutant.On("node/loss-not-reported") {
@@ -37,6 +41,7 @@ func (m *metadataLog) registration() *kmsg.BrokerRegistrationRequest {
 	req.Version = req.MaxVersion()
 	req.BrokerID, req.ClusterID, req.IncarnationID = m.n.id, cmp.Or(m.image().ClusterID(), m.cluster), m.incarnation
 	req.LogDirs = [][16]byte{m.n.dir.DirectoryID()}
+	req.PreviousBrokerEpoch = m.previousEpoch()
 	req.Features = metadata.RegistrationFeatures(featureRanges())
 	if rack := m.n.Config().String(config.BrokerRack); rack != "" {
 		req.Rack = &rack
@@ -146,6 +151,7 @@ func again(err error) bool {
 	for _, e := range []error{
 		machine.ErrLoading, machine.ErrNotLeader, machine.ErrTimeout, machine.ErrOverloaded, metadata.ErrNotBootstrapped,
 		kerr.NotController, kerr.RequestTimedOut, kerr.CoordinatorLoadInProgress, kerr.DuplicateBrokerRegistration,
+		kerr.StaleBrokerEpoch, // there is a registration that the image lacks
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -162,7 +168,7 @@ func (m *metadataLog) registered() {
 	}
 	m.seen = nil
 	m.forgetMissing()
-	if err := m.rememberBoot(); err != nil {
+	if err := m.rememberLife(); err != nil {
 		m.fail(err)
 		return
 	}
@@ -170,21 +176,6 @@ func (m *metadataLog) registered() {
 	m.serve()
 	m.beat()
 	m.n.jobs.every(config.Millis(m.n.Config(), config.BrokerHeartbeatIntervalMs), func() { m.n.tasks.post(m.beat) })
-}
-
-// rememberBoot records under which kernel the broker registered.
-func (m *metadataLog) rememberBoot() error {
-	if m.n.opening.sameBoot {
-		return nil
-	}
-	err := writeRegistered(m.n.opt.FS, m.n.opt.DataDir, m.n.boot)
-	if errors.Is(err, errSync) {
-		return err // it is not tried again, nor is anything else in a directory that fails (decision D6)
-	}
-	if err != nil {
-		m.n.log.Warn("boot id not recorded, an unclean stop will look like one of the machine", "why", err)
-	}
-	return nil
 }
 
 // beat tells the controller that the broker is alive and how far it has followed.
@@ -242,9 +233,8 @@ func (m *metadataLog) beaten(body any, err error) {
 	m.begun()
 }
 
-// ErrReplaced ends a node under whose id another process has registered: that may be an
-// earlier one of its own, whose request was slow and came when the cluster was in doubt
-// about the node.
+// ErrReplaced ends a node under whose id another process has registered. It is no earlier
+// one of its own: that one's request names an epoch that is over.
 var ErrReplaced = errors.New("another process has registered")
 
 // replaced ends a broker that the committed metadata no longer knows: it was removed

@@ -28,9 +28,7 @@ func bootNode(c *Cluster) func(*Host) (Process, error) {
 				}
 				c.Count["node failed"]++
 				c.Tracef("%s ends: %v", h.Name, err)
-				if errors.Is(err, node.ErrReplaced) {
-					c.Count["replaced by an earlier life"]++
-				} else if !errors.Is(err, errDisk) {
+				if !errors.Is(err, errDisk) {
 					c.Failf("%s ends by itself: %w", h.Name, err)
 				}
 				h.Exec.Go("end", func() {
