@@ -72,7 +72,10 @@ type Controller struct {
 	opts     Options
 	b        *Builder
 	sessions map[int32]*session
-	watch    watch
+	// given are the nodes that were given an id and have not come with it, and since when
+	// this controller knows of them; it may lag behind the image.
+	given map[int32]time.Time
+	watch watch
 	// dynamic is opts.Config under the cluster's dynamic values; nil when they changed.
 	dynamic *config.Config
 }
@@ -163,7 +166,7 @@ func (c *Controller) decide(in machine.Input) outcome {
 	case *RegisterController:
 		return c.registerController(r)
 	case *AllocateNodeID:
-		return c.allocateNodeID(r)
+		return c.allocateNodeID(r, in.Now)
 	case *ReplicasLost:
 		return c.replicasLost(r)
 	case *BrokerHint:

@@ -1,8 +1,10 @@
 package metadata
 
 import (
+	"math"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -39,9 +41,10 @@ func (img *Image) controllerPos(id int32) (int, bool) {
 	return slices.BinarySearchFunc(img.controllers, id, func(n *ControllerNode, id int32) int { return int(n.NodeID) - int(id) })
 }
 
-// FreeNodeID is an id above all that name a node: of brokers, of controllers, and of
-// replicas, which outlive their broker's registration.
-func (img *Image) FreeNodeID() int32 {
+// FreeNodeID is an id above all that name a node: of brokers, of controllers, of
+// replicas, which outlive their broker's registration, and those in taken that follow. If
+// there is none above, it is the lowest one that names no node.
+func (img *Image) FreeNodeID(taken ...int32) int32 {
 	last := int32(0)
 	for _, b := range img.brokers {
 		last = max(last, b.ID)
@@ -54,7 +57,33 @@ func (img *Image) FreeNodeID() int32 {
 			last = max(last, slices.Max(p.Replicas))
 		}
 	}
-	return last + 1
+	for id := last; id < math.MaxInt32; {
+		if id++; !slices.Contains(taken, id) {
+			return id
+		}
+	}
+	named := map[int32]bool{}
+	for _, id := range taken {
+		named[id] = true
+	}
+	for _, b := range img.brokers {
+		named[b.ID] = true
+	}
+	for _, n := range img.controllers {
+		named[n.NodeID] = true
+	}
+	for t := range img.Topics() {
+		for _, p := range t.Partitions {
+			for _, id := range p.Replicas {
+				named[id] = true
+			}
+		}
+	}
+	id := int32(1)
+	for named[id] {
+		id++
+	}
+	return id
 }
 
 // RegisterController registers a node as one that can be reached as a controller,
@@ -108,14 +137,57 @@ func (c *Controller) registerController(r *RegisterController) outcome {
 type AllocateNodeID struct {
 	DirectoryID [16]byte
 	MayVote     bool
-	// Above is the highest id that is in use though it is not registered.
-	Above int32
+	// Taken are ids that are in use, or said to be, though they may not be registered.
+	Taken []int32
+}
+
+const (
+	// maxGiven is how many ids may be given and not in use yet: whoever reaches the leader
+	// can ask for one.
+	maxGiven = 100
+	// givenFor is how long an id is kept for who asked for it, when there are so many.
+	givenFor = time.Minute
+)
+
+// pending tells whether a node was given an id and has not come with it: who registers
+// tells its features.
+func (c *Controller) pending(n *ControllerNode) bool {
+	return len(n.Features) == 0 && c.View().Broker(n.NodeID) == nil
+}
+
+// forgetGiven makes room for one more id that is given: the lowest one goes that nobody came
+// with for long, as far as this controller knows. The highest stays, so that it is not given
+// again while who got it may still come.
+func (c *Controller) forgetGiven(now time.Time) ([]schema.Record, error) {
+	given := map[int32]time.Time{}
+	oldest := int32(-1)
+	for _, n := range c.View().Controllers() {
+		if !c.pending(n) {
+			continue
+		}
+		at, ok := c.given[n.NodeID]
+		if !ok {
+			at = now
+		}
+		given[n.NodeID] = at
+		if oldest < 0 && now.Sub(at) >= givenFor {
+			oldest = n.NodeID
+		}
+	}
+	c.given = given
+	switch {
+	case len(given) < maxGiven:
+		return nil, nil
+	case oldest < 0:
+		return nil, refuse(kerr.ThrottlingQuotaExceeded, "%d nodes were given an id and have not come yet.", len(given))
+	}
+	return []schema.Record{&schema.UnregisterController{NodeID: oldest}}, nil
 }
 
 // NodeIDReply is the id.
 type NodeIDReply struct{ NodeID int32 }
 
-func (c *Controller) allocateNodeID(r *AllocateNodeID) outcome {
+func (c *Controller) allocateNodeID(r *AllocateNodeID, now time.Time) outcome {
 	if reservedUUID(r.DirectoryID) {
 		return outcome{body: refuse(kerr.InvalidRegistration, "A node without an id asks with directory %s", UUIDString(r.DirectoryID))}
 	}
@@ -125,12 +197,16 @@ func (c *Controller) allocateNodeID(r *AllocateNodeID) outcome {
 			return outcome{body: NodeIDReply{n.NodeID}}
 		}
 	}
-	node := ControllerNode{NodeID: max(img.FreeNodeID(), r.Above+1), DirectoryID: r.DirectoryID, MayVote: r.MayVote}
+	node := ControllerNode{NodeID: img.FreeNodeID(r.Taken...), DirectoryID: r.DirectoryID, MayVote: r.MayVote}
 	recs, err := c.raiseLevel(2)
 	if err != nil {
 		return outcome{body: err}
 	}
-	return outcome{recs: append(recs, node.record()), body: NodeIDReply{node.NodeID}}
+	gone, err := c.forgetGiven(now)
+	if err != nil {
+		return outcome{body: err}
+	}
+	return outcome{recs: slices.Concat(recs, gone, []schema.Record{node.record()}), body: NodeIDReply{node.NodeID}}
 }
 
 // raiseLevel finalises the feature level that a record needs, if it is not yet. A

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -123,21 +124,73 @@ func TestAllocateNodeID(t *testing.T) {
 	free := k.img().FreeNodeID()
 	for _, step := range []struct {
 		dir   byte
-		above int32
+		taken []int32
 		want  int32
-	}{{1, 0, free}, {2, 0, free + 1}, {1, 50, free}, {3, 50, 51}, {4, 0, 52}} {
-		got := k.do(&AllocateNodeID{DirectoryID: id(step.dir), Above: step.above, MayVote: true})
+	}{{1, nil, free}, {2, nil, free + 1}, {1, []int32{50}, free}, {3, []int32{free + 3, free + 2, 50, math.MaxInt32}, free + 4}, {4, nil, free + 5}} {
+		got := k.do(&AllocateNodeID{DirectoryID: id(step.dir), Taken: step.taken, MayVote: true})
 		if got != (NodeIDReply{step.want}) {
-			t.Errorf("directory %d above %d: %v, want %d", step.dir, step.above, got, step.want)
+			t.Errorf("directory %d beside %d: %v, want %d", step.dir, step.taken, got, step.want)
 		}
 	}
-	if n := k.img().ControllerNode(51); n == nil || n.DirectoryID != id(3) || !n.MayVote {
+	if n := k.img().ControllerNode(free + 4); n == nil || n.DirectoryID != id(3) || !n.MayVote {
 		t.Errorf("%+v", n)
 	}
 	if err, ok := k.do(&AllocateNodeID{}).(error); !ok || !errors.Is(err, kerr.InvalidRegistration) {
 		t.Errorf("without a directory: %v", err)
 	}
 	k.checkInvariants()
+}
+
+// TestIDsAreNotUsedUp: whoever reaches the leader gets ids, and does not come with them. They
+// are kept for a while, and the records of them do not pile up; who came stays.
+func TestIDsAreNotUsedUp(t *testing.T) {
+	k := newCluster(t, 3)
+	k.do(controllerNode(k, 6, 1))
+	ask := func(i int) any {
+		return k.do(&AllocateNodeID{DirectoryID: [16]byte{0: 1, 1: byte(i >> 8), 2: byte(i)}})
+	}
+	for i := range maxGiven {
+		if got := ask(i); got != (NodeIDReply{int32(7 + i)}) {
+			t.Fatalf("the first ones, %d: %v", i, got)
+		}
+	}
+	joined := registrationRequest(k.img(), 7, 77)
+	if got := k.ask(joined).(*kmsg.BrokerRegistrationResponse); got.ErrorCode != 0 {
+		t.Fatal(got.ErrorCode)
+	}
+	if got := ask(maxGiven); got != (NodeIDReply{int32(7 + maxGiven)}) {
+		t.Fatalf("one has come: %v", got)
+	}
+	err, _ := ask(maxGiven + 1).(error)
+	if !errors.Is(err, kerr.ThrottlingQuotaExceeded) || len(k.records) != 0 {
+		t.Fatalf("too many at once: %v", err)
+	}
+	if got := ask(5); got != (NodeIDReply{12}) {
+		t.Errorf("one that asks again: %v", got)
+	}
+	k.wait(givenFor)
+	for i := range maxGiven - 1 {
+		if got := ask(maxGiven + 1 + i); got != (NodeIDReply{int32(7 + maxGiven + 1 + i)}) {
+			t.Fatalf("later, %d: %v", i, got)
+		}
+	}
+	if k.img().ControllerNode(6) == nil || k.img().ControllerNode(7) == nil || len(k.img().Controllers()) != maxGiven+2 {
+		t.Errorf("%d nodes", len(k.img().Controllers()))
+	}
+	k.checkInvariants()
+}
+
+// TestLastID: an id that is the highest there can be leaves those below it.
+func TestLastID(t *testing.T) {
+	k := newCluster(t, 3)
+	k.do(controllerNode(k, math.MaxInt32, 1))
+	k.do(controllerNode(k, 4, 2))
+	if got := k.img().FreeNodeID(5, 7); got != 6 {
+		t.Errorf("%d", got)
+	}
+	if got := k.do(&AllocateNodeID{DirectoryID: id(9)}); got != (NodeIDReply{5}) {
+		t.Errorf("%v", got)
+	}
 }
 
 // What an operator says of a controller that is no broker is kept as a broker's setting.

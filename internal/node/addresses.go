@@ -13,45 +13,87 @@ import (
 
 // addresses are where the CONTROLLER listeners of other nodes are: as they said
 // themselves, which is newer than what the metadata may know and there before it, or as
-// others say.
+// others say. Whoever reaches this node can say so: of nodes that the cluster does not
+// know, only the last ones are kept.
 type addresses struct {
-	mu      sync.Mutex
-	known   map[int32]nodewire.Identity
-	hearsay map[int32]nodewire.Identity // the last that others said
+	// belongs tells whether the cluster knows a node; nil for none.
+	belongs func(node int32) bool
+
+	mu        sync.Mutex
+	known     map[int32]nodewire.Identity
+	hearsay   map[int32]nodewire.Identity // the last that others said; of known nodes
+	strangers []int32                     // of known, in the order in which they came; some may belong by now
 }
 
+const (
+	// maxStrangers is how many nodes are kept that the cluster does not know: those that
+	// are about to join, or found it.
+	maxStrangers = 256
+	// maxAddress is the length of an address: a host's name and a port.
+	maxAddress = 300
+)
+
 // heard takes what a node says of itself.
-func (a *addresses) heard(from nodewire.Identity) {
-	if from.NodeID < 0 || from.Address == "" {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.init()
-	a.known[from.NodeID] = from
-}
+func (a *addresses) heard(from nodewire.Identity) { a.take(from, false) }
 
 // told takes what is said of a node: it counts when nothing is known of that one, and
 // when it has changed.
-func (a *addresses) told(of nodewire.Identity) {
-	if of.NodeID < 0 || of.Address == "" {
+func (a *addresses) told(of nodewire.Identity) { a.take(of, true) }
+
+func (a *addresses) take(of nodewire.Identity, byOthers bool) {
+	if of.NodeID < 0 || of.Address == "" || len(of.Address) > maxAddress {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.init()
-	before, twice := a.hearsay[of.NodeID]
-	_, known := a.known[of.NodeID]
-	if !known || twice && before != of {
-		a.known[of.NodeID] = of
+	if a.put(of, byOthers) && !a.ours(of.NodeID) {
+		a.stranger(of.NodeID)
 	}
-	a.hearsay[of.NodeID] = of
 }
 
-func (a *addresses) init() {
+// put is true for a node of which nothing was known.
+func (a *addresses) put(of nodewire.Identity, byOthers bool) (unknown bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.known == nil {
 		a.known, a.hearsay = map[int32]nodewire.Identity{}, map[int32]nodewire.Identity{}
 	}
+	before, twice := a.hearsay[of.NodeID]
+	_, known := a.known[of.NodeID]
+	if byOthers {
+		a.hearsay[of.NodeID] = of
+	}
+	if !byOthers || !known || twice && before != of {
+		a.known[of.NodeID] = of
+	}
+	return !known
+}
+
+func (a *addresses) ours(node int32) bool { return a.belongs != nil && a.belongs(node) }
+
+// stranger keeps the last nodes that the cluster does not know.
+func (a *addresses) stranger(node int32) {
+	a.mu.Lock()
+	all := append(slices.Clone(a.strangers), node)
+	a.mu.Unlock()
+	if len(all) > maxStrangers {
+		all = slices.DeleteFunc(all, a.ours) // without the lock: it has others in it
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for ; len(all) > maxStrangers; all = all[1:] {
+		delete(a.known, all[0])
+		delete(a.hearsay, all[0])
+	}
+	a.strangers = all
+}
+
+// belongs tells whether the cluster knows a node: it is a member of the quorum, or registered.
+func (n *Node) belongs(node int32) bool {
+	if n.meta == nil {
+		return false
+	}
+	img := n.Image()
+	return node == n.id || img.Broker(node) != nil || img.ControllerNode(node) != nil ||
+		slices.ContainsFunc(n.meta.members(), func(m member) bool { return m.NodeID == node })
 }
 
 // all are the nodes that were heard of, by id.

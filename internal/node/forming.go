@@ -177,7 +177,7 @@ func (n *Node) standing() forming.Standing {
 			s.Nodes = append(s.Nodes, nodewire.Identity{NodeID: b.ID, DirectoryID: b.Directories[0]})
 		}
 	}
-	s.FreeNodeID = max(img.FreeNodeID(), n.highestID()+1)
+	s.FreeNodeID = img.FreeNodeID(n.idsInUse()...)
 	return s
 }
 

@@ -164,6 +164,7 @@ func (n *Node) open() error {
 		return err
 	}
 	n.meta = meta
+	n.addresses.belongs = n.belongs
 	if n.former, err = newFormer(n, n.meta.known()); err != nil {
 		return err
 	}

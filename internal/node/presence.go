@@ -25,6 +25,7 @@ import (
 type presence struct {
 	nodewire.Identity
 	voter        bool // it could be one
+	belongs      bool // the cluster knew it then
 	applied      uint64
 	at, caughtUp time.Time
 	last         uint64 // what this node had committed then
@@ -48,15 +49,21 @@ const (
 
 // heard notes a hello that was not refused. commit is what this node has committed: who
 // has reached what was committed at its last hello was caught up then.
-func (p *presences) heard(req *nodewire.HelloRequest, commit uint64, now time.Time) {
+//
+// belongs tells whether the cluster knows the node: of others there are maxStrangers at most.
+func (p *presences) heard(req *nodewire.HelloRequest, belongs bool, commit uint64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.of == nil {
 		p.of = map[int32]*presence{}
 	}
+	maps.DeleteFunc(p.of, func(_ int32, e *presence) bool { return now.Sub(e.at) > rememberFor })
 	e := p.of[req.From.NodeID]
+	if e == nil && !belongs && p.strangers() >= maxStrangers {
+		return
+	}
 	if e == nil || e.DirectoryID != req.From.DirectoryID {
-		e = &presence{last: commit}
+		e = &presence{last: commit, belongs: belongs}
 		p.of[req.From.NodeID] = e
 	}
 	switch {
@@ -65,8 +72,17 @@ func (p *presences) heard(req *nodewire.HelloRequest, commit uint64, now time.Ti
 	case req.Applied >= e.last && e.at.After(e.caughtUp):
 		e.caughtUp = e.at
 	}
-	e.Identity, e.voter, e.applied, e.at, e.last = req.From, req.Voter, req.Applied, now, commit
-	maps.DeleteFunc(p.of, func(_ int32, e *presence) bool { return now.Sub(e.at) > rememberFor })
+	e.Identity, e.voter, e.applied, e.at, e.last, e.belongs = req.From, req.Voter, req.Applied, now, commit, belongs
+}
+
+// strangers are how many are kept that the cluster does not know; p.mu is held.
+func (p *presences) strangers() (count int) {
+	for _, e := range p.of {
+		if !e.belongs {
+			count++
+		}
+	}
+	return count
 }
 
 // shown tells whether a node that has no vote is shown: one that fell silent, and that the
@@ -255,7 +271,7 @@ func (n *Node) welcome(r *api.Request, req *nodewire.HelloRequest, resp *nodewir
 	if req.From.NodeID >= 0 {
 		n.addresses.heard(req.From)
 		if l := n.meta.log.Load(); l != nil && req.ClusterID != "" && req.ClusterID == n.dir.ClusterID() {
-			n.present.heard(req, l.Node().Status().Commit, n.clock.Now())
+			n.present.heard(req, n.belongs(req.From.NodeID), l.Node().Status().Commit, n.clock.Now())
 		}
 		r.Reply(resp)
 		return
@@ -265,7 +281,7 @@ func (n *Node) welcome(r *api.Request, req *nodewire.HelloRequest, resp *nodewir
 		r.Reply(resp)
 		return
 	}
-	ask := &metadata.AllocateNodeID{DirectoryID: req.From.DirectoryID, MayVote: req.Voter, Above: n.highestID()}
+	ask := &metadata.AllocateNodeID{DirectoryID: req.From.DirectoryID, MayVote: req.Voter, Taken: n.idsInUse()}
 	n.meta.here(ask, func(body any, err error) {
 		given, ok := body.(metadata.NodeIDReply)
 		if ok && err == nil {
@@ -277,13 +293,14 @@ func (n *Node) welcome(r *api.Request, req *nodewire.HelloRequest, resp *nodewir
 	})
 }
 
-// highestID is the highest id of a node that the quorum knows, or that was heard of.
-func (n *Node) highestID() (highest int32) {
+// idsInUse are the ids of the nodes that the quorum knows, or that were heard of.
+func (n *Node) idsInUse() []int32 {
+	ids := []int32{n.id}
 	for _, q := range n.meta.members() {
-		highest = max(highest, q.NodeID)
+		ids = append(ids, q.NodeID)
 	}
 	for _, p := range n.present.all() {
-		highest = max(highest, p.NodeID)
+		ids = append(ids, p.NodeID)
 	}
-	return max(highest, n.id)
+	return ids
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ func TestPresence(t *testing.T) {
 	var p presences
 	at := time.Unix(1000, 0)
 	hello := func(applied, commit uint64) presence {
-		p.heard(&nodewire.HelloRequest{From: nodewire.Identity{NodeID: 5}, Applied: applied}, commit, at)
+		p.heard(&nodewire.HelloRequest{From: nodewire.Identity{NodeID: 5}, Applied: applied}, true, commit, at)
 		return p.all()[0]
 	}
 	if e := hello(7, 9); !e.caughtUp.IsZero() {
@@ -43,7 +44,7 @@ func TestPresence(t *testing.T) {
 		t.Error("who is silent is shown while the cluster knows it")
 	}
 	at = at.Add(rememberFor + time.Second)
-	p.heard(&nodewire.HelloRequest{From: nodewire.Identity{NodeID: 6}}, 0, at)
+	p.heard(&nodewire.HelloRequest{From: nodewire.Identity{NodeID: 6}}, true, 0, at)
 	if all := p.all(); len(all) != 1 || all[0].NodeID != 6 {
 		t.Errorf("%+v", all)
 	}
@@ -66,5 +67,45 @@ func TestAddresses(t *testing.T) {
 	a.heard(nodewire.Identity{NodeID: -1, Address: "x"})
 	if len(a.all()) != 1 {
 		t.Error("a node without an id is kept")
+	}
+}
+
+// TestStrangersAreBounded: of nodes that the cluster does not know, no more are kept than
+// those that came last; those that it knows stay.
+func TestStrangersAreBounded(t *testing.T) {
+	a := addresses{belongs: func(node int32) bool { return node < 10 }}
+	var p presences
+	say := func(id int32) {
+		from := nodewire.Identity{NodeID: id, Address: "somewhere:1"}
+		a.heard(from)
+		a.told(from)
+		p.heard(&nodewire.HelloRequest{From: from}, id < 10, 1, time.Unix(1000, 0))
+	}
+	say(2)
+	for id := int32(100); id < 100+3*maxStrangers; id++ {
+		say(id)
+	}
+	say(3)
+	all := a.all()
+	if len(all) != maxStrangers+2 || all[0].NodeID != 2 || all[1].NodeID != 3 || all[2].NodeID != 100+2*maxStrangers {
+		t.Errorf("%d addresses: %+v", len(all), all[:3])
+	}
+	if len(a.hearsay) != len(a.known) || len(a.strangers) != maxStrangers {
+		t.Errorf("%d said by others, %d strangers", len(a.hearsay), len(a.strangers))
+	}
+	if all := p.all(); len(all) != maxStrangers+2 || all[1].NodeID != 3 {
+		t.Errorf("%d present", len(all))
+	}
+	a.heard(nodewire.Identity{NodeID: 4, Address: strings.Repeat("a", maxAddress+1)})
+	if _, ok := a.of(4); ok {
+		t.Error("an endless address is kept")
+	}
+	// One that came as a stranger, and belongs by now.
+	a.belongs = func(node int32) bool { return node < 10 || node == 100+2*maxStrangers }
+	for id := int32(9000); id < 9000+maxStrangers; id++ {
+		say(id)
+	}
+	if _, ok := a.of(100 + 2*maxStrangers); !ok {
+		t.Error("forgotten, though it joined")
 	}
 }
