@@ -187,19 +187,11 @@ func noHello(err error, ok bool) bool {
 
 // askControllers asks a listener for clients where the controllers are.
 func askControllers(caller peer.Caller, address string, done func(addresses []string, err error)) {
-	req := kmsg.NewPtrDescribeQuorumRequest()
-	req.Version = 2
-	topic := kmsg.NewDescribeQuorumRequestTopic()
-	topic.Topic, topic.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{{}}
-	req.Topics = append(req.Topics, topic)
-	caller.Call(peer.Target{Node: -1, Address: address}, peer.Control, req, helloPatience, func(resp kmsg.Response, err error) {
+	describeQuorum(caller, address, func(r *kmsg.DescribeQuorumResponse, err error) {
 		var all []string
-		if r, ok := resp.(*kmsg.DescribeQuorumResponse); ok && err == nil {
-			err = kerr.ErrorForCode(r.ErrorCode)
-			for _, node := range r.Nodes {
-				for _, l := range node.Listeners {
-					all = append(all, net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))))
-				}
+		for _, node := range r.Nodes {
+			for _, l := range node.Listeners {
+				all = append(all, net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))))
 			}
 		}
 		done(all, err)

@@ -96,8 +96,8 @@ func (m *metadataLog) open(voters []quorum.Member, join bool) error {
 		SnapshotBytes: n.Config().Long(config.MetadataLogMaxRecordBytesBetweenSnapshots),
 		SegmentBytes:  n.opt.SegmentBytes,
 		TickInterval:  raftTick, ElectionTicks: raftElection, HeartbeatTicks: raftHeartbeat,
-		Moved: func() { n.tasks.post(m.moved) },
-		Send:  m.sendRaft, FetchSnapshot: m.fetchSnapshot, Failed: m.logFailed,
+		Moved: func() { n.tasks.post(m.moved) }, Doubted: m.doubted,
+		Send: m.sendRaft, FetchSnapshot: m.fetchSnapshot, Failed: m.logFailed,
 	}, quorum.LogHooks{
 		Restore: m.restore, Records: m.records, Lead: m.lead, Resign: m.resign, SnapshotDue: m.snapshotDue,
 	})

@@ -37,8 +37,12 @@ func (n *Node) Step(m *raftpb.Message) {
 		if m.GetType() == raftpb.MsgSnap && n.started && n.announce(c, m) {
 			return
 		}
+		doubted := c.doubted
 		if err := c.step(m); err != nil {
 			n.fail(err)
+		}
+		if doubted == 0 && c.doubted != 0 {
+			n.calls = append(n.calls, n.opts.Doubted)
 		}
 	})
 }
@@ -53,6 +57,7 @@ type Status struct {
 	First, Last  uint64 // indexes of the synced log
 	Snapshot     uint64 // index of the newest snapshot
 	LogBytes     int64  // of the entries behind the snapshot
+	Doubted      uint64 // the entry that this log seems to have lost; 0 for none
 	Voters       []uint64
 	Learners     []uint64
 	Members      []Member         // voters and learners, by Raft id
@@ -68,7 +73,7 @@ func (n *Node) publish(c *core) {
 	st, conf := c.rn.BasicStatus(), c.conf()
 	s := &Status{
 		Term: st.GetTerm(), Leader: st.Lead, Vote: st.GetVote(), Role: st.RaftState.String(), Commit: st.GetCommit(), Applied: c.applied,
-		First: c.log.base.index + 1, Last: c.log.last(), Snapshot: c.log.snapshot.Index, LogBytes: c.log.since,
+		First: c.log.base.index + 1, Last: c.log.last(), Snapshot: c.log.snapshot.Index, LogBytes: c.log.since, Doubted: c.doubted,
 		Voters: conf.conf.GetVoters(), Learners: conf.conf.GetLearners(), Members: conf.members,
 	}
 	s.LeaderMember = conf.member(s.Leader)

@@ -40,7 +40,9 @@ type core struct {
 	// asking are those who wait to hear that this member leads, by number; see Confirm.
 	asking map[uint64]func(error)
 	asked  uint64
-	out    duties
+	// doubted is the entry that a heartbeat told of and that the log lacks; 0 for none.
+	doubted uint64
+	out     duties
 }
 
 type coreOptions struct {
@@ -48,6 +50,7 @@ type coreOptions struct {
 	keepEntries                   uint64
 	snapshotBytes                 int64
 	electionTimeout               time.Duration
+	asks                          bool // somebody asks when the member is in doubt
 	logger                        raft.Logger
 }
 
@@ -137,6 +140,9 @@ func (c *core) alone() bool { return c.quorum() && len(c.conf().conf.GetLearners
 func (c *core) campaign() error { return c.rn.Campaign() }
 
 func (c *core) tick() {
+	if c.doubted != 0 {
+		return
+	}
 	c.rn.Tick()
 	c.askVotes()
 	c.tickTransfer()
@@ -171,14 +177,13 @@ func (c *core) retrySnapshots() {
 }
 
 // step takes a message from another member. One from an unknown or removed member
-// is dropped. A leader never tells a member of a commit beyond what that member said
-// that it has synced: if it does, this log was more once.
+// is dropped.
 func (c *core) step(m *raftpb.Message) error {
-	if c.impossible(m) {
+	if c.impossible(m) || c.doubted != 0 {
 		return nil
 	}
 	if m.GetType() == raftpb.MsgHeartbeat && m.GetCommit() > c.last && m.GetTerm() >= c.rn.BasicStatus().GetTerm() {
-		return fmt.Errorf("%w: entry %d was synced here, the log ends at %d", ErrLostLog, m.GetCommit(), c.last)
+		return c.forgotten(m)
 	}
 	if c.stale(m) {
 		return nil

@@ -118,6 +118,7 @@ func (n *Node) restore(r *recovered) (c *core, err error) {
 	return newCore(n.id, r, coreOptions{
 		electionTicks: n.opts.ElectionTicks, heartbeatTicks: n.opts.HeartbeatTicks,
 		electionTimeout: n.opts.TickInterval * time.Duration(n.opts.ElectionTicks), keepEntries: n.opts.KeepEntries, snapshotBytes: n.opts.SnapshotBytes, logger: raftLogger{n.opts.Logger},
+		asks: n.opts.Doubted != nil,
 	})
 }
 

@@ -35,6 +35,10 @@ type Options struct {
 	Failed func(error)
 	// Moved is told after another leader is known, or none. It must not block; may be nil.
 	Moved func()
+	// Doubted is told when a heartbeat came that only fits a log with more in it: the
+	// owner is to ask the leader what it knows of this member, until it can say so (Told).
+	// It must not block. Without it the heartbeat is believed.
+	Doubted func()
 	// Send passes messages to other members; it must not block and may lose them. It is
 	// called by whoever steps the node, one call at a time, and may step other nodes.
 	Send func([]*raftpb.Message)
