@@ -204,31 +204,40 @@ func (d *Dir) findSegment(name journal.Segment) *segment {
 	return nil
 }
 
-// forgetInJournal makes the journal forget a log whose bytes are about to change other
-// than by growing, or whose name is about to be used again; round is held. The log is
+// forgetInJournal makes the journal forget logs whose bytes are about to change other
+// than by growing, or whose names are about to be used again; round is held. They are
 // synced in place first, so that nothing durable is lost.
-func (d *Dir) forgetInJournal(l *Log) error {
-	name := l.journalName()
-	if !d.journal.Holds(name) {
+func (d *Dir) forgetInJournal(logs ...*Log) error {
+	var names []journal.Log
+	unsettled := map[journal.Segment]bool{}
+	for _, l := range logs {
+		if name := l.journalName(); d.journal.Holds(name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
 		return nil
 	}
-	if p := l.segs.Load(); p != nil {
-		held := map[int64]bool{}
-		for _, s := range d.journal.Unsettled(d.journal.Generation()) {
-			if s.Log == name {
-				held[s.Base] = true
-			}
-		}
-		for _, s := range *p {
-			if held[s.base] {
-				if err := s.syncData(); err != nil {
-					return d.fatal(err)
+	for _, s := range d.journal.Unsettled(d.journal.Generation()) {
+		unsettled[s] = true
+	}
+	var due []*segment
+	for _, l := range logs {
+		if p := l.segs.Load(); p != nil {
+			for _, s := range *p {
+				if unsettled[journal.Segment{Log: l.journalName(), Base: s.base}] {
+					due = append(due, s)
 				}
 			}
 		}
 	}
-	err := d.journal.Forget(name)
-	if errors.Is(err, journal.ErrFull) {
+	errs := make([]error, len(due))
+	run(len(due), d.opt.SyncParallel, func(i int) { errs[i] = due[i].syncData() })
+	if err := errors.Join(errs...); err != nil {
+		return d.fatal(err)
+	}
+	err := d.journal.Forget(names...)
+	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrTooLarge) {
 		if err = d.emptyJournal(); err == nil {
 			return nil
 		}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/env"
-	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // TruncateTo drops everything from offset on, down to the batch boundary at or below
@@ -16,19 +15,24 @@ import (
 // records are dropped: they may be others than the leader's. Errors: ErrOffsetOutOfRange
 // below the start, ErrStorage, ErrClosed, ErrDeleted.
 func (l *Log) TruncateTo(offset int64) error {
-	l.w.Lock()
-	defer l.w.Unlock()
+	c := Cut{Log: l, To: offset}
+	l.d.truncateLogs([]*Cut{&c})
+	return c.Err
+}
+
+// cutDue tells whether there is something to cut off at offset or behind it; w is held.
+func (l *Log) cutDue(offset int64) (bool, error) {
 	if err := l.writable(); err != nil {
-		return err
+		return false, err
 	}
 	if offset >= l.end.Load() {
 		l.dropUnusedEpochs(offset)
-		return nil
+		return false, nil
 	}
 	if start := l.start.Load(); offset < start {
-		return fmt.Errorf("%w: truncation to %d, the log starts at %d", ErrOffsetOutOfRange, offset, start)
+		return false, fmt.Errorf("%w: truncation to %d, the log starts at %d", ErrOffsetOutOfRange, offset, start)
 	}
-	return l.cutBack(func() error { return l.truncate(offset) })
+	return true, nil
 }
 
 // dropUnusedEpochs drops the epochs that begin at the offset, the log's end, or later. A
@@ -124,9 +128,7 @@ type Retained struct {
 	Expired  int // producers
 }
 
-// cutBack runs a truncation while no sync round is under way; w is held. One that fails
-// before it has begun to cut leaves the log as it was; half-way, the log takes nothing more
-// until the next start, which reads it again.
+// cutBack cuts a log while no sync round is under way; w is held.
 func (l *Log) cutBack(fn func() error) error {
 	l.d.round.Lock()
 	defer l.d.round.Unlock()
@@ -134,94 +136,7 @@ func (l *Log) cutBack(fn func() error) error {
 		return storageError("truncate", err)
 	}
 	l.cutting = false
-	if err := fn(); err != nil {
-		err = storageError("truncate", l.d.fatal(err))
-		if l.cutting {
-			l.failed = err
-		} else {
-			l.markDirty()
-		}
-		return err
-	}
-	return nil
-}
-
-// truncate drops offset and all behind it; w and round are held. The recovery point
-// is lowered first: nothing behind it counts as synced any more.
-func (l *Log) truncate(offset int64) error {
-	list := *l.segs.Load()
-	offset = l.undamaged(offset)
-	i := find(list, offset)
-	if i < 0 { // nothing is there below it
-		return l.restart(offset)
-	}
-	pos, end, err := l.cutPosition(list[i], offset)
-	if pos == 0 && i > 0 && err == nil { // nothing of the segment remains: the log ends with the one before
-		i--
-		pos, end, err = l.cutPosition(list[i], list[i+1].base)
-	}
-	if err != nil {
-		return err
-	}
-	s := list[i]
-	ts, at, err := s.largestBefore(end, pos)
-	if err != nil {
-		return err
-	}
-	txns, err := l.readTxns(s)
-	if err != nil {
-		return err
-	}
-	keep, err := s.keeps(end, pos, txns)
-	if err != nil {
-		return err
-	}
-	// All that has to be read is read before the first cut: what a disk does not give for a
-	// while must not leave a log half cut.
-	prod, err := rebuildProducers(l, list[:i+1], end)
-	if err != nil {
-		return err
-	}
-	p := place{seg: s, size: pos, maxTs: ts, maxTsAt: at}
-	if err := l.lowerPoint(end, p); err != nil {
-		return err
-	}
-	l.cutting = true
-	l.forget()
-	l.setSegments(slices.Clone(list[:i+1]))
-	for _, later := range slices.Backward(list[i+1:]) {
-		if err := l.unlink(later); err != nil {
-			return err
-		}
-		l.snapshots = slices.DeleteFunc(l.snapshots, func(n int64) bool { return n == later.base })
-	}
-	if err := s.cut(end, p, keep); err != nil {
-		return err
-	}
-	if err := l.dropSnapshots(end); err != nil {
-		return err
-	}
-	if err := l.absolve(end); err != nil {
-		return err
-	}
-	// What goes must not come back behind what is written next: a snapshot or a segment
-	// between the new end and the old one looks like one of the log's.
-	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
-		return syncError{err}
-	}
-	l.gap = false
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !mutant.On("log/truncation-keeps-epochs") {
-		l.epochs.truncateEnd(end)
-	}
-	if mutant.On("log/truncation-keeps-producers") {
-		prod = l.producers
-		prod.end = end
-	}
-	l.settle(prod, end)
-	l.dirty.sealed = without(l.dirty.sealed, list[i:])
-	return nil
+	return l.cutEnded(fn())
 }
 
 // settle makes end the log's end; l.mu is held.
@@ -291,9 +206,9 @@ func (s *segment) cutBeforeDamage(f env.File, offset int64) (pos, end int64, err
 	return pos, end, err
 }
 
-// lowerPoint makes everything from end on, which is at p, count as not synced, durably
-// if it was recorded as synced.
-func (l *Log) lowerPoint(end int64, p place) error {
+// lowerPoint makes everything from end on, which is at p, count as not synced. If it was
+// recorded as synced the caller has to save the log.
+func (l *Log) lowerPoint(end int64, p place) (recorded bool) {
 	l.mu.Lock()
 	if l.synced.Load() > end {
 		l.synced.Store(end)
@@ -302,12 +217,9 @@ func (l *Log) lowerPoint(end int64, p place) error {
 	if l.dirty.ready.offset > end {
 		l.dirty.ready = mark{end, p}
 	}
-	recorded := max(l.dirty.point, l.dirty.tried) > end
+	recorded = max(l.dirty.point, l.dirty.tried) > end
 	l.mu.Unlock()
-	if !recorded {
-		return nil
-	}
-	return l.d.saveLogs(l)
+	return recorded
 }
 
 // kept is what stays of a segment that is cut, as it was read before.
@@ -386,10 +298,10 @@ func (l *Log) undamaged(offset int64) int64 {
 
 // absolve renames the files that make offsets from end on refused, so that they only keep
 // the bytes; w is held. The caller syncs the directory.
-func (l *Log) absolve(end int64) error {
+func (l *Log) absolve(end int64) (some bool, err error) {
 	entries, err := l.d.fs.ReadDir(*l.path.Load())
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, e := range entries {
 		d, ok := parseCorruptName(e.Name())
@@ -398,10 +310,11 @@ func (l *Log) absolve(end int64) error {
 		}
 		dir := *l.path.Load() + "/"
 		if err := l.d.fs.Rename(dir+e.Name(), dir+corruptName(damagedRange{d.from, d.from})); err != nil {
-			return err
+			return some, err
 		}
+		some = true
 	}
-	return nil
+	return some, nil
 }
 
 // setDamage replaces what is refused; mu is held.
@@ -414,8 +327,10 @@ func (l *Log) setDamage(list []damagedRange) {
 // restart empties the log; w and round are held.
 func (l *Log) restart(start int64) error {
 	list := *l.segs.Load()
-	if err := l.lowerPoint(0, place{}); err != nil {
-		return err
+	if l.lowerPoint(0, place{}) {
+		if err := l.d.saveLogs(l); err != nil {
+			return err
+		}
 	}
 	// A segment that waits for its removal may have the name that the new one gets.
 	if err := l.sweepOut(); err != nil {
@@ -436,7 +351,8 @@ func (l *Log) restart(start int64) error {
 			return err
 		}
 	}
-	if err := errors.Join(l.dropSnapshots(-1), l.absolve(0)); err != nil {
+	_, err := l.absolve(0)
+	if err = errors.Join(err, l.dropSnapshots(-1)); err != nil {
 		return err
 	}
 	if _, err := l.addSegment(start, l.d.opt.Clock.Now()); err != nil {
