@@ -356,10 +356,10 @@ func (f *fetcher) answered(req *kmsg.FetchRequest, resp *kmsg.FetchResponse, err
 		f.epoch++
 	}
 	f.mu.Unlock()
-	for i := range resp.Topics {
-		for j := range resp.Topics[i].Partitions {
-			f.part(Ref{TopicID: resp.Topics[i].TopicID, Index: resp.Topics[i].Partitions[j].Partition}, &resp.Topics[i].Partitions[j])
-		}
+	parts := f.answers(resp)
+	f.diverge(parts)
+	for i := range parts {
+		f.part(&parts[i])
 	}
 	f.mu.Lock()
 	f.asked = false
@@ -367,19 +367,57 @@ func (f *fetcher) answered(req *kmsg.FetchRequest, resp *kmsg.FetchResponse, err
 	f.pump()
 }
 
-// part takes one partition's answer.
-func (f *fetcher) part(ref Ref, in *kmsg.FetchResponseTopicPartition) {
+// answer is one partition's answer.
+type answer struct {
+	e     *fetching
+	in    *kmsg.FetchResponseTopicPartition
+	taken *diverging // with others; nil: it is to be taken
+}
+
+// answers lists those that are still asked for, and by partitions in this role.
+func (f *fetcher) answers(resp *kmsg.FetchResponse) (all []answer) {
 	f.mu.Lock()
-	e := f.parts[ref]
-	if e == nil || !e.inSession {
-		f.mu.Unlock()
-		return // no longer asked for, or not yet in this role
+	defer f.mu.Unlock()
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			e := f.parts[Ref{TopicID: t.TopicID, Index: t.Partitions[j].Partition}]
+			if e == nil || !e.inSession {
+				continue
+			}
+			e.p.sick.Store(e.pause >= f.m.tuning().Backoff)
+			all = append(all, answer{e: e, in: &t.Partitions[j]})
+		}
 	}
-	e.p.sick.Store(e.pause >= f.m.tuning().Backoff)
-	f.mu.Unlock()
-	v := e.p.take(f.leader, e.epoch, in)
+	return all
+}
+
+// diverge takes the answers that tell of other logs than those here.
+func (f *fetcher) diverge(parts []answer) {
+	var all []*diverging
+	seen := map[*fetching]bool{}
+	for i := range parts {
+		if a := &parts[i]; a.in.ErrorCode == 0 && a.in.DivergingEpoch.EndOffset >= 0 && !seen[a.e] {
+			seen[a.e] = true
+			a.taken = &diverging{p: a.e.p, epoch: a.e.epoch, in: a.in}
+			all = append(all, a.taken)
+		}
+	}
+	if len(all) > 0 {
+		f.m.diverge(f.leader, all)
+	}
+}
+
+// part takes one partition's answer.
+func (f *fetcher) part(a *answer) {
+	e, in, v := a.e, a.in, verdict(0)
+	if a.taken != nil {
+		v = a.taken.verdict
+	} else {
+		v = e.p.take(f.leader, e.epoch, in)
+	}
 	t, now := f.m.tuning(), f.m.now()
-	if r := e.p.st.Load(); len(in.RecordBatches) > 0 && r.FollowerThrottled.Has(ref.Index, f.m.opt.NodeID) {
+	if r := e.p.st.Load(); len(in.RecordBatches) > 0 && r.FollowerThrottled.Has(e.ref.Index, f.m.opt.NodeID) {
 		f.m.followerLimit.take(now, len(in.RecordBatches), t.FollowerRate)
 	}
 	f.mu.Lock()

@@ -66,8 +66,8 @@ func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartiti
 		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 		return trouble
 	}
-	if in.DivergingEpoch.EndOffset >= 0 {
-		return p.diverge(leader, epoch, in.DivergingEpoch.Epoch, in.DivergingEpoch.EndOffset)
+	if in.DivergingEpoch.EndOffset >= 0 { // told twice in one answer
+		return wait
 	}
 	r, wake, err := p.appendFetched(leader, epoch, in)
 	wake.run()
@@ -161,52 +161,6 @@ func (p *Partition) fit(run []byte) error {
 		return fmt.Errorf("%w: batch %d to %d, the log ends at %d", log.ErrNotInOrder, b.BaseOffset(), b.LastOffset(), end)
 	}
 	return p.log.TruncateFullyTo(b.BaseOffset())
-}
-
-// diverge cuts the log back to where it and the leader's went apart, as far as the
-// answer tells: the leader's last epoch that is not above ours ended at end there
-// (KIP-101, KIP-279). The next fetch finds out whether more has to go.
-func (p *Partition) diverge(leader, epoch, lastEpoch int32, end int64) verdict {
-	p.mu.Lock()
-	r := p.followed(leader, epoch)
-	if r == nil {
-		p.mu.Unlock()
-		return stale
-	}
-	p.m.counters.diverging.Add(1)
-	from, hw := p.log.EndOffset(), p.hw.Load()
-	own, ours := p.log.EndOffsetForEpoch(lastEpoch)
-	to := min(end, ours)
-	err := error(nil)
-	switch {
-	case mutant.On("replica/truncate-to-hw"):
-		err = p.log.TruncateTo(hw)
-	case own < 0:
-		err = fmt.Errorf("where epoch %d ended is not known here", lastEpoch)
-	case to > from: // at the end itself epochs without records go
-		err = fmt.Errorf("the log ends at %d and should be cut back to %d", from, to)
-	case to < p.log.StartOffset():
-		err = p.log.TruncateFullyTo(to)
-	default:
-		err = p.log.TruncateTo(to)
-	}
-	if err != nil {
-		p.mu.Unlock()
-		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
-		return trouble
-	}
-	to = p.log.EndOffset()
-	p.cut(to)
-	p.mu.Unlock()
-	p.m.counters.truncations.Add(1)
-	e, level := Truncated{p.id, from, to, hw, leader, to < hw}, slog.LevelInfo
-	if e.Lost {
-		p.m.counters.belowHW.Add(1)
-		level = slog.LevelError
-	}
-	p.m.event(level, e)
-	p.wakeFetches()
-	return wentOn
 }
 
 // cut takes note that the log now ends at end; mu is held.
