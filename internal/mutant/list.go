@@ -62,6 +62,8 @@ var All = []Mutant{
 	{"replica/unknown-error", "Produce never answers UNKNOWN_SERVER_ERROR", 4},
 	{"log/synced-without-sync", "synced means synced", 2},
 	{"node/loss-not-reported", "a broker that lost records says so when it registers", 6},
+	{"node/promise-forgotten", "a promise to found a cluster outlives a restart", 5},
+	{"quorum/starts-without-end", "a voter whose log has lost what was synced does not start", 5},
 	{"quorum/forgets-votes", "a vote outlives a restart", 5},
 	{"quorum/leads-unconfirmed", "a refusal of a controller is told once it is known to lead", 8},
 	{"quorum/answers-before-sync", "votes and entries are synced before they are answered for", 5},

@@ -14,6 +14,7 @@ import (
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/forming"
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/nodewire"
 	"github.com/leat-stream/leat/internal/peer"
 	"github.com/leat-stream/leat/internal/quorum"
@@ -252,7 +253,7 @@ func readKnown(fsys env.FS, dir string) ([]string, error) {
 // readPromise reads what the node promised when a cluster was founded.
 func readPromise(fsys env.FS, dir string) (forming.Promise, error) {
 	b, err := readFile(fsys, filepath.Join(dir, forming.PromiseFile), maxPromise)
-	if err != nil || b == nil {
+	if err != nil || b == nil || mutant.On("node/promise-forgotten") {
 		return forming.Promise{}, err
 	}
 	p, err := forming.DecodePromise(b)

@@ -62,7 +62,7 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 		c.Nodes = append(c.Nodes, h)
 	}
 	inv := newInvariants(c)
-	c.Check, c.Ending, c.Told, c.Unanswered, c.Lost = inv.check, c.ended, inv.tells, c.unanswered, inv.tellsLoss
+	c.Check, c.Ending, c.Told, c.Unanswered, c.Lost, c.Wishing = inv.check, c.ended, inv.tells, c.unanswered, inv.tellsLoss, inv.wishesOnce
 	c.inv, c.load = inv, drawLoad(w.Stream("load"))
 	g := &groups{c: c}
 	c.Asked, c.Replied = g.asked, g.answered
@@ -76,6 +76,7 @@ func (c *Cluster) Simulate(d time.Duration) error {
 	c.Tracef("settings %+v", c.Settings)
 	c.Settings.Mix.counts(c.Count)
 	founders := c.founders()
+	c.roughStart(founders)
 	for _, h := range founders {
 		c.Clock.AfterFunc(time.Duration(c.sched.Int64N(int64(time.Second))), h.Start)
 	}
@@ -147,6 +148,7 @@ func (c *Cluster) startClients() {
 	s := &c.Settings
 	for i := range s.Producers {
 		p := newProducer(newClient(c.World, fmt.Sprint("p", i), c.brokers(), &c.Rec), all, -1, true)
+		p.anyStart = s.AnyStart
 		if i < s.Eager { // who meets what it is for only with many batches
 			p.hurry()
 		} else {

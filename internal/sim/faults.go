@@ -14,6 +14,8 @@ type faults struct {
 	kinds []fault
 	// replacing is the host whose disk is about to be replaced.
 	replacing *Host
+	mend      func()  // makes its old disk good, when it is not
+	prober    *Client // of deposed
 }
 
 // fault begins on a host and returns what ends it; nil when it is over at once.
@@ -44,6 +46,7 @@ func newFaults(c *Cluster) *faults {
 				}
 			}
 		}},
+		{"power cut at a write", 3, 0, func(h *Host) func() { h.Disk.CrashAt(1 + f.rng.IntN(100)); return nil }},
 		{"pause", 3, 15 * time.Second, func(h *Host) func() { h.Pause(); return h.Resume }},
 		{"cut", 3, 15 * time.Second, func(h *Host) func() { return f.cut(h, true, true, c.hosts) }},
 		{"cut one way", 3, 15 * time.Second, func(h *Host) func() { there := f.rng.IntN(2) == 0; return f.cut(h, there, !there, c.hosts) }},
@@ -88,11 +91,12 @@ func newFaults(c *Cluster) *faults {
 		}},
 	}
 	f.kinds = append(f.kinds, f.inTurn(), f.atOnce(), f.slowDeath(), f.afterAck(), f.limping(), f.succession(),
-		f.lostLogs(), f.garbled(), f.failingReads(), f.wipe())
+		f.lostLogs(), f.garbled(), f.failingReads(), f.wipe(),
+		f.deposed(), f.deleteAway(), f.cutShort(), f.firstWords())
 	if !c.Settings.PowerCuts {
 		for i := range f.kinds {
 			switch f.kinds[i].name {
-			case "power cut", "power cut everywhere", "failing syncs":
+			case "power cut", "power cut at a write", "power cut everywhere", "failing syncs":
 				f.kinds[i].weight = 0
 			}
 		}
@@ -169,10 +173,11 @@ func (f *faults) paths(h *Host, there, back bool, others []*Host, p Path) func()
 func (f *faults) end() {
 	f.ended = true
 	f.c.Heal()
-	if h := f.replacing; h != nil {
-		f.replacing, h.out = nil, false
+	if f.replacing != nil {
+		f.notReplaced()
 	}
 	for _, h := range f.c.Nodes {
+		h.Disk.CrashAt(0)
 		h.Resume()
 		h.syncDelay = 0
 		h.Disk.SetFree(-1)

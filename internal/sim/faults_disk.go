@@ -51,35 +51,42 @@ func (f *faults) wipe() fault {
 		}
 		f.replacing, h.out = h, true
 		h.Kill()
-		died := f.c.Now()
-		var look func()
-		look = func() {
-			switch {
-			case f.replacing != h:
-				return
-			case f.c.Now()-died > replaceIn: // it is not safe: the disk was good after all
-				f.putBack()
-				return
-			case f.c.Now()-died < noticed || !f.spare(h, died):
-				f.c.Clock.AfterFunc(replaceLook, look)
-				return
-			}
-			f.c.Count["disk wiped"]++
-			f.c.Tracef("the disk of %s is replaced", h.Name)
-			for _, m := range f.c.operator.voters {
-				if m.node == h.Node {
-					f.c.operator.gone = append(f.c.operator.gone, m.directory)
-					f.c.Count["disk of a voter wiped"]++
-				}
-			}
-			h.Disk = env.NewDisk(h.Rand.Uint64())
-			h.Disk.SetClock(h.Clock)
-			h.flipped, h.wiped = false, true
-			f.putBack()
-		}
-		look()
+		f.replace(h, func() {})
 		return nil
 	}}
+}
+
+// replace gives a node that has just died an empty disk, when that is safe; otherwise the
+// one that it had was good after all, which mend makes true.
+func (f *faults) replace(h *Host, mend func()) {
+	f.mend = mend
+	died := f.c.Now()
+	var look func()
+	look = func() {
+		switch {
+		case f.replacing != h:
+			return
+		case f.c.Now()-died > replaceIn:
+			f.putBack()
+			return
+		case f.c.Now()-died < noticed || !f.spare(h, died):
+			f.c.Clock.AfterFunc(replaceLook, look)
+			return
+		}
+		f.c.Count["disk wiped"]++
+		f.c.Tracef("the disk of %s is replaced", h.Name)
+		for _, m := range f.c.operator.voters {
+			if m.node == h.Node {
+				f.c.operator.gone = append(f.c.operator.gone, m.directory)
+				f.c.Count["disk of a voter wiped"]++
+			}
+		}
+		h.Disk = env.NewDisk(h.Rand.Uint64())
+		h.Disk.SetClock(h.Clock)
+		h.flipped, h.wiped, f.mend = false, true, nil
+		f.putBack()
+	}
+	look()
 }
 
 // putBack ends a replacement; the node starts with the disk that it has now.
@@ -88,8 +95,16 @@ func (f *faults) putBack() {
 	if h == nil {
 		return
 	}
-	f.replacing, h.out = nil, false
+	f.notReplaced()
 	f.c.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
+}
+
+// notReplaced ends it at once.
+func (f *faults) notReplaced() {
+	if f.mend != nil {
+		f.mend()
+	}
+	f.replacing.out, f.replacing, f.mend = false, nil, nil
 }
 
 // spare tells whether the cluster can do without the disk of a node that has been down

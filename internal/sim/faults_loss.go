@@ -42,6 +42,7 @@ func (f *faults) lostLogs() fault {
 					f.c.Failf("removing %s at %s: %w", dir, h.Name, err)
 				}
 				f.c.Count["log lost"]++
+				f.c.inv.vanishes(h.Node, id)
 				f.c.Tracef("%s is gone at %s", dir, h.Name)
 			}
 			if err := h.Disk.SyncDir("/data"); err != nil {
@@ -64,7 +65,7 @@ func (f *faults) spared(h *Host) (ids []log.LogID) {
 	own := h.Process.(insides).Image()
 	h.Process.(insides).Replicas().Each(func(r *replica.Partition) {
 		id := r.ID()
-		if r.Standing().MinISR < 2 || !r.Durable() || r.Log().Recovered().Point <= 0 {
+		if r.Standing().MinISR < 2 || !r.Durable() || r.Log().RecordedPoint() <= 0 {
 			return // the last: nothing on the disk says that it had records
 		}
 		for _, img := range []*metadata.Image{own, f.c.inv.newest} {

@@ -115,6 +115,13 @@ func (h *Host) Start() {
 	h.dark = false
 	h.w.Tracef("%s starts", h.Name)
 	p, err := h.Boot(h)
+	if h.Disk.Crashed() {
+		if err == nil {
+			h.Process = p
+		}
+		h.goDark()
+		return
+	}
 	if err != nil {
 		h.w.Tracef("%s did not start: %v", h.Name, err)
 		h.w.Count["start refused"]++
@@ -176,6 +183,13 @@ func (h *Host) Crash() {
 	h.Disk, h.dark = disk, true
 	h.BootID = fmt.Sprintf("%s-boot-%d", h.Name, h.boots)
 	h.w.die(h, true)
+}
+
+// goDark ends a host whose power was cut in the middle of what it did; it comes back.
+func (h *Host) goDark() {
+	h.w.Count["power cut at a write"]++
+	h.Crash()
+	h.w.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
 }
 
 // Pause stops the process in its tracks, as SIGSTOP does; Resume lets it go on.

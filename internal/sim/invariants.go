@@ -32,6 +32,7 @@ type invariants struct {
 	voters    map[*Host]int       // the life in which a host's metadata log was looked at
 	deleted   map[log.LogID]int64 // up to where clients were told that it is
 	lost      map[lossOf]bool     // what brokers told
+	vanished  []vanished          // replicas whose files are gone
 }
 
 // watched is what there is to check of a host's process, so that an event costs only
@@ -187,6 +188,7 @@ func (v *invariants) imagesEqual(h *Host, img *metadata.Image) {
 	at := img.Index()
 	if v.newest == nil || at > v.newest.Index() {
 		v.changes(v.newest, img)
+		v.lossLeaves(img)
 		v.newest = img
 	}
 	if first := v.images[at]; first != nil {

@@ -3,6 +3,8 @@ package sim
 import (
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
 	"github.com/leat-stream/leat/internal/replica"
@@ -76,6 +78,20 @@ func (v *invariants) wished(w *watch) {
 		}
 		if f.Wished && !f.InSync && f.Start < r.Log().StartOffset() {
 			v.c.Failf("%d is to join the in-sync set of %v with records from %d on, which are deleted up to %d", f.ID, w.id, f.Start, r.Log().StartOffset())
+		}
+	}
+}
+
+// wishesOnce: a request names a partition once. Asked twice, the controller carries out one
+// wish and refuses the other, and the leader cannot tell which answer is whose.
+func (v *invariants) wishesOnce(req *kmsg.AlterPartitionRequest) {
+	for _, t := range req.Topics {
+		seen := map[int32]bool{}
+		for _, p := range t.Partitions {
+			if seen[p.Partition] {
+				v.c.Failf("broker %d wishes twice for %s-%d in one request", req.BrokerID, t.Topic, p.Partition)
+			}
+			seen[p.Partition] = true
 		}
 	}
 }

@@ -23,7 +23,7 @@ func bootNode(c *Cluster) func(*Host) (Process, error) {
 			Loops: 2, SyncParallel: 1, JournalBytes: 256 << 10, SegmentBytes: 64 << 10,
 			Caller: h.Caller(), Version: "sim", Controllers: c.controllerAt(h),
 			Failed: func(err error) {
-				if h.life != life {
+				if h.life != life || h.Disk.Crashed() { // a machine without power, in its last moment
 					return
 				}
 				c.Count["node failed"]++

@@ -99,6 +99,9 @@ func (p *peers) Call(to peer.Target, l peer.Lane, req kmsg.Request, timeout time
 	if m, ok := req.(*nodewire.LostRequest); ok {
 		p.h.w.Lost(m)
 	}
+	if ask, ok := req.(*kmsg.AlterPartitionRequest); ok {
+		p.h.w.Wishing(ask)
+	}
 	link.Call(req, timeout, func(resp kmsg.Response, err error) {
 		if ask, ok := req.(*kmsg.AlterPartitionRequest); ok && err != nil {
 			p.h.w.Unanswered(ask)

@@ -34,6 +34,8 @@ type producer struct {
 	eager     bool          // sends as the Java client does; see sendEagerly
 	favourite tp            // gets half of what an eager one sends
 	flying    map[int32]int // batches under way, by broker
+	// anyStart: a log takes its first batch at any sequence.
+	anyStart bool
 }
 
 // line is what a producer has for one partition, in order.

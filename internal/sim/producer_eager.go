@@ -44,7 +44,8 @@ func (p *producer) lookout() {
 }
 
 // overtook tells whether a later batch may have been taken before this one by a leader that
-// knew nothing of the producer yet, and takes its first batch at any sequence.
+// knew nothing of the producer yet, and takes its first batch at any sequence, as it does
+// with leat.unknown.producer.wait.ms=0.
 func (p *producer) overtook(l *line, b *pending) bool {
-	return p.eager && (l.known == 0 || l.known > b.order)
+	return p.eager && p.anyStart && (l.known == 0 || l.known > b.order)
 }

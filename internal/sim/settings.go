@@ -25,7 +25,9 @@ type Settings struct {
 	GroupSession    time.Duration
 	Slowness        int // how many times slower than the fastest clients work
 	Producers       int
-	Eager           int // of the producers
+	Eager           int  // of the producers
+	RoughStart      bool // the power fails while the cluster is founded
+	AnyStart        bool // an unknown producer may begin with any batch at once, as with Kafka
 	PlainProducers  int
 	Consumers       int
 	Groups, Members int
@@ -74,6 +76,10 @@ func drawSettings(r *rand.Rand) Settings {
 	s.More = append(s.More, fmt.Sprint("log.flush.offset.checkpoint.interval.ms=", pick(r, 1000, 5000, 60_000)))
 	s.More = append(s.More, "leat.scrub.bytes.per.second=10000000", "leat.scrub.interval.ms=5000")
 	s.VoterChanges = r.IntN(2) == 0
+	s.RoughStart = s.Faults && s.PowerCuts && r.IntN(2) == 0
+	if s.AnyStart = r.IntN(4) == 0; s.AnyStart {
+		s.More = append(s.More, "leat.unknown.producer.wait.ms=0")
+	}
 	return s
 }
 

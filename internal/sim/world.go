@@ -54,6 +54,8 @@ type World struct {
 	Told       func(*nodewire.RaftRequest)
 	Lost       func(*nodewire.LostRequest) // a broker says that it lacks what it acknowledged
 	Unanswered func(*kmsg.AlterPartitionRequest)
+	// Wishing is called with each wish that leaves a node.
+	Wishing func(*kmsg.AlterPartitionRequest)
 	// Asked is called with requests that a node was given, Replied with the answers to those
 	// that Asked returned something for.
 	Asked       func(*Host, *api.Request) *groupAsked
@@ -70,7 +72,8 @@ func NewWorld(seed uint64, trace io.Writer) *World {
 		Seed: seed, Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		byName: map[string]*Host{}, paths: map[[2]string]Path{}, hash: fnv.New64a(), Count: map[string]int{},
 		Check: func(*Host) {}, Ending: func(*Host) {}, Told: func(*nodewire.RaftRequest) {}, Lost: func(*nodewire.LostRequest) {}, Unanswered: func(*kmsg.AlterPartitionRequest) {},
-		Asked: func(*Host, *api.Request) *groupAsked { return nil }, Replied: func(*Host, *groupAsked, []byte) {},
+		Wishing: func(*kmsg.AlterPartitionRequest) {},
+		Asked:   func(*Host, *api.Request) *groupAsked { return nil }, Replied: func(*Host, *groupAsked, []byte) {},
 	}
 	w.Clock = env.NewClock(w.Start)
 	w.sched, w.network = w.Stream("scheduler"), w.Stream("network")
@@ -164,7 +167,7 @@ func (w *World) step() {
 		if w.instant++; w.instant > livelock {
 			w.Failf("no end of turns at one moment")
 		}
-		w.Check(w.touched)
+		w.checked()
 		return
 	}
 	if !ok {
@@ -175,5 +178,14 @@ func (w *World) step() {
 		w.instant = 0
 	}
 	w.Clock.Step()
+	w.checked()
+}
+
+// checked looks at what an event has left.
+func (w *World) checked() {
+	if h := w.touched; h != nil && h.Up() && h.Disk.Crashed() {
+		h.goDark()
+		return
+	}
 	w.Check(w.touched)
 }
