@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/binary"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -61,7 +60,7 @@ func handleCreateTopics(s *Server, r *Request) {
 // creation tells a client's request from all others, for the controllers that it is asked
 // of one after the other while they change. Versions without tagged fields lose it on the way to another node.
 func (s *Server) creation(r *Request, req *kmsg.CreateTopicsRequest) []byte {
-	unique := bytes.Clone(nodewire.Creation(req)) // the frame is reused
+	unique := nodewire.Creation(req)
 	if r.Conn.Controller {
 		return unique
 	}
@@ -70,7 +69,6 @@ func (s *Server) creation(r *Request, req *kmsg.CreateTopicsRequest) []byte {
 		unique = binary.BigEndian.AppendUint64(unique, uint64(s.Clock.Now().UnixNano()))
 		unique = binary.BigEndian.AppendUint64(unique, s.creations.Add(1))
 	}
-	req.UnknownTags = kmsg.Tags{} // views of the frame, which is reused before the request is sent on
 	nodewire.SetCreation(req, unique)
 	return unique
 }

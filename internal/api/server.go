@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -114,8 +115,14 @@ func (s *Server) Serve(c *Conn, frame []byte, r *Request, done func(Answer)) Ver
 	if err != nil {
 		return Verdict{Err: err}
 	}
+	if handler.Forward { // it may be sent on, with unknown tags, after the frame is reused
+		alloc += int64(len(body))
+	}
 	if err := s.charge(r, alloc); err != nil {
 		return Verdict{Err: err}
+	}
+	if handler.Forward {
+		body = bytes.Clone(body)
 	}
 	msg := kmsg.RequestForKey(r.Key)
 	msg.SetVersion(r.Version)
