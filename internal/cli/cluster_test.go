@@ -2,7 +2,9 @@ package cli
 
 import (
 	"errors"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,25 +29,35 @@ type mover struct {
 	silent   bool // a voter is
 	alone    bool // a fourth voter, 7, is no broker
 	software string
+
+	world     *world
+	stuck     bool  // moves do not end
+	fenced    bool  // node 1 is
+	mute      int32 // a node that does not take settings, if any
+	preferred bool  // replicas are down
+	drops     int   // of answers to UnregisterBroker
 }
 
 func (m *mover) attach(w *world) {
+	m.world, m.mute = w, -1
 	on := func(key kmsg.Key, fn func(kmsg.Request) kmsg.Response) {
 		w.cluster.ControlKey(key.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
 			w.cluster.KeepControl()
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			resp := fn(r)
+			if key == kmsg.UnregisterBroker && m.drops > 0 {
+				m.drops--
+				return nil, errors.New("dropped"), true
+			}
 			return resp, nil, resp != nil
 		})
 	}
 	on(kmsg.ApiVersions, m.versions)
 	on(kmsg.AlterPartitionAssignments, m.assign)
 	on(kmsg.ListPartitionReassignments, m.list)
-	on(kmsg.ElectLeaders, func(r kmsg.Request) kmsg.Response {
-		m.elected = true
-		return r.ResponseKind()
-	})
+	on(kmsg.ElectLeaders, m.elect)
+	on(kmsg.DescribeCluster, m.describedCluster)
 	on(kmsg.IncrementalAlterConfigs, m.configure)
 	on(kmsg.DescribeQuorum, m.describedQuorum)
 	on(kmsg.RemoveRaftVoter, func(r kmsg.Request) kmsg.Response {
@@ -111,11 +123,49 @@ func (m *mover) list(r kmsg.Request) kmsg.Response {
 		t.Partitions = append(t.Partitions, p)
 		resp.Topics = append(resp.Topics, t)
 	}
-	m.moving = nil
+	if !m.stuck {
+		m.moving = nil
+	}
+	return resp
+}
+
+func (m *mover) elect(r kmsg.Request) kmsg.Response {
+	m.elected = true
+	resp := r.ResponseKind().(*kmsg.ElectLeadersResponse)
+	for _, t := range r.(*kmsg.ElectLeadersRequest).Topics {
+		out := kmsg.NewElectLeadersResponseTopic()
+		out.Topic = t.Topic
+		for _, index := range t.Partitions {
+			p := kmsg.NewElectLeadersResponseTopicPartition()
+			if p.Partition = index; m.preferred {
+				p.ErrorCode = kerr.PreferredLeaderNotAvailable.Code
+			}
+			out.Partitions = append(out.Partitions, p)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+func (m *mover) describedCluster(r kmsg.Request) kmsg.Response {
+	if !m.fenced {
+		return nil
+	}
+	resp := r.ResponseKind().(*kmsg.DescribeClusterResponse)
+	for id, address := range m.world.cluster.ListenAddrs() {
+		b := kmsg.NewDescribeClusterResponseBroker()
+		host, port, _ := net.SplitHostPort(address)
+		n, _ := strconv.Atoi(port)
+		b.NodeID, b.Host, b.Port, b.IsFenced = int32(id), host, int32(n), id == 1
+		resp.Brokers = append(resp.Brokers, b)
+	}
 	return resp
 }
 
 func (m *mover) configure(r kmsg.Request) kmsg.Response {
+	if m.mute >= 0 && m.world.cluster.CurrentNode() == m.mute {
+		return nil
+	}
 	req := r.(*kmsg.IncrementalAlterConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
 	for _, res := range req.Resources {
@@ -201,24 +251,26 @@ func TestClusterStatus(t *testing.T) {
 	}
 }
 
+// hang has a node, all of them for -1, not answer a request until the test ends.
+func (w *world) hang(key kmsg.Key, node int32) {
+	release := make(chan struct{})
+	w.t.Cleanup(func() { close(release) })
+	w.cluster.ControlKey(key.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		if node >= 0 && w.cluster.CurrentNode() != node {
+			return nil, nil, false
+		}
+		w.cluster.SleepControl(func() { <-release })
+		return nil, errors.New("too late"), true
+	})
+}
+
 // TestClusterStatusOfAClusterInPart: what answers is shown, what does not is named, and a
 // node that hangs holds up neither the others nor the command.
 func TestClusterStatusOfAClusterInPart(t *testing.T) {
 	w := newWorld(t, kfake.NumBrokers(4), kfake.SeedTopics(4, "orders"))
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
-	hang := func(key kmsg.Key, node int32) {
-		w.cluster.ControlKey(key.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
-			w.cluster.KeepControl()
-			if node >= 0 && w.cluster.CurrentNode() != node {
-				return nil, nil, false
-			}
-			w.cluster.SleepControl(func() { <-release })
-			return nil, errors.New("too late"), true
-		})
-	}
-	hang(kmsg.DescribeLogDirs, 3)
-	hang(kmsg.DescribeQuorum, -1)
+	w.hang(kmsg.DescribeLogDirs, 3)
+	w.hang(kmsg.DescribeQuorum, -1)
 	m := &mover{assigned: map[string][]int32{}, software: "1.2.3"}
 	m.attach(w)
 	var s struct {

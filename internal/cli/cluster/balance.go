@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -77,10 +78,12 @@ func balanceCommand(e *conn.Env) *cobra.Command {
 type moveFlags struct {
 	parallel int
 	rate     int64
+	giveUp   time.Duration
 }
 
 func (o *moveFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&o.parallel, "parallel", 10, "partitions that move at once")
+	cmd.Flags().DurationVar(&o.giveUp, "give-up", 2*time.Minute, "fail when nothing has moved for so long; what has begun goes on in the cluster; 0 waits for ever")
 	cmd.Flags().Int64Var(&o.rate, "rate", 100_000_000, "bytes a second that a node sends, and receives, for the moves; 0 is no limit")
 }
 
@@ -91,10 +94,13 @@ func (o *moveFlags) check() error {
 	if o.rate < 0 {
 		return out.Usagef("--rate=%d: it is no rate", o.rate)
 	}
+	if o.giveUp < 0 {
+		return out.Usagef("--give-up=%v: it is no time to wait", o.giveUp)
+	}
 	return nil
 }
 
-func (o *moveFlags) set(r *runner) { r.parallel, r.rate = o.parallel, o.rate }
+func (o *moveFlags) set(r *runner) { r.parallel, r.rate, r.patience = o.parallel, o.rate, o.giveUp }
 
 // cancelled is what --cancel did.
 type cancelled struct {

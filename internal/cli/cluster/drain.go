@@ -22,7 +22,8 @@ func drainCommand(e *conn.Env) *cobra.Command {
 		Use:   "drain NODE",
 		Short: "Move everything off a node, so that it can be taken away",
 		Long: "Move all replicas, and what it leads, off a node, to the other nodes that are up; a few partitions at a time, at a bounded rate. " +
-			"New topics may still be placed on it until it stops. 'leat cluster remove' is next.",
+			"New topics may still be placed on it until it stops. What moves is waited for, and every few seconds it is said what that is, and who of " +
+			"the nodes that take part is down. 'leat cluster remove' is next.",
 		Example: `  leat cluster drain 3 --dry-run
   leat cluster drain 3`,
 		Args: cobra.ExactArgs(1),

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -30,6 +31,33 @@ const againAfter = 100 * time.Millisecond
 type asking struct {
 	e        *conn.Env
 	patience time.Duration
+	more     []string // nodes to begin with, beside those that are given
+}
+
+// ask runs fn within a bound that --timeout may change, and puts its error into plain words.
+func ask(e *conn.Env, cmd *cobra.Command, fn func(ctx context.Context, a *asking) error) error {
+	a := &asking{e: e, patience: statusPatience}
+	if cmd.Flags().Changed(conn.TimeoutFlag) {
+		a.patience = e.Timeout()
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), a.patience)
+	defer cancel()
+	return a.explain(cmd.Context(), fn(ctx, a))
+}
+
+// explain puts an error into plain words. One that is not the cluster's word is that no
+// node has told of the cluster.
+func (a *asking) explain(ctx context.Context, err error) error {
+	var kafka *kerr.Error
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &kafka), !lost(err):
+		return a.e.Explain(err)
+	}
+	return a.e.Unreachable(err)
 }
 
 // at runs fn with a connection to one address.
@@ -69,17 +97,22 @@ func (a *asking) home(ctx context.Context) (*home, error) {
 		home *home
 		err  error
 	}
-	all := a.e.Brokers()
+	all := append(a.e.Brokers(), a.more...)
+	slices.Sort(all)
+	all = slices.Compact(all)
 	answers := make(chan answer, len(all))
 	for _, address := range all {
 		go func() {
 			h := &home{address: address}
 			err := a.at(address, func(br *kgo.Broker) (err error) {
-				if h.brokers, err = describeBrokers(ctx, br); err != nil {
+				if h.meta, err = kmsg.NewPtrMetadataRequest().RequestWith(ctx, br); err != nil {
 					return err
 				}
-				req := kmsg.NewPtrMetadataRequest()
-				h.meta, err = req.RequestWith(ctx, br)
+				h.brokers, err = describeBrokers(ctx, br)
+				var kafka *kerr.Error
+				if err != nil && !lost(err) && !errors.As(err, &kafka) { // it knows no such request
+					h.brokers, err = brokersOf(h.meta), nil
+				}
 				return err
 			})
 			answers <- answer{h, err}
@@ -98,6 +131,48 @@ func (a *asking) home(ctx context.Context) (*home, error) {
 		}
 	}
 	return nil, last
+}
+
+// brokersOf are the brokers that are up.
+func brokersOf(meta *kmsg.MetadataResponse) (all []kmsg.DescribeClusterResponseBroker) {
+	for _, b := range meta.Brokers {
+		d := kmsg.NewDescribeClusterResponseBroker()
+		d.NodeID, d.Host, d.Port, d.Rack = b.NodeID, b.Host, b.Port, b.Rack
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b kmsg.DescribeClusterResponseBroker) int { return int(a.NodeID) - int(b.NodeID) })
+	return all
+}
+
+// elsewhere runs fn with a node that answers; when it dies before it has, with another one.
+func (a *asking) elsewhere(ctx context.Context, fn func(*home, *kgo.Broker) error) error {
+	for {
+		one, cancel := context.WithTimeout(ctx, a.patience)
+		h, err := a.home(one)
+		cancel()
+		if err != nil {
+			return err
+		}
+		err = a.at(h.address, func(br *kgo.Broker) error { return fn(h, br) })
+		if !lost(err) || ctx.Err() != nil {
+			return err
+		}
+		if err := pause(ctx, againAfter); err != nil {
+			return err
+		}
+	}
+}
+
+// holds counts the replicas that a broker is to have.
+func (h *home) holds(id int32) (replicas int) {
+	for i := range h.meta.Topics {
+		for _, p := range h.meta.Topics[i].Partitions {
+			if slices.Contains(p.Replicas, id) {
+				replicas++
+			}
+		}
+	}
+	return replicas
 }
 
 func address(b kmsg.DescribeClusterResponseBroker) string {

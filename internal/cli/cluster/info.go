@@ -3,10 +3,12 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"net"
+	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kversion"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/cli/out"
@@ -42,8 +44,8 @@ func infoCommand(e *conn.Env) *cobra.Command {
   leat cluster info --bootstrap-server kafka-1:9092 --format json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return e.WithAdmin(cmd, func(ctx context.Context, adm *kadm.Client) error {
-				i, err := gather(ctx, adm)
+			return ask(e, cmd, func(ctx context.Context, a *asking) error {
+				i, err := a.info(ctx)
 				if err != nil {
 					return err
 				}
@@ -53,80 +55,49 @@ func infoCommand(e *conn.Env) *cobra.Command {
 	}
 }
 
-func gather(ctx context.Context, adm *kadm.Client) (info, error) {
-	m, err := adm.Metadata(ctx)
+// info asks one node for the cluster, and every broker that is up for its disks. A broker
+// that does not tell is listed without a size.
+func (a *asking) info(ctx context.Context) (info, error) {
+	h, err := a.home(ctx)
 	if err != nil {
 		return info{}, err
 	}
-	i := info{Cluster: m.Cluster, Controller: m.Controller, Topics: len(m.Topics), Brokers: []broker{}}
+	i := info{Cluster: text(h.meta.ClusterID), Controller: h.meta.ControllerID, Topics: len(h.meta.Topics), Brokers: []broker{}}
 	leads, replicas := map[int32]int{}, map[int32]int{}
-	m.Topics.EachPartition(func(p kadm.PartitionDetail) {
-		i.Partitions++
-		if p.Leader < 0 {
-			i.Leaderless++
+	for t := range h.meta.Topics {
+		for _, p := range h.meta.Topics[t].Partitions {
+			i.Partitions++
+			if p.Leader < 0 {
+				i.Leaderless++
+			}
+			if len(p.ISR) < len(p.Replicas) {
+				i.Under++
+			}
+			leads[p.Leader]++
+			for _, r := range p.Replicas {
+				replicas[r]++
+			}
 		}
-		if len(p.ISR) < len(p.Replicas) {
-			i.Under++
-		}
-		leads[p.Leader]++
-		for _, r := range p.Replicas {
-			replicas[r]++
-		}
+	}
+	up := slices.SortedFunc(slices.Values(h.meta.Brokers), func(a, b kmsg.MetadataResponseBroker) int { return int(a.NodeID) - int(b.NodeID) })
+	answers := each(up, func(b kmsg.MetadataResponseBroker) nodeAnswer {
+		return a.node(ctx, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
 	})
-	i.Protocol = protocol(ctx, adm)
-	sizes := brokerSizes(ctx, adm)
-	for _, b := range m.Brokers {
-		row := broker{ID: b.NodeID, Host: b.Host, Port: b.Port, Controller: b.NodeID == m.Controller,
+	for at, b := range up {
+		row := broker{ID: b.NodeID, Host: b.Host, Port: b.Port, Rack: text(b.Rack), Controller: b.NodeID == i.Controller,
 			Leads: leads[b.NodeID], Replicas: replicas[b.NodeID], Bytes: -1}
-		if b.Rack != nil {
-			row.Rack = *b.Rack
+		if v := answers[at].versions; v != nil && i.Protocol == "" {
+			i.Protocol = "Kafka " + resembles(v)
 		}
-		if size, ok := sizes[b.NodeID]; ok {
-			row.Bytes = size
+		if answers[at].dirs != nil {
+			var disks statusNode
+			disks.Bytes = -1
+			disks.disks(answers[at].dirs)
+			row.Bytes = disks.Bytes
 		}
 		i.Brokers = append(i.Brokers, row)
 	}
 	return i, nil
-}
-
-// protocol is the release of Kafka whose requests the brokers understand, as far as
-// they serve them at all; "" when they do not tell.
-func protocol(ctx context.Context, adm *kadm.Client) string {
-	versions, err := adm.ApiVersions(ctx)
-	if err != nil {
-		return ""
-	}
-	for _, v := range versions.Sorted() {
-		if v.Err != nil {
-			continue
-		}
-		var missing []int16
-		kversion.Stable().EachMaxKeyVersion(func(key, _ int16) {
-			if _, ok := v.KeyMaxVersion(key); !ok {
-				missing = append(missing, key)
-			}
-		})
-		return "Kafka " + v.VersionGuess(kversion.SkipKeys(missing...))
-	}
-	return ""
-}
-
-// brokerSizes is what the partitions of each broker take on its disks. A broker
-// that does not tell is left out.
-func brokerSizes(ctx context.Context, adm *kadm.Client) map[int32]int64 {
-	sizes := map[int32]int64{}
-	dirs, err := adm.DescribeAllLogDirs(ctx, nil)
-	if err != nil && len(dirs) == 0 {
-		return sizes
-	}
-	for id, of := range dirs {
-		for _, d := range of {
-			if d.Err == nil {
-				sizes[id] += d.Size()
-			}
-		}
-	}
-	return sizes
 }
 
 func (i info) tables() []out.Table {

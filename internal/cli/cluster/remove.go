@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -37,78 +36,99 @@ func removeCommand(e *conn.Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.WithClient(cmd, func(ctx context.Context, cl *kgo.Client, adm *kadm.Client) error {
-				done, err := removeNode(ctx, cl, adm, id, force)
-				if err != nil {
-					return err
-				}
-				if e.JSON() {
-					return e.WriteJSON(done)
-				}
-				e.Note("node %d is removed", id)
-				return nil
-			})
+			a := &asking{e: e, patience: statusPatience}
+			ctx, cancel := e.Context(cmd)
+			defer cancel()
+			done := removed{Node: id}
+			err = a.elsewhere(ctx, func(h *home, br *kgo.Broker) error { return done.remove(ctx, h, br, force) })
+			if err != nil {
+				return a.explain(cmd.Context(), err)
+			}
+			if e.JSON() {
+				return e.WriteJSON(done)
+			}
+			e.Note("node %d is removed", id)
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "remove it though it is up")
 	return cmd
 }
 
-func removeNode(ctx context.Context, cl *kgo.Client, adm *kadm.Client, id int32, force bool) (removed, error) {
-	done := removed{Node: id}
-	s := &state{}
-	var err error
-	if s.meta, err = adm.Metadata(ctx); err != nil {
-		return done, err
+// remove takes a node's vote and its registration. It may be called again after an answer
+// was lost: done keeps what was begun.
+func (done *removed) remove(ctx context.Context, h *home, br *kgo.Broker, force bool) error {
+	id := done.Node
+	if n := h.holds(id); n > 0 {
+		return fmt.Errorf("node %d has replicas of %d partitions; 'leat cluster drain %d' moves them", id, n, id)
 	}
-	if s.brokers, err = describeBrokers(ctx, cl); err != nil {
-		return done, err
+	at := slices.IndexFunc(h.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id })
+	if at >= 0 && !h.brokers[at].IsFenced && !force {
+		return fmt.Errorf("node %d is up; stop it first, or give --force", id)
 	}
-	if n := s.holds(id); n > 0 {
-		return done, fmt.Errorf("node %d has replicas of %d partitions; 'leat cluster drain %d' moves them", id, n, id)
-	}
-	at := slices.IndexFunc(s.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id })
-	if at >= 0 && !s.brokers[at].IsFenced && !force {
-		return done, fmt.Errorf("node %d is up; stop it first, or give --force", id)
-	}
-	quorum, err := DescribeQuorum(ctx, cl)
+	var quorum *kmsg.DescribeQuorumResponseTopicPartition
+	err := again(ctx, func() (err error) {
+		quorum, err = DescribeQuorum(ctx, br)
+		return err
+	})
 	if err != nil {
-		return done, err
+		return err
 	}
-	if at < 0 && !force && follows(quorum, id) { // a controller alone
-		return done, fmt.Errorf("node %d is up; stop it first and wait %v, or give --force", id, silentFor)
+	if at < 0 && !force && !done.Voter && follows(quorum, id) { // a controller alone
+		return fmt.Errorf("node %d is up; stop it first and wait %v, or give --force", id, silentFor)
 	}
 	for _, v := range quorum.CurrentVoters {
 		if v.ReplicaID != id {
 			continue
 		}
-		req := kmsg.NewPtrRemoveRaftVoterRequest()
-		req.VoterID, req.VoterDirectoryID = id, v.ReplicaDirectoryID
-		resp, err := req.RequestWith(ctx, cl)
-		if err != nil {
-			return done, err
-		}
-		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-			return done, fmt.Errorf("vote of node %d: %w", id, conn.WithMessage(err, text(resp.ErrorMessage)))
-		}
 		done.Voter = true
+		if err := takeVote(ctx, br, id, v.ReplicaDirectoryID); err != nil {
+			return err
+		}
 	}
-	req := kmsg.NewPtrUnregisterBrokerRequest()
-	req.BrokerID = id
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return done, err
-	}
-	switch err := kerr.ErrorForCode(resp.ErrorCode); {
-	case err == nil:
-		done.Unregistered = true
-	case at >= 0 || !errors.Is(err, kerr.BrokerIDNotRegistered): // Kafka has no registration of a controller to end
-		return done, fmt.Errorf("registration of node %d: %w", id, conn.WithMessage(err, text(resp.ErrorMessage)))
+	begun := done.Unregistered
+	done.Unregistered = true
+	switch err := unregister(ctx, br, id); {
+	case err == nil || begun && errors.Is(err, kerr.BrokerIDNotRegistered):
+	case errors.Is(err, kerr.BrokerIDNotRegistered) && at < 0: // Kafka has no registration of a controller to end
+		done.Unregistered = false
+	default:
+		return err
 	}
 	if !done.Voter && !done.Unregistered {
-		return done, fmt.Errorf("node %d: the cluster does not know it", id)
+		return fmt.Errorf("node %d: the cluster does not know it", id)
 	}
-	return done, nil
+	return nil
+}
+
+func takeVote(ctx context.Context, br *kgo.Broker, id int32, directory [16]byte) error {
+	req := kmsg.NewPtrRemoveRaftVoterRequest()
+	req.VoterID, req.VoterDirectoryID = id, directory
+	return again(ctx, func() error {
+		resp, err := req.RequestWith(ctx, br)
+		if err != nil {
+			return err
+		}
+		if err := conn.KafkaError(resp.ErrorCode, resp.ErrorMessage); err != nil && !errors.Is(err, kerr.VoterNotFound) { // it is gone
+			return fmt.Errorf("vote of node %d: %w", id, err)
+		}
+		return nil
+	})
+}
+
+func unregister(ctx context.Context, br *kgo.Broker, id int32) error {
+	req := kmsg.NewPtrUnregisterBrokerRequest()
+	req.BrokerID = id
+	return again(ctx, func() error {
+		resp, err := req.RequestWith(ctx, br)
+		if err != nil {
+			return err
+		}
+		if err := conn.KafkaError(resp.ErrorCode, resp.ErrorMessage); err != nil {
+			return fmt.Errorf("registration of node %d: %w", id, err)
+		}
+		return nil
+	})
 }
 
 // follows tells whether a member of the quorum has been up with it of late.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,14 +20,6 @@ import (
 	"github.com/leat-stream/leat/internal/cli/out"
 )
 
-// The settings that limit the rate at which moved replicas are copied.
-const (
-	leaderRate   = "leader.replication.throttled.rate"
-	followerRate = "follower.replication.throttled.rate"
-	leaderList   = "leader.replication.throttled.replicas"
-	followerList = "follower.replication.throttled.replicas"
-)
-
 // poll is how often the progress of moves is asked for.
 const poll = time.Second
 
@@ -38,11 +29,12 @@ type runner struct {
 	cl  *kgo.Client
 	adm *kadm.Client
 
-	known []string // addresses of brokers that were up
-	said  bool     // that nobody answers
+	known []string  // addresses of brokers that were up
+	said  time.Time // when it was said last that nobody answers
 
-	parallel int   // partitions that move at once
-	rate     int64 // bytes a second and broker; 0 is no limit
+	parallel int           // partitions that move at once
+	rate     int64         // bytes a second and broker; 0 is no limit
+	patience time.Duration // for how long nothing may move; 0 is for ever
 }
 
 // long runs fn with a connection and without the bound that --timeout is: it bounds
@@ -81,8 +73,8 @@ func (r *runner) once(ctx context.Context, fn func(ctx context.Context) error) e
 		if !lost(err) || ctx.Err() != nil || time.Since(began) > lostFor {
 			return err
 		}
-		if !r.said {
-			r.said = true
+		if time.Since(r.said) >= sayEvery {
+			r.said = time.Now()
 			r.e.Note("a broker does not answer (%s); asking others", conn.Reason(err))
 		}
 		if err := pause(ctx, againAfter); err != nil {
@@ -107,7 +99,8 @@ func lost(err error) bool {
 	case err == nil:
 		return false
 	case errors.As(err, &kafka):
-		return kafka.Retriable
+		// Others that pass say something of a partition, which no other broker knows better.
+		return kafka == kerr.NotController || kafka == kerr.RequestTimedOut || kafka == kerr.NetworkException
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.As(err, &link) || kgo.IsRetryableBrokerErr(err)
 }
@@ -136,6 +129,7 @@ func (r *runner) carryOut(ctx context.Context, moves []move, brokers []int32) er
 	bar := r.e.Progress(int64(len(moves)), "partitions moved", false)
 	defer bar.Done()
 	waiting, ours := moves, map[kadm.Partition]move{}
+	watch := newWatch(r)
 	var failed error
 	for len(waiting) > 0 || len(ours) > 0 {
 		if room := min(r.parallel-len(ours), len(waiting)); room > 0 && failed == nil {
@@ -151,6 +145,9 @@ func (r *runner) carryOut(ctx context.Context, moves []move, brokers []int32) er
 			return r.interrupted(err)
 		}
 		bar.Add(int64(done))
+		if err := watch.look(ctx, ours, done); err != nil {
+			return r.interrupted(err)
+		}
 		if len(ours) > 0 {
 			if err := pause(ctx, poll); err != nil {
 				return r.interrupted(err)
@@ -192,6 +189,13 @@ func (r *runner) submit(ctx context.Context, batch []move, ours map[kadm.Partiti
 		if err != nil {
 			return err
 		}
+		for _, a := range rs {
+			for _, p := range a {
+				if lost(p.Err) {
+					return p.Err // no controller has decided
+				}
+			}
+		}
 		failures := r.e.Failures()
 		for _, a := range rs.Sorted() {
 			if a.Err != nil {
@@ -221,93 +225,36 @@ func (r *runner) settled(ctx context.Context, ours map[kadm.Partition]move) (don
 	return done, err
 }
 
-// prefer makes the preferred replicas of what was moved lead.
+// prefer makes the preferred replicas of what was moved lead. One that is not up leads
+// when it is.
 func (r *runner) prefer(ctx context.Context, moves []move) error {
 	set := kadm.TopicsSet{}
 	for _, m := range moves {
 		set.Add(m.topic, m.index)
 	}
-	return r.once(ctx, func(ctx context.Context) error {
+	failures, down := r.e.Failures(), 0
+	err := r.once(ctx, func(ctx context.Context) error {
 		rs, err := r.adm.ElectLeaders(ctx, kadm.ElectPreferredReplica, set)
 		if err != nil {
 			return err
 		}
-		failures := r.e.Failures()
 		for _, topic := range slices.Sorted(maps.Keys(rs)) {
 			for _, index := range slices.Sorted(maps.Keys(rs[topic])) {
-				if e := rs[topic][index]; e.Err != nil && !errors.Is(e.Err, kerr.ElectionNotNeeded) {
+				switch e := rs[topic][index]; {
+				case e.Err == nil, errors.Is(e.Err, kerr.ElectionNotNeeded):
+				case errors.Is(e.Err, kerr.PreferredLeaderNotAvailable):
+					down++
+				default:
 					failures.Add(fmt.Sprintf("leader of %s-%d", topic, index), conn.WithMessage(e.Err, e.ErrMessage))
 				}
 			}
 		}
-		return failures.Err()
-	})
-}
-
-// throttle limits the rate at which the moves are copied, and nothing else's.
-func (r *runner) throttle(ctx context.Context, moves []move, brokers []int32) error {
-	if r.rate <= 0 {
 		return nil
-	}
-	return r.once(ctx, func(ctx context.Context) error {
-		failures := r.e.Failures()
-		rate := strconv.FormatInt(r.rate, 10)
-		rs, err := r.adm.AlterBrokerConfigs(ctx, []kadm.AlterConfig{{Name: leaderRate, Value: &rate}, {Name: followerRate, Value: &rate}}, brokers...)
-		if err != nil {
-			return err
-		}
-		failures.Altered("broker", rs)
-		for _, topic := range topicsOf(moves) {
-			leaders, followers := throttled(moves, topic)
-			rs, err := r.adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: leaderList, Value: &leaders}, {Name: followerList, Value: &followers}}, topic)
-			if err != nil {
-				return err
-			}
-			failures.Altered("topic", rs)
-		}
-		return failures.Err()
 	})
-}
-
-// throttled lists a topic's replicas that send, and those that receive, copies.
-func throttled(moves []move, topic string) (leaders, followers string) {
-	var from, to []string
-	for i := range moves {
-		m := &moves[i]
-		if m.topic != topic || len(m.added()) == 0 {
-			continue
-		}
-		for _, id := range m.from {
-			from = append(from, fmt.Sprintf("%d:%d", m.index, id))
-		}
-		for _, id := range m.added() {
-			to = append(to, fmt.Sprintf("%d:%d", m.index, id))
-		}
+	if down > 0 {
+		r.e.Note("%d partitions are not led by their first replica, which is not up", down)
 	}
-	return strings.Join(from, ","), strings.Join(to, ",")
-}
-
-// unthrottle lifts the limits again.
-func (r *runner) unthrottle(ctx context.Context, topics []string, brokers []int32) error {
-	if r.rate <= 0 {
-		return nil
-	}
-	return r.once(ctx, func(ctx context.Context) error {
-		failures := r.e.Failures()
-		if len(topics) > 0 {
-			rs, err := r.adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.DeleteConfig, Name: leaderList}, {Op: kadm.DeleteConfig, Name: followerList}}, topics...)
-			if err != nil {
-				return err
-			}
-			failures.Altered("topic", rs)
-		}
-		rs, err := r.adm.AlterBrokerConfigs(ctx, []kadm.AlterConfig{{Op: kadm.DeleteConfig, Name: leaderRate}, {Op: kadm.DeleteConfig, Name: followerRate}}, brokers...)
-		if err != nil {
-			return err
-		}
-		failures.Altered("broker", rs)
-		return failures.Err()
-	})
+	return errors.Join(err, failures.Err())
 }
 
 func topicsOf(moves []move) []string {

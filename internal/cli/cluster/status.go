@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
@@ -86,23 +84,13 @@ func statusCommand(e *conn.Env) *cobra.Command {
 		Example: "  leat cluster status\n  leat cluster status --format json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a := &asking{e: e, patience: statusPatience}
-			if cmd.Flags().Changed(conn.TimeoutFlag) {
-				a.patience = e.Timeout()
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), a.patience)
-			defer cancel()
-			s, err := a.status(ctx)
-			var kafka *kerr.Error
-			switch {
-			case cmd.Context().Err() != nil:
-				return cmd.Context().Err()
-			case errors.As(err, &kafka):
-				return e.Explain(err)
-			case err != nil:
-				return e.Unreachable(err)
-			}
-			return e.Emit(s, s.tables()...)
+			return ask(e, cmd, func(ctx context.Context, a *asking) error {
+				s, err := a.status(ctx)
+				if err != nil {
+					return err
+				}
+				return e.Emit(s, s.tables()...)
+			})
 		},
 	}
 }
