@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -214,7 +215,7 @@ func (d *Dir) findLeft(c *checkpoints) {
 	for _, m := range [...]map[key]int64{c.points, c.starts, c.watermarks, c.cleaned} {
 		for k := range m {
 			if d.logs[k] == nil {
-				d.left[k] = struct{}{}
+				d.left[k] = 0
 			}
 		}
 	}
@@ -223,10 +224,13 @@ func (d *Dir) findLeft(c *checkpoints) {
 // forgetLeft makes checkpoints in Kafka's form durable that speak of no log which is gone:
 // they know logs by name, and what they say of one would be believed of the next, its high
 // watermark for one. The next one's first sync would be too late: its directory may last
-// without, and what was believed of it then is in the checkpoints that follow. admin is held.
+// without, and what was believed of it then is in the checkpoints that follow.
 func (d *Dir) forgetLeft() error {
 	d.ckptMu.Lock()
 	defer d.ckptMu.Unlock()
+	d.mu.Lock()
+	upTo := d.leftLast // a log that goes from here on may be in what is written now
+	d.mu.Unlock()
 	if err := d.writeTexts(); err != nil {
 		return d.fatal(err)
 	}
@@ -234,9 +238,30 @@ func (d *Dir) forgetLeft() error {
 		return d.fatal(syncError{err})
 	}
 	d.mu.Lock()
-	clear(d.left)
+	maps.DeleteFunc(d.left, func(_ key, n int64) bool { return n <= upTo })
 	d.mu.Unlock()
 	return nil
+}
+
+// forgetGone makes durable that logs are gone, soon after they went: whoever makes one under
+// such a name, who must not wait, finds that done, and the names are not kept for long.
+func (d *Dir) forgetGone() error {
+	d.mu.Lock()
+	due := len(d.left) > 0
+	d.mu.Unlock()
+	if !due || d.Failed() != nil {
+		return nil
+	}
+	d.ckptMu.Lock()
+	err := d.fatal(d.writeState(nil))
+	d.ckptMu.Unlock()
+	if err == nil {
+		err = d.forgetLeft()
+	}
+	if err != nil {
+		d.event(CheckpointFailed{Path: d.path, Err: err})
+	}
+	return err
 }
 
 // checkpoints is what the directory's own files say of its logs.
@@ -282,7 +307,7 @@ func (d *Dir) Tick(now time.Time) error {
 	if d.checkpointDue(now) {
 		err = d.Checkpoint()
 	}
-	err = errors.Join(err, d.emptyTrash(now))
+	err = errors.Join(err, d.forgetGone(), d.emptyTrash(now))
 	return errors.Join(err, d.settleIdle())
 }
 

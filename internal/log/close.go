@@ -181,11 +181,16 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	d.mu.Lock()
 	delete(d.logs, id.key())
 	d.gone = append(d.gone, l.ID())
-	d.left[id.key()] = struct{}{}
+	first := len(d.left) == 0
+	d.leftLast++
+	d.left[id.key()] = d.leftLast
 	if suffix == deleteDirSuffix {
 		d.trash = append(d.trash, &trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
 	}
 	d.mu.Unlock()
+	if first {
+		d.tickSoon()
+	}
 	if err := d.fs.SyncDir(d.path); err != nil {
 		return path, d.fatal(storageError("delete log", syncError{err}))
 	}

@@ -119,13 +119,14 @@ type Dir struct {
 	stateBuf []byte
 	texts    map[string]string // contents of the text checkpoints as last written
 
-	mu      sync.Mutex // guards what follows
-	logs    map[key]*Log
-	dirty   []*Log           // to sync
-	unsaved []*Log           // to checkpoint
-	gone    []LogID          // deleted, and still in the state file
-	left    map[key]struct{} // have no log any more, and may be in the checkpoints of Kafka's form
-	trash   []*trash
+	mu       sync.Mutex // guards what follows
+	logs     map[key]*Log
+	dirty    []*Log        // to sync
+	unsaved  []*Log        // to checkpoint
+	gone     []LogID       // deleted, and still in the state file
+	left     map[key]int64 // have no log any more, and may be in the checkpoints of Kafka's form; numbered
+	leftLast int64
+	trash    []*trash
 	// suspects are segments in which a reader met damage, for the scrubber.
 	suspects []*segment
 	closed   bool
@@ -141,7 +142,7 @@ func OpenDir(o DirOptions) (*Dir, error) {
 	o.fill()
 	d := &Dir{
 		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{},
-		texts: map[string]string{}, left: map[key]struct{}{},
+		texts: map[string]string{}, left: map[key]int64{},
 		files: &fileCache{fs: o.FS, limit: o.MaxOpenFiles},
 		pages: &pageCache{limit: max(int(o.IndexCacheBytes/pageSize), 4), pages: map[pageKey]*page{}},
 	}

@@ -1,16 +1,23 @@
 package log
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+
+	"github.com/leat-stream/leat/internal/env"
+)
 
 // TestCheckpointsOfAnotherLog: what the checkpoints say of a log that is gone is not
 // believed of the next one of its name, whatever a power cut brings back.
 func TestCheckpointsOfAnotherLog(t *testing.T) {
 	checkpoint, restart := (*world).checkpoint, (*world).kill
 	gone := func(w *world) { w.must(w.dir.Delete(testID("a"))) }
+	tick := func(w *world) { w.must(w.dir.Tick(w.clock.Now())) }
 	for name, steps := range map[string][]func(w *world){
 		"deleted":                           {gone},
 		"deleted, and checkpointed":         {gone, checkpoint},
 		"deleted, and started again":        {gone, restart},
+		"deleted, and a second later":       {gone, tick},
 		"deleted, and after a power cut":    {gone, (*world).crash},
 		"deleted, checkpointed and started": {gone, checkpoint, restart},
 		"deleted, and the state written": {gone, func(w *world) { // without the checkpoints
@@ -75,4 +82,34 @@ func anotherID(topic string) LogID {
 		id.TopicID[i] ^= byte(37 * (i + 3))
 	}
 	return id
+}
+
+// TestGoneIsForgottenBeforehand: the next Tick after a deletion makes durable that the logs are
+// gone; one that is made under such a name syncs nothing, and no name is kept.
+func TestGoneIsForgottenBeforehand(t *testing.T) {
+	w := newWorld(t)
+	const logs = 50
+	for i := range logs {
+		l := w.log(fmt.Sprint("t", i))
+		w.append(l, batch(1, 100))
+		w.sync()
+		l.SetHighWatermark(1)
+	}
+	w.checkpoint()
+	for i := range logs {
+		w.must(w.dir.Delete(testID(fmt.Sprint("t", i))))
+	}
+	w.must(w.dir.Tick(w.clock.Now()))
+	if len(w.dir.left)+len(w.dir.gone) > 0 {
+		t.Errorf("%d and %d names are kept", len(w.dir.left), len(w.dir.gone))
+	}
+	w.disk.OnOp(func(op env.Op) error {
+		if op.Kind == env.OpSync || op.Kind == env.OpSyncDir {
+			t.Errorf("%v", op)
+		}
+		return nil
+	})
+	for i := range logs {
+		w.log(fmt.Sprint("t", i))
+	}
 }

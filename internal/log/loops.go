@@ -31,8 +31,11 @@ const (
 const restAfter = 100 * time.Millisecond
 
 // tickEvery is how often Tick is called; sooner when so much was appended that a
-// checkpoint is due.
-const tickEvery = time.Second
+// checkpoint is due, and soonTick after logs went.
+const (
+	tickEvery = time.Second
+	soonTick  = 50 * time.Millisecond
+)
 
 // Start makes the directory sync, settle and tick by itself, on loops of exec, until Stop.
 // A turn is one sync round, so that a simulator decides what happens between two.
@@ -159,5 +162,11 @@ func (d *Dir) wakeSettle() {
 func (d *Dir) wakeTick() {
 	if r := d.loops.Load(); r != nil {
 		r.tick.Wake()
+	}
+}
+
+func (d *Dir) tickSoon() {
+	if r := d.loops.Load(); r != nil {
+		r.after(nextTick, soonTick, r.tick)
 	}
 }

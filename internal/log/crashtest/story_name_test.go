@@ -8,7 +8,14 @@ import (
 
 // A topic is deleted and made anew under its name. What a checkpoint said of the first one
 // must not come back once the second is there, which is before its first sync.
-func nameTakenAgain(w *world) error {
+func nameTakenAgain(w *world) error { return takenAgain(w, func() error { return nil }) }
+
+// The same, a second later: that the first one is gone was made durable meanwhile.
+func nameTakenLater(w *world) error {
+	return takenAgain(w, func() error { return w.dir.Tick(w.clock.Now()) })
+}
+
+func takenAgain(w *world, between func() error) error {
 	var first *partition
 	return steps(
 		func() error { return w.begin(func(p *partition) { p.txns = false }) },
@@ -23,6 +30,7 @@ func nameTakenAgain(w *world) error {
 		},
 		w.open,
 		func() error { return w.dir.Delete(first.id) },
+		between,
 		func() error {
 			return w.begin(func(p *partition) {
 				p.txns, p.id = false, first.id

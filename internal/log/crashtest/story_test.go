@@ -47,6 +47,7 @@ var stories = []story{
 	{"a checkpoint makes a transaction index", newTxnIndex, keepsTxnIndex},
 	{"a scrub sets damage aside", scrubbed, readsAround},
 	{"a topic is made anew under a name that a checkpoint has", nameTakenAgain, nothingCommitted},
+	{"a topic is made anew a second after the deletion", nameTakenLater, nothingCommitted},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
