@@ -56,6 +56,11 @@ func (d *Dir) Dirty() bool {
 // up to DirOptions.SyncParallel at a time (docs/decisions/0002).
 func (d *Dir) SyncRound() (logs int, err error) {
 	defer d.tell() // after the round is over
+	return d.syncRound()
+}
+
+// syncRound is a round whose hooks the caller calls (tell), once it holds no lock.
+func (d *Dir) syncRound() (logs int, err error) {
 	d.round.Lock()
 	defer d.round.Unlock()
 	if err := d.Failed(); err != nil {

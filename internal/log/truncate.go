@@ -68,6 +68,12 @@ func (l *Log) TruncateFullyTo(start int64) error {
 // SetStartOffset moves the log's start up to offset (DeleteRecords); lower ones do not
 // move it. It is durable when it returns. ErrOffsetOutOfRange above the end.
 func (l *Log) SetStartOffset(offset int64) error {
+	synced := false
+	defer func() {
+		if synced {
+			l.d.tell() // without w: a hook may wait for whoever appends here
+		}
+	}()
 	l.w.Lock()
 	defer l.w.Unlock()
 	if err := l.writable(); err != nil {
@@ -84,7 +90,8 @@ func (l *Log) SetStartOffset(offset int64) error {
 	}
 	if offset > l.synced.Load() { // a start that is durable needs a log that is
 		l.markDirty()
-		if _, err := l.d.SyncRound(); err != nil {
+		synced = true
+		if _, err := l.d.syncRound(); err != nil {
 			return storageError("start offset", err)
 		}
 	}
