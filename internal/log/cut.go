@@ -43,6 +43,9 @@ func (d *Dir) truncateLogs(cuts []*Cut) {
 	if len(due) == 0 {
 		return
 	}
+	// It may be a segment of each log, and nothing of it changes while w is held: who waits
+	// for a round does not wait for that.
+	run(len(due), d.opt.SyncParallel, func(i int) { due[i].err = due[i].plan() })
 	d.round.Lock()
 	defer d.round.Unlock()
 	d.cutLogs(due)
@@ -66,11 +69,13 @@ type cutting struct {
 	prod producers
 }
 
-// cutLogs cuts logs back; round is held, and w of each.
+// cutLogs cuts logs back as planned; round is held, and w of each.
 func (d *Dir) cutLogs(all []*cutting) {
-	logs := make([]*Log, len(all))
-	for i, c := range all {
-		logs[i] = c.l
+	var logs []*Log
+	for _, c := range all {
+		if c.err == nil {
+			logs = append(logs, c.l)
+		}
 	}
 	if err := d.forgetInJournal(logs...); err != nil {
 		for _, c := range all {
@@ -82,7 +87,7 @@ func (d *Dir) cutLogs(all []*cutting) {
 	var lowered []*Log
 	for _, c := range all {
 		c.l.cutting = false
-		if c.err = c.plan(); c.err != nil || c.anew {
+		if c.err != nil || c.anew {
 			continue
 		}
 		cut = append(cut, c)
@@ -101,7 +106,9 @@ func (d *Dir) cutLogs(all []*cutting) {
 	run(len(cut), d.opt.SyncParallel, func(i int) { cut[i].err = cut[i].do() })
 	for _, c := range all {
 		if c.anew && c.err == nil {
-			c.err = c.l.restart(c.to)
+			if c.err = d.Failed(); c.err == nil { // of the others, meanwhile
+				c.err = c.l.restart(c.to)
+			}
 		}
 		c.err = c.l.cutEnded(c.err)
 	}
