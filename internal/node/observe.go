@@ -29,9 +29,11 @@ const (
 	// pullWait is the observer's long poll, and pullPatience how long its answer is waited
 	// for: for so long may a node without a vote miss that things go on without it, when
 	// the member that it asks falls silent.
-	pullWait         = time.Second
-	pullPatience     = 2 * time.Second
-	snapshotPatience = 30 * time.Second
+	pullWait     = time.Second
+	pullPatience = 2 * time.Second
+	// snapshotPatience is how long the answer with a part of a snapshot (1 MiB) is waited
+	// for: so long may a request that is lost without a word keep a learner from its voice.
+	snapshotPatience = 10 * time.Second
 )
 
 // observe follows the committed metadata of the cluster without a vote.

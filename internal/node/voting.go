@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -78,7 +79,7 @@ func (n *Node) view() forming.View {
 		v.Listed = append(v.Listed, l.Address)
 	}
 	for _, p := range progressOf(st, now) {
-		s := forming.MemberState{Identity: identity(p.Member), Heard: p.LastContact, Lag: st.Last - min(p.Match, st.Last)}
+		s := forming.MemberState{Identity: identity(p.Member), Heard: p.LastContact, Lag: lag(p.Match, st.Last)}
 		if p.Voter {
 			v.Voters = append(v.Voters, s)
 		} else {
@@ -159,4 +160,13 @@ func (n *Node) registerControllers() {
 			register(p.Identity)
 		}
 	}
+}
+
+// lag is what a member lacks of a log that ends at last. One of which nothing is known lacks
+// everything, the snapshot before the log too, however short the log is.
+func lag(match, last uint64) uint64 {
+	if match == 0 {
+		return math.MaxUint64
+	}
+	return last - min(match, last)
 }
