@@ -15,11 +15,28 @@ import (
 func (c *core) send(m *raftpb.Message) {
 	if t := m.GetType(); (t == raftpb.MsgPreVoteResp || t == raftpb.MsgVoteResp) && m.GetReject() {
 		commit := c.rn.BasicStatus().GetCommit()
-		if term, err := c.log.Term(commit); err == nil { // else it is not durable here
+		if term, ok := c.termOf(commit); ok {
 			m.Commit, m.LogTerm = new(commit), new(term)
 		}
 	}
 	c.out.sends = append(c.out.sends, m)
+}
+
+// termOf is the term of an entry, as the library has it: what the synced log has in its
+// place may be about to be replaced, by entries or a snapshot that are not synced yet.
+func (c *core) termOf(index uint64) (uint64, bool) {
+	if len(c.incoming) > 0 || index > c.last {
+		return 0, false
+	}
+	if len(c.unsaved) > 0 && index >= c.unsaved[0].GetIndex() {
+		i := index - c.unsaved[0].GetIndex()
+		if i >= uint64(len(c.unsaved)) {
+			return 0, false
+		}
+		return c.unsaved[i].GetTerm(), true
+	}
+	term, err := c.log.Term(index)
+	return term, err == nil
 }
 
 // hinted takes what the refusal of a vote says of committed entries, where nobody else can
@@ -32,7 +49,7 @@ func (c *core) hinted(m *raftpb.Message) {
 	if st.Lead != raft.None || m.GetCommit() <= st.GetCommit() || m.GetCommit() > c.last {
 		return
 	}
-	if term, err := c.log.Term(m.GetCommit()); err != nil || term != m.GetLogTerm() {
+	if term, ok := c.termOf(m.GetCommit()); !ok || term != m.GetLogTerm() {
 		return
 	}
 	// The library hears of commits from leaders alone. Which one is forgotten at once.
