@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -15,9 +16,8 @@ import (
 const doubtEvery = 500 * time.Millisecond
 
 // doubted is told when the voter was sent a heartbeat that only fits a log with more in it.
-// It stops for good if that is true, which one frame must not bring about: the other voters
-// are asked, at the addresses that the quorum's log has, who leads, and the leader what it
-// knows to be synced here.
+// It stops for good if that is true, which one frame must not bring about: others are asked
+// who leads, and the leader what it knows to be synced here.
 func (m *metadataLog) doubted() { m.n.tasks.post(m.doubtLater) }
 
 func (m *metadataLog) doubtLater() {
@@ -25,7 +25,7 @@ func (m *metadataLog) doubtLater() {
 		return
 	}
 	m.asking = true
-	m.n.log.Warn("a heartbeat tells of more than the metadata log holds: taking no part in the quorum until its leader has said what was there")
+	m.n.log.Warn("a heartbeat tells of more than the metadata log holds: its leader is asked what was there")
 	m.askAbout()
 }
 
@@ -36,11 +36,8 @@ func (m *metadataLog) askAbout() {
 		return
 	}
 	asked := map[string]bool{"": true, m.n.opt.Controllers: true}
-	for _, v := range m.voters(l.Node().Status()) {
-		if v.ID() == l.Node().ID() || v.Address == "" {
-			continue
-		}
-		m.n.opt.Caller.Call(peer.Target{Node: -1, Address: v.Address}, peer.Control, m.n.introduction(), helloPatience, func(resp kmsg.Response, err error) {
+	for _, address := range whoKnows(l.Node().Status(), l.Node().ID(), m.n.former.told()) {
+		m.n.opt.Caller.Call(peer.Target{Node: -1, Address: address}, peer.Control, m.n.introduction(), helloPatience, func(resp kmsg.Response, err error) {
 			hello, ok := resp.(*nodewire.HelloResponse)
 			if err != nil || !ok || hello.ErrorCode != 0 || hello.ClusterID != m.n.dir.ClusterID() {
 				return
@@ -56,14 +53,17 @@ func (m *metadataLog) askAbout() {
 	m.n.jobs.after(doubtEvery, func() { m.n.tasks.post(m.askAbout) })
 }
 
-// voters are those of the quorum, as its log has them.
-func (m *metadataLog) voters(st quorum.Status) (all []quorum.Member) {
+// whoKnows are the addresses of who is asked: the other voters, as the quorum's log has them,
+// since anybody may say of himself that he is one. A log that has none yet is of a node that
+// joins; it asks whom it joined.
+func whoKnows(st quorum.Status, self uint64, told []string) (all []string) {
 	for _, q := range st.Members {
-		for _, id := range st.Voters {
-			if q.ID() == id {
-				all = append(all, q)
-			}
+		if q.ID() != self && q.Address != "" && slices.Contains(st.Voters, q.ID()) {
+			all = append(all, q.Address)
 		}
+	}
+	if len(all) == 0 {
+		return told
 	}
 	return all
 }
@@ -85,7 +85,7 @@ func (m *metadataLog) askLeader(leader nodewire.Identity) {
 				synced = uint64(v.LogEndOffset) - 1
 			}
 		}
-		l.Node().Told(synced)
+		l.Node().Told(uint64(max(0, p.LeaderEpoch)), synced)
 	})
 }
 

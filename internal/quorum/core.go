@@ -42,7 +42,11 @@ type core struct {
 	asked  uint64
 	// doubted is the entry that a heartbeat told of and that the log lacks; 0 for none.
 	doubted uint64
-	out     duties
+	// followed are the ticks in a row under a leader, up to soundAfter; sound tells whether
+	// there were as many since the start (doubt.go).
+	followed int
+	sound    bool
+	out      duties
 }
 
 type coreOptions struct {
@@ -140,10 +144,11 @@ func (c *core) alone() bool { return c.quorum() && len(c.conf().conf.GetLearners
 func (c *core) campaign() error { return c.rn.Campaign() }
 
 func (c *core) tick() {
-	if c.doubted != 0 {
+	if c.suspended() {
 		return
 	}
 	c.rn.Tick()
+	c.tickSound()
 	c.askVotes()
 	c.tickTransfer()
 	c.retrySnapshots()
@@ -179,7 +184,7 @@ func (c *core) retrySnapshots() {
 // step takes a message from another member. One from an unknown or removed member
 // is dropped.
 func (c *core) step(m *raftpb.Message) error {
-	if c.impossible(m) || c.doubted != 0 {
+	if c.impossible(m) || c.suspended() {
 		return nil
 	}
 	if m.GetType() == raftpb.MsgHeartbeat && m.GetCommit() > c.last && m.GetTerm() >= c.rn.BasicStatus().GetTerm() {

@@ -20,8 +20,9 @@
 //     ErrCorrupt): such a voter could vote twice. That an old copy of the folder was put
 //     back, a note beside the folder tells; where that went back as well, only a leader
 //     can tell that has heard from the member since, by its first heartbeat. Anybody could
-//     send that: the member takes part in nothing until the leader, asked at its address,
-//     has confirmed it (doubt.go); then it fails with ErrLostLog, and does not start again.
+//     send that: the leader is asked at its address, and until it has answered a member that
+//     has not followed anybody for a while takes part in nothing (doubt.go). Where it is true
+//     the member fails with ErrLostLog, and does not start again.
 //   - A leader whose disk hangs for two election timeouts hands over: until then
 //     heartbeats and the other members' commits go on without its disk.
 //   - Nothing here owns a goroutine: the loops are turns of an env.Exec and the ticks

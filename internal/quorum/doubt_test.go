@@ -20,8 +20,8 @@ func doubting(t *testing.T, seed uint64, doubted func(n *simNode)) *world {
 }
 
 // TestOneFrameIsNotBelieved: a heartbeat of a higher term, with a commit that the log lacks,
-// comes from whoever can reach a voter. The voter takes part in nothing until it has heard
-// from the leader that nothing is lost.
+// comes from whoever can reach a voter. One that has just started takes part in nothing until it
+// has heard from the leader that nothing is lost.
 func TestOneFrameIsNotBelieved(t *testing.T) {
 	asked := map[int]int{}
 	w := doubting(t, 21, func(n *simNode) { asked[n.number]++ })
@@ -30,11 +30,10 @@ func TestOneFrameIsNotBelieved(t *testing.T) {
 	w.agree()
 	n, other := w.nodes[(lead.number+1)%3], w.nodes[(lead.number+2)%3]
 	term := lead.node.Status().Term
-	forged := func(to *simNode) {
-		to.node.Step(message(raftpb.MsgHeartbeat, func(m *raftpb.Message) {
-			m.From, m.To, m.Term, m.Commit = proto.Uint64(other.node.ID()), proto.Uint64(to.node.ID()), proto.Uint64(term+5), proto.Uint64(1<<40)
-		}))
-	}
+	forged := func(to *simNode) { to.node.Step(forgedHeartbeat(other, to, term+5)) }
+	n.stop()
+	n.disk = n.disk.KillClone()
+	n.start()
 	forged(lead)
 	forged(n)
 	forged(n)
@@ -49,7 +48,11 @@ func TestOneFrameIsNotBelieved(t *testing.T) {
 	if st := n.node.Status(); st.Term != before.Term || st.Vote != before.Vote || st.Last != before.Last || w.leader() != nil {
 		t.Fatalf("it took part: %+v, before %+v", st, before)
 	}
-	n.node.Told(before.Last)
+	n.node.Told(before.Term-1, 1<<40) // by a leader of the past
+	if st := n.node.Status(); n.node.Err() != nil || st.Doubted == 0 {
+		t.Fatalf("%v, %+v", n.node.Err(), st)
+	}
+	n.node.Told(before.Term, before.Last)
 	if st := n.node.Status(); st.Doubted != 0 {
 		t.Fatalf("%+v", st)
 	}
@@ -59,17 +62,66 @@ func TestOneFrameIsNotBelieved(t *testing.T) {
 	w.agree()
 }
 
+// forgedHeartbeat tells of more than anybody has.
+func forgedHeartbeat(from, to *simNode, term uint64) *raftpb.Message {
+	return message(raftpb.MsgHeartbeat, func(m *raftpb.Message) {
+		m.From, m.To, m.Term, m.Commit = proto.Uint64(from.member.ID()), proto.Uint64(to.member.ID()), &term, proto.Uint64(1<<40)
+	})
+}
+
+// tell has a leader say what it knows of a member.
+func tell(lead, n *simNode) {
+	st := lead.node.Status()
+	for _, p := range st.Progress {
+		if p.Member.ID() == n.member.ID() {
+			n.node.Told(st.Term, p.Match)
+		}
+	}
+}
+
+// TestDoubtIsNotInTheWay: the leader dies, and each of the others is sent a frame: nobody is
+// left to say that it is a lie. They have followed that leader, so they elect another, who can.
+func TestDoubtIsNotInTheWay(t *testing.T) {
+	for _, of := range []int{0, 100} { // of a term that they have, and of one to come
+		asked := map[int]int{}
+		w := doubting(t, 23, func(n *simNode) { asked[n.number]++ })
+		lead := w.wait()
+		w.propose()
+		w.agree()
+		w.run(5 * time.Second)
+		a, b := w.nodes[(lead.number+1)%3], w.nodes[(lead.number+2)%3]
+		lead.stop()
+		term := a.node.Status().Term + uint64(of)
+		a.node.Step(forgedHeartbeat(lead, a, term))
+		b.node.Step(forgedHeartbeat(lead, b, term))
+		if asked[a.number] != 1 || asked[b.number] != 1 {
+			t.Fatalf("asked %v times", asked)
+		}
+		w.until("another is elected", func() bool { return w.leader() != nil })
+		w.propose()
+		w.until("it decides", func() bool {
+			return a.applied == w.highest && b.applied == w.highest && w.leader().node.Status().Commit == w.highest
+		})
+		tell(w.leader(), a)
+		tell(w.leader(), b)
+		for _, n := range []*simNode{a, b} {
+			if st := n.node.Status(); n.node.Err() != nil || st.Doubted != 0 {
+				t.Errorf("%v, %+v", n.node.Err(), st)
+			}
+		}
+		lead.start()
+		w.propose()
+		w.agree()
+	}
+}
+
 // TestLossIsConfirmed: what the leader knows of a voter is more than the voter has.
 func TestLossIsConfirmed(t *testing.T) {
 	var w *world
 	asked := 0
 	w = doubting(t, 22, func(n *simNode) {
 		asked++
-		for _, p := range w.leader().node.Status().Progress {
-			if p.Member.ID() == n.node.ID() {
-				n.node.Told(p.Match)
-			}
-		}
+		tell(w.leader(), n)
 	})
 	lead := w.wait()
 	w.propose()
