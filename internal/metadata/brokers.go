@@ -183,7 +183,9 @@ func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest) outcome {
 		resp.ErrorCode, resp.ErrorMessage = code(refuse(kerr.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID))
 		return outcome{body: resp}
 	}
-	recs = append(recs, c.leave(leaving{broker: b.ID, lost: true})...)
+	if !mutant.On("metadata/unregistered-stays-eligible") {
+		recs = append(recs, c.leave(leaving{broker: b.ID, lost: true})...)
+	}
 	delete(c.sessions, b.ID)
 	if b.Fenced {
 		recs = append(recs, c.unwish(b.ID)...)

@@ -48,6 +48,7 @@ var All = []Mutant{
 	{"metadata/stale-partition-epoch", "a change of the in-sync set follows the newest state", 2},
 	{"metadata/stale-broker-epoch", "a broker joins the in-sync set only as the incarnation that caught up (KIP-903)", 2},
 	{"metadata/lost-stays-eligible", "a replica that lost records is not eligible", 6},
+	{"metadata/unregistered-stays-eligible", "an unregistered broker counts for no partition", 0},
 	{"log/duplicate-out-of-order", "a duplicate is answered with its original's offset", 1},
 	{"log/duplicate-appended", "a duplicate is not appended again", 1},
 	{"log/duplicate-new-offset", "a duplicate is answered with the original's offset, no other", 1},

@@ -27,11 +27,12 @@ type Cluster struct {
 	doubts    map[wishOf][]doubt
 	inv       *invariants
 	// acked, if not nil, is called when the high watermark of a partition rises at a leader.
-	acked    func(*Host)
-	load     Load
-	deleters []*deleter
-	anew     *anew       // nil: no topic is made anew
-	voters   *voterWatch // nil where an operator says who votes
+	acked     func(*Host)
+	load      Load
+	deleters  []*deleter
+	throttler *throttler  // nil: nobody throttles
+	anew      *anew       // nil: no topic is made anew
+	voters    *voterWatch // nil where an operator says who votes
 }
 
 // Length of the phases of a run, in virtual time.

@@ -14,8 +14,9 @@ type faults struct {
 	kinds []fault
 	// replacing is the host whose disk is about to be replaced.
 	replacing *Host
-	mend      func()  // makes its old disk good, when it is not
-	prober    *Client // of deposed
+	mend      func()     // makes its old disk good, when it is not
+	prober    *Client    // of deposed
+	leaving   *departure // of a broker; nil: none
 }
 
 // fault begins on a host and returns what ends it; nil when it is over at once.
@@ -92,7 +93,7 @@ func newFaults(c *Cluster) *faults {
 	}
 	f.kinds = append(f.kinds, f.inTurn(), f.atOnce(), f.slowDeath(), f.afterAck(), f.limping(), f.succession(),
 		f.lostLogs(), f.garbled(), f.failingReads(), f.wipe(),
-		f.deposed(), f.deleteAway(), f.cutShort(), f.firstWords())
+		f.deposed(), f.deleteAway(), f.cutShort(), f.firstWords(), f.unregister())
 	if !c.Settings.PowerCuts {
 		for i := range f.kinds {
 			switch f.kinds[i].name {

@@ -46,7 +46,7 @@ const (
 // each partition of the node has others in sync, among them one whose disk is good.
 func (f *faults) wipe() fault {
 	return fault{"disk replaced", 4, 0, func(h *Host) func() {
-		if f.replacing != nil || len(f.c.Nodes) < 3 || !h.Serving {
+		if f.replacing != nil || f.leaving != nil || len(f.c.Nodes) < 3 || !h.Serving {
 			return nil
 		}
 		f.replacing, h.out = h, true
@@ -73,20 +73,26 @@ func (f *faults) replace(h *Host, mend func()) {
 			f.c.Clock.AfterFunc(replaceLook, look)
 			return
 		}
-		f.c.Count["disk wiped"]++
-		f.c.Tracef("the disk of %s is replaced", h.Name)
-		for _, m := range f.c.operator.voters {
-			if m.node == h.Node {
-				f.c.operator.gone = append(f.c.operator.gone, m.directory)
-				f.c.Count["disk of a voter wiped"]++
-			}
-		}
-		h.Disk = env.NewDisk(h.Rand.Uint64())
-		h.Disk.SetClock(h.Clock)
-		h.flipped, h.wiped, f.mend = false, true, nil
+		f.newDisk(h)
+		f.mend = nil
 		f.putBack()
 	}
 	look()
+}
+
+// newDisk replaces the disk of a node that is down by an empty one.
+func (f *faults) newDisk(h *Host) {
+	f.c.Count["disk wiped"]++
+	f.c.Tracef("the disk of %s is replaced", h.Name)
+	for _, m := range f.c.operator.voters {
+		if m.node == h.Node {
+			f.c.operator.gone = append(f.c.operator.gone, m.directory)
+			f.c.Count["disk of a voter wiped"]++
+		}
+	}
+	h.Disk = env.NewDisk(h.Rand.Uint64())
+	h.Disk.SetClock(h.Clock)
+	h.flipped, h.wiped = false, true
 }
 
 // putBack ends a replacement; the node starts with the disk that it has now.
@@ -110,19 +116,28 @@ func (f *faults) notReplaced() {
 // spare tells whether the cluster can do without the disk of a node that has been down
 // since.
 func (f *faults) spare(h *Host, since time.Duration) bool {
+	if !f.spareVote(h, since) {
+		return false
+	}
+	if b := f.c.inv.newest.Broker(h.Node); f.c.Settings.serves(int(h.Node)) && (b == nil || !b.Fenced) {
+		return false
+	}
+	return f.spareReplicas(h)
+}
+
+// spareVote tells whether the metadata quorum can do without the disk of a node.
+func (f *faults) spareVote(h *Host, since time.Duration) bool {
 	o := f.c.operator
 	if o.busy || !o.whole(since+noticed/2) {
 		return false
 	}
 	votes := slices.ContainsFunc(o.voters, func(m quorumMember) bool { return m.node == h.Node })
-	if votes && len(o.voters) < 3 {
-		return false
-	}
-	img := f.c.inv.newest
-	if b := img.Broker(h.Node); f.c.Settings.serves(int(h.Node)) && (b == nil || !b.Fenced) {
-		return false
-	}
-	for t := range img.Topics() {
+	return !votes || len(o.voters) >= 3
+}
+
+// spareReplicas tells whether others have all that a broker has, and nobody counts on it.
+func (f *faults) spareReplicas(h *Host) bool {
+	for t := range f.c.inv.newest.Topics() {
 		for _, p := range t.Partitions {
 			if !slices.Contains(p.Replicas, h.Node) {
 				continue

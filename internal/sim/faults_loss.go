@@ -60,7 +60,7 @@ func (f *faults) lostLogs() fault {
 func (f *faults) spared(h *Host) (ids []log.LogID) {
 	others := func(p *metadata.Partition) bool {
 		counts := slices.Concat(p.ISR, p.ELR())
-		return !p.Recovering() && slices.ContainsFunc(counts, func(id int32) bool { return id != h.Node })
+		return !p.Recovering() && slices.ContainsFunc(counts, func(id int32) bool { return id != h.Node && !f.departing(id) })
 	}
 	own := h.Process.(insides).Image()
 	h.Process.(insides).Replicas().Each(func(r *replica.Partition) {

@@ -33,6 +33,7 @@ type invariants struct {
 	deleted   map[log.LogID]int64 // up to where clients were told that it is
 	lost      map[lossOf]bool     // what brokers told
 	vanished  []vanished          // replicas whose files are gone
+	left      map[int32]bool      // brokers that were registered, and are not
 }
 
 // watched is what there is to check of a host's process, so that an event costs only
@@ -97,7 +98,7 @@ type epochOf struct {
 func newInvariants(c *Cluster) *invariants {
 	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]reign{},
 		watched: map[*Host]*watched{}, committed: map[log.LogID]int64{}, wishes: map[wishOf][]replica.Wish{},
-		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}, deleted: map[log.LogID]int64{}, lost: map[lossOf]bool{}}
+		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}, deleted: map[log.LogID]int64{}, lost: map[lossOf]bool{}, left: map[int32]bool{}}
 }
 
 func (v *invariants) check(h *Host) {
@@ -304,6 +305,7 @@ func (v *invariants) changes(old, img *metadata.Image) {
 	if old == nil {
 		return
 	}
+	v.unregistered(old, img)
 	for t := range img.Topics() {
 		was := old.TopicByID(t.ID)
 		if was == nil || was == t {
@@ -314,18 +316,20 @@ func (v *invariants) changes(old, img *metadata.Image) {
 			if o == nil || o == p {
 				continue
 			}
-			v.changed(o, p, func(m int32) bool {
+			if what := v.changed(o, p, func(m int32) bool {
 				b := img.Broker(m)
 				return b != nil && v.lost[lossOf{m, b.Epoch, t.ID, p.Index}]
-			})
+			}); what != "" {
+				v.throttled(img, t.Name, what)
+			}
 			v.joinedByWish(log.LogID{Topic: t.Name, TopicID: t.ID, Partition: p.Index}, old, img, o, p)
 		}
 	}
 }
 
-// changed counts what became of a partition; lost tells which brokers have told that they
-// lack records of it.
-func (v *invariants) changed(o, p *metadata.Partition, lost func(int32) bool) {
+// changed counts what became of a partition, and tells what became of its reassignment;
+// lost tells which brokers have told that they lack records of it.
+func (v *invariants) changed(o, p *metadata.Partition, lost func(int32) bool) (moved string) {
 	if p.LeaderEpoch > o.LeaderEpoch {
 		v.c.Count["leader epoch bump"]++
 	}
@@ -338,15 +342,19 @@ func (v *invariants) changed(o, p *metadata.Partition, lost func(int32) bool) {
 	moving, moves := len(o.Adding())+len(o.Removing()) > 0, len(p.Adding())+len(p.Removing()) > 0
 	switch {
 	case moves && !moving:
-		v.c.Count["reassignment begun"]++
+		moved = "reassignment begun"
 	case moving && !moves && sameSet(p.Replicas, without(o.Replicas, o.Removing())):
-		v.c.Count["reassignment completed"]++
+		moved = "reassignment completed"
 	case moving && !moves:
-		v.c.Count["reassignment cancelled"]++
+		moved = "reassignment cancelled"
+	}
+	if moved != "" {
+		v.c.Count[moved]++
 	}
 	if p.Leader >= 0 && p.Leader != o.Leader && !slices.Contains(o.ISR, p.Leader) {
 		v.elected(o, p, moving && !moves, lost)
 	}
+	return moved
 }
 
 // elected: a leader that was not in sync was eligible, or is the last one there was while

@@ -23,6 +23,10 @@ func (c *Cluster) startLoad() {
 		c.deleters = append(c.deleters, d)
 		d.start()
 	}
+	if c.Settings.Mix.Throttles {
+		c.throttler = newThrottler(c)
+		c.throttler.start()
+	}
 	if c.load.Anew {
 		c.anew = newAnew(c)
 		c.anew.start()
@@ -34,6 +38,9 @@ func (c *Cluster) startLoad() {
 func (c *Cluster) stopLoad() {
 	for _, d := range c.deleters {
 		d.stopped = true
+	}
+	if c.throttler != nil {
+		c.throttler.stopped = true
 	}
 	if c.anew != nil {
 		c.anew.stop()

@@ -18,6 +18,8 @@ var rare = []string{
 	"topic made anew", "produce to a topic that is gone", "fetch of a topic that is gone", "reader in a topic made anew", "offsets of a deleted topic gone",
 	"records deleted", "deletion timed out", "position below the start", "produce by name", "fetch by name",
 	"controllers without a broker", "brokers without a vote", "cluster formed by joining", "grown to three voters", "a voter gives way to another",
+	"throttled reassignment completed", "throttled reassignment cancelled", "throttle held back a follower", "throttle put off a fetch",
+	"broker unregistered", "eligible broker unregistered", "unregistered broker is back", "unregistered broker with a new disk",
 	"older Produce", "older Fetch", "older Metadata", "older ListOffsets", "older OffsetCommit", "older OffsetFetch",
 }
 
@@ -75,6 +77,7 @@ func (c *Cluster) ended(h *Host) {
 		"truncation": s.Truncations, "truncation below the high watermark": s.TruncatedBelowHW, "diverging epoch": s.Diverging,
 		"offset out of range at a leader": s.OutOfRange, "corrupt batch from a leader": s.CorruptBatches,
 		"duplicate behind many batches": s.OldDuplicates, "duplicate that is deleted": s.LostDuplicates,
+		"throttle held back a follower": s.ThrottledSends, "throttle put off a fetch": s.ThrottledFetches,
 	} {
 		if n > 0 {
 			c.Count[name] += int(n)
