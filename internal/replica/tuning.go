@@ -79,6 +79,10 @@ type limiter struct {
 // replicas in sync: when it is more than the rate allows, it is forgotten after that time.
 const limitWindow = 10 * time.Second
 
+// limitSlack is a debt that holds nobody back. Who is held back is asked again when a long
+// poll is over: if every little debt did that, small fetches would come nowhere near the rate.
+const limitSlack = 500 * time.Millisecond
+
 // take counts bytes that went.
 func (l *limiter) take(now time.Time, bytes int, rate int64) {
 	if rate <= 0 {
@@ -105,7 +109,11 @@ func (l *limiter) wait(now time.Time, rate int64) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pay(now, rate)
-	return time.Duration(l.owed / float64(rate) * float64(time.Second))
+	left := time.Duration(l.owed / float64(rate) * float64(time.Second))
+	if left < limitSlack {
+		return 0
+	}
+	return left
 }
 
 // tuning is in force since the last image.

@@ -27,6 +27,10 @@ func TestLimiterForgets(t *testing.T) {
 	}
 
 	l = limiter{}
+	if l.take(now, 499, 1000); l.wait(now, 1000) != 0 {
+		t.Error("half a second's worth holds others back")
+	}
+	l = limiter{}
 	for range 10_000 { // ten times what the rate allows, for 100 s
 		now = now.Add(10 * time.Millisecond)
 		l.take(now, 100, 1000)
