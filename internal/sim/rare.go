@@ -19,12 +19,12 @@ var rare = []string{
 	"records deleted", "deletion timed out", "position below the start", "produce by name", "fetch by name",
 	"controllers without a broker", "brokers without a vote", "cluster formed by joining", "grown to three voters", "a voter gives way to another",
 	"throttled reassignment completed", "throttled reassignment cancelled", "throttle held back a follower", "throttle put off a fetch",
-	"broker unregistered", "eligible broker unregistered", "unregistered broker is back", "unregistered broker with a new disk",
+	"broker unregistered", "unregistered broker is back",
 	"older Produce", "older Fetch", "older Metadata", "older ListOffsets", "older OffsetCommit", "older OffsetFetch",
 }
 
 // rarer are asked of long runs only, and rarest of large batches of them.
-var rarer = []string{"duplicate behind many batches"}
+var rarer = []string{"duplicate behind many batches", "eligible broker unregistered", "unregistered broker with a new disk"}
 
 var rarest = []string{"damaged replica cut back"}
 

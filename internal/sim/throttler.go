@@ -56,7 +56,7 @@ func (t *throttler) work() {
 // They are so low that a replica which catches up meets them, and high enough for all of
 // a run to be copied within the time that it has to be well again.
 func (t *throttler) rates() {
-	all := []string{"20000", "50000", "200000", ""}
+	all := []string{"100000", "200000", "500000", ""}
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	for _, h := range t.c.brokers() {
 		r := kmsg.NewIncrementalAlterConfigsRequestResource()
