@@ -17,12 +17,12 @@ import (
 const registeredFile = "registered.properties"
 
 // maxTried is how many incarnations are kept that may have registered without its being
-// noted: a process would have to die so often between the two.
-const maxTried = 16
+// noted: a process would have to die so often between the two, without hearing of any of them.
+const maxTried = 64
 
 // lives is what a data directory notes of the registrations that were made from it.
-// A broker notes its incarnation before it asks for a registration, and the epoch before it
-// uses that for anything that counts. So the registration of its id that the cluster has is
+// A broker notes its incarnation before it asks for a registration, and the epoch once it has
+// that. So the registration of its id that the cluster has is
 // one that the directory knows of; if it is not, the directory is a copy that was made
 // before it, and lacks what was acknowledged under it.
 type lives struct {
@@ -89,9 +89,15 @@ func (l *lives) trying(incarnation, directory [16]byte, b *metadata.Broker) (cha
 	if l.epoch == 0 {
 		return false // nothing to compare with
 	}
-	if !l.copied && b != nil && b.Epoch > l.epoch && b.HasDirectory(directory) &&
-		b.IncarnationID != incarnation && !slices.Contains(l.tried, b.IncarnationID) {
-		l.copied, changed = true, true
+	if b != nil && b.Epoch > l.epoch && b.HasDirectory(directory) && b.IncarnationID != incarnation {
+		switch {
+		case slices.Contains(l.tried, b.IncarnationID):
+			// One that died before it noted its epoch; whatever else is under way is too
+			// late. So a note does not overflow that is never followed by a registration.
+			l.epoch, l.tried, changed = b.Epoch, nil, true
+		case !l.copied:
+			l.copied, changed = true, true
+		}
 	}
 	if !slices.Contains(l.tried, incarnation) {
 		l.tried, changed = append(l.tried, incarnation), true
@@ -100,30 +106,48 @@ func (l *lives) trying(incarnation, directory [16]byte, b *metadata.Broker) (cha
 	return changed
 }
 
-// tryLife notes this incarnation before it asks for a registration.
-func (m *metadataLog) tryLife() error {
-	l := &m.n.opening.lives
-	if !l.trying(m.incarnation, m.n.dir.DirectoryID(), m.image().Broker(m.n.id)) {
-		return nil
+// tryLife notes this incarnation before it asks for a registration. It does not ask while
+// that cannot be noted: what it would register, and serve, a later start would take for what
+// came after the directory was copied, and report all that it has as lost.
+func (m *metadataLog) tryLife() (noted bool, err error) {
+	if m.n.opening.lives.trying(m.incarnation, m.n.dir.DirectoryID(), m.image().Broker(m.n.id)) {
+		m.unnoted = true
 	}
-	return m.noteLives("incarnation not noted, a stop before the registration will look like an old copy of the data")
+	if !m.unnoted {
+		return true, nil
+	}
+	return m.noteLives("this process cannot be noted in the data directory, and does not register until it can")
 }
 
-// rememberLife notes the registration, before anything that counts is done under its epoch.
+// rememberLife notes the registration. Until it can, the note has the incarnation.
 func (m *metadataLog) rememberLife() error {
 	m.n.opening.lives = lives{boot: m.n.boot, epoch: m.epoch.Load()}
-	return m.noteLives("registration not noted, an unclean stop will look like one of the machine")
+	m.unnoted = true
+	_, err := m.noteLives("registration not noted yet, an unclean stop would look like one of the machine")
+	return err
 }
 
-func (m *metadataLog) noteLives(unnoted string) error {
-	err := m.n.opening.lives.write(m.n.opt.FS, m.n.opt.DataDir)
-	if errors.Is(err, errSync) {
-		return err // it is not tried again, nor is anything else in a directory that fails (decision D6)
+// noteAgain notes a registration, of a broker that serves, for which there was no room.
+func (m *metadataLog) noteAgain() {
+	if m.phase != phaseServing || !m.unnoted {
+		return
 	}
-	if err != nil {
-		m.n.log.Warn(unnoted, "why", err)
+	if err := m.rememberLife(); err != nil {
+		m.fail(err)
+		m.n.opt.Failed(err)
 	}
-	return nil
+}
+
+func (m *metadataLog) noteLives(unnoted string) (noted bool, err error) {
+	switch err := m.n.opening.lives.write(m.n.opt.FS, m.n.opt.DataDir); {
+	case errors.Is(err, errSync):
+		return false, err // it is not tried again, nor is anything else in a directory that fails (decision D6)
+	case err != nil:
+		m.n.complaints.Warn("lives", unnoted, "why", err)
+		return false, nil
+	}
+	m.unnoted = false
+	return true, nil
 }
 
 // previousEpoch is the epoch of the registration that this one follows, as far as the

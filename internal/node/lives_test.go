@@ -17,6 +17,7 @@ func TestLivesAreNoted(t *testing.T) {
 		{boot: "b"},
 		{boot: "b", epoch: 7},
 		{epoch: 7, tried: [][16]byte{{1}, {2}}, copied: true},
+		{boot: "0d9f3c1e-8a67-4b52-9a05-1f2e3d4c5b6a", epoch: 1 << 62, tried: make([][16]byte, maxTried), copied: true},
 	} {
 		if err := l.write(d, "data"); err != nil {
 			t.Fatal(err)
@@ -62,7 +63,16 @@ func TestOldCopyOfADirectory(t *testing.T) {
 			t.Errorf("%s: to be written again", name)
 		}
 	}
-	l := lives{epoch: 7}
+	// It died before it noted what it had registered, and starts again and again while no
+	// controller answers.
+	l := lives{epoch: 7, tried: [][16]byte{{200}}}
+	for i := range byte(100) {
+		l.trying([16]byte{i}, dir, registered(9, 200))
+	}
+	if l.copied || l.epoch != 9 {
+		t.Errorf("%+v", l)
+	}
+	l = lives{epoch: 7}
 	for i := range byte(100) {
 		l.trying([16]byte{i}, dir, nil)
 	}

@@ -21,8 +21,12 @@ import (
 // gets a new leader epoch, and what it lost leaves the in-sync sets.
 func (m *metadataLog) register() {
 	m.phase = phaseRegistering
-	if err := m.tryLife(); err != nil {
+	switch noted, err := m.tryLife(); {
+	case err != nil:
 		m.fail(err)
+		return
+	case !noted:
+		m.n.jobs.after(joinRetry, func() { m.n.tasks.post(m.registerAgain) })
 		return
 	}
 	m.seen = map[metadata.TopicPartition]bool{}
@@ -175,7 +179,10 @@ func (m *metadataLog) registered() {
 	m.phase = phaseServing
 	m.serve()
 	m.beat()
-	m.n.jobs.every(config.Millis(m.n.Config(), config.BrokerHeartbeatIntervalMs), func() { m.n.tasks.post(m.beat) })
+	m.n.jobs.every(config.Millis(m.n.Config(), config.BrokerHeartbeatIntervalMs), func() {
+		m.n.tasks.post(m.beat)
+		m.n.tasks.post(m.noteAgain)
+	})
 }
 
 // beat tells the controller that the broker is alive and how far it has followed.

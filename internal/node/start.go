@@ -84,6 +84,7 @@ type joining struct {
 	leaving   time.Time // since when it is not
 	started   func(error)
 
+	unnoted    bool      // the lives note is to be written
 	asking     bool      // the voters are asked about a doubt
 	lostLeader time.Time // since when a voter has no leader
 	greeted    time.Time // when a node last answered a hello with something of use
