@@ -104,7 +104,12 @@ func (d *departure) ask() {
 	req.BrokerID = d.h.Node
 	o.callHost(o.any(), req, 2*requestTimeout, func(r kmsg.Response) {
 		if resp, ok := r.(*kmsg.UnregisterBrokerResponse); ok {
-			if err := o.noted("UnregisterBroker", resp.ErrorCode); err != nil && !errors.Is(err, kerr.RequestTimedOut) && !errors.Is(err, kerr.NotController) {
+			err := o.noted("UnregisterBroker", resp.ErrorCode)
+			switch {
+			case err == nil, errors.Is(err, kerr.RequestTimedOut), errors.Is(err, kerr.NotController):
+			case errors.Is(err, kerr.BrokerIDNotRegistered) && f.c.inv.newest.Broker(d.h.Node) == nil:
+				// The broker that was asked tried again when a controller died with its answer.
+			default:
 				f.c.Failf("unregistering broker %d was answered %w", d.h.Node, err)
 			}
 		}
