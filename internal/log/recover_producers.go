@@ -20,11 +20,16 @@ func (r *recovery) startProducers(b begin) error {
 	return r.producersAt(b.offset)
 }
 
-// rebuildProducers is the producer state of a loaded log at offset end; w is held.
+// rebuildProducers is the producer state of a loaded log at offset end; w is held. A log
+// that knows no producer had none there that it would still know. It has no snapshots
+// either: it would be read from its last segment's start.
 func rebuildProducers(l *Log, segs []*segment, end int64) (producers, error) {
 	r := &recovery{l: l, dir: *l.path.Load(), segs: segs, snapshots: l.snapshots}
 	r.prod.max = l.cfg.Load().MaxProducers
-	if len(segs) == 0 {
+	l.mu.Lock()
+	none := len(l.producers.m) == 0 && len(l.producers.done) == 0
+	l.mu.Unlock()
+	if none || len(segs) == 0 {
 		return producers{end: end, max: r.prod.max}, nil
 	}
 	err := r.producersAt(end)
