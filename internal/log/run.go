@@ -71,15 +71,15 @@ func (r *Run) Failed(err error) {
 	}
 }
 
-// Check looks at the checksums of the first max bytes of the run, a batch more if need be.
+// Check looks at the checksums of the first upTo bytes of the run, a batch more if need be.
 // Damage is ErrCorrupt, and counts as met by a reader, as does what the disk does not give.
-func (r *Run) Check(max int64) error {
+func (r *Run) Check(upTo int64) error {
 	if r.size == 0 {
 		return nil
 	}
 	end := r.pos + int64(r.size)
-	sc := newScanner(r.seg.file.file, end)
-	for pos, next := r.pos, int64(0); pos < min(end, r.pos+max); {
+	sc := &scanner{f: r.seg.file.file, limit: end, buf: make([]byte, min(scanChunk, max(int64(r.size), headerRead)))}
+	for pos, next := r.pos, int64(0); pos < min(end, r.pos+upTo); {
 		h, _, err := sc.batch(pos, next)
 		if err != nil && end > r.seg.size.Load() {
 			return nil // cut off meanwhile
