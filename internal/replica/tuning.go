@@ -73,15 +73,20 @@ type limiter struct {
 	mu   sync.Mutex
 	owed float64
 	at   time.Time // when that was owed
+	most float64   // taken at once since nothing was owed
 }
 
 // limitWindow bounds the debt of what is counted and never held back, that is what goes to
-// replicas in sync: when it is more than the rate allows, it is forgotten after that time.
+// replicas in sync: when it is more than the rate allows, it is forgotten after that time,
+// also when the rate has become a lower one.
 const limitWindow = 10 * time.Second
 
 // limitSlack is a debt that holds nobody back. Who is held back is asked again when a long
 // poll is over: if every little debt did that, small fetches would come nowhere near the rate.
 const limitSlack = 500 * time.Millisecond
+
+// maxLimited is more than anybody waits for, and less than a Duration holds.
+const maxLimited = 24 * time.Hour
 
 // take counts bytes that went.
 func (l *limiter) take(now time.Time, bytes int, rate int64) {
@@ -91,14 +96,20 @@ func (l *limiter) take(now time.Time, bytes int, rate int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pay(now, rate)
-	most := max(l.owed, float64(bytes), float64(rate)*limitWindow.Seconds())
-	l.owed = min(l.owed+float64(bytes), most)
+	l.most = max(l.most, float64(bytes))
+	l.owed = min(l.owed+float64(bytes), l.bound(rate))
 }
+
+func (l *limiter) bound(rate int64) float64 { return max(l.most, float64(rate)*limitWindow.Seconds()) }
 
 // pay takes off what time has paid; l.mu is held.
 func (l *limiter) pay(now time.Time, rate int64) {
 	l.owed = max(0, l.owed-float64(rate)*now.Sub(l.at).Seconds())
 	l.at = now
+	if l.owed == 0 {
+		l.most = 0
+	}
+	l.owed = min(l.owed, l.bound(rate))
 }
 
 // wait is how long until something may go again.
@@ -109,7 +120,7 @@ func (l *limiter) wait(now time.Time, rate int64) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pay(now, rate)
-	left := time.Duration(l.owed / float64(rate) * float64(time.Second))
+	left := time.Duration(min(l.owed/float64(rate), maxLimited.Seconds()) * float64(time.Second))
 	if left < limitSlack {
 		return 0
 	}

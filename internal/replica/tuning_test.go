@@ -20,7 +20,7 @@ func TestLimiterForgets(t *testing.T) {
 		t.Errorf("after 100 s, %v are left of 1000 s", got)
 	}
 	for rate, want := range map[int64]time.Duration{900_000: time.Second, math.MaxInt64: 0, 0: 0} {
-		other := limiter{owed: l.owed, at: l.at}
+		other := limiter{owed: l.owed, at: l.at, most: l.most}
 		if got := other.wait(now, rate); got != want {
 			t.Errorf("at a rate of %d, %v are left, not %v", rate, got, want)
 		}
@@ -37,5 +37,27 @@ func TestLimiterForgets(t *testing.T) {
 	}
 	if got := l.wait(now, 1000); got != limitWindow {
 		t.Errorf("what went to replicas in sync is waited for %v", got)
+	}
+}
+
+// TestLimiterWhoseRateFalls: what went at a higher rate holds nobody back for longer than at
+// that rate, but for what went at once.
+func TestLimiterWhoseRateFalls(t *testing.T) {
+	now := time.Unix(1000, 0)
+	var l limiter
+	for range 1000 {
+		l.take(now, 1_000_000, 100_000_000)
+	}
+	if got := l.wait(now, 100_000_000); got != limitWindow {
+		t.Errorf("ten seconds' worth is waited for %v", got)
+	}
+	if got := l.wait(now, 1_000_000); got != limitWindow {
+		t.Errorf("at a hundredth of the rate it is waited for %v", got)
+	}
+
+	l = limiter{}
+	l.take(now, 1<<40, 1<<40)
+	if got := l.wait(now, 1); got != maxLimited {
+		t.Errorf("2^40 bytes at one a second are waited for %v", got)
 	}
 }
