@@ -17,7 +17,7 @@ func TestClusterDrainThatStandsStill(t *testing.T) {
 	if r.code != 1 || !strings.Contains(r.err, "nothing has moved for 1ms: waiting for ") {
 		t.Errorf("%+v", r)
 	}
-	for _, want := range []string{"node 1", "is down (fenced)", "balance --cancel", "orders-"} {
+	for _, want := range []string{"; node ", "is down (fenced)", "balance --cancel", "orders-"} {
 		if !strings.Contains(r.err, want) {
 			t.Errorf("no %q in %s", want, r.err)
 		}
@@ -49,11 +49,13 @@ func TestClusterDrainPastTheDead(t *testing.T) {
 func TestClusterInfoAndRemoveOfAClusterInPart(t *testing.T) {
 	w, m := newMover(t)
 	w.hang(kmsg.DescribeLogDirs, 3)
+	m.leader = 2
 	var info struct {
-		Brokers []struct{ ID, Bytes int }
+		Controller int
+		Brokers    []struct{ ID, Bytes int }
 	}
 	w.json(&info, "cluster", "info", "--timeout", "1s")
-	if len(info.Brokers) != 4 {
+	if len(info.Brokers) != 4 || info.Controller != 2 { // as the quorum says
 		t.Fatalf("%+v", info)
 	}
 	for _, b := range info.Brokers {
@@ -64,6 +66,8 @@ func TestClusterInfoAndRemoveOfAClusterInPart(t *testing.T) {
 	w.ok("", "topic", "delete", "orders")
 	w.hang(kmsg.Metadata, 0)
 	w.hang(kmsg.DescribeCluster, 0)
+	m.dead = true
+	w.fails(1, "does not answer, but the cluster has not missed it", "cluster", "remove", "0")
 	w.ok("", "cluster", "remove", "0", "--force")
 	if !slices.Equal(m.removed, []string{"voter", "broker"}) {
 		t.Errorf("removed %v", m.removed)

@@ -32,10 +32,12 @@ type mover struct {
 
 	world     *world
 	stuck     bool  // moves do not end
-	fenced    bool  // node 1 is
+	fenced    bool  // nodes are, but for 0, once something moves
 	mute      int32 // a node that does not take settings, if any
 	preferred bool  // replicas are down
 	drops     int   // of answers to UnregisterBroker
+	leader    int32 // of the quorum
+	dead      bool  // node 0 does not answer any more
 }
 
 func (m *mover) attach(w *world) {
@@ -148,7 +150,7 @@ func (m *mover) elect(r kmsg.Request) kmsg.Response {
 }
 
 func (m *mover) describedCluster(r kmsg.Request) kmsg.Response {
-	if !m.fenced {
+	if !m.fenced && !m.dead {
 		return nil
 	}
 	resp := r.ResponseKind().(*kmsg.DescribeClusterResponse)
@@ -156,7 +158,10 @@ func (m *mover) describedCluster(r kmsg.Request) kmsg.Response {
 		b := kmsg.NewDescribeClusterResponseBroker()
 		host, port, _ := net.SplitHostPort(address)
 		n, _ := strconv.Atoi(port)
-		b.NodeID, b.Host, b.Port, b.IsFenced = int32(id), host, int32(n), id == 1
+		b.NodeID, b.Host, b.Port, b.IsFenced = int32(id), host, int32(n), id > 0 && m.fenced && len(m.assigned) > 0
+		if id == 0 && m.dead {
+			b.Port = 1
+		}
 		resp.Brokers = append(resp.Brokers, b)
 	}
 	return resp
@@ -188,7 +193,7 @@ func (m *mover) describedQuorum(r kmsg.Request) kmsg.Response {
 	t := kmsg.NewDescribeQuorumResponseTopic()
 	t.Topic = "__cluster_metadata"
 	p := kmsg.NewDescribeQuorumResponseTopicPartition()
-	p.LeaderID, p.LeaderEpoch, p.HighWatermark = 0, 7, 100
+	p.LeaderID, p.LeaderEpoch, p.HighWatermark = m.leader, 7, 100
 	for id := range int32(3) {
 		v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
 		v.ReplicaID, v.LogEndOffset, v.LastCaughtUpTimestamp = id, 100-int64(id), 50000-int64(id)

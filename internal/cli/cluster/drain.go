@@ -69,7 +69,7 @@ func (r *runner) drained(ctx context.Context, id int32) error {
 		return err
 	}
 	if n := s.holds(id); n > 0 {
-		return fmt.Errorf("node %d still has replicas of %d partitions: there is no other node up that may take them, or they are being moved by others", id, n)
+		return fmt.Errorf("node %d still has replicas of %d partitions: there is no other node up that may take them, or others move them, or took moves back", id, n)
 	}
 	r.e.Note("node %d is empty", id)
 	return nil

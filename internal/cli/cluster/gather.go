@@ -204,6 +204,16 @@ func (a *asking) node(ctx context.Context, address string) (got nodeAnswer) {
 	return got
 }
 
+// gone tells whether nobody answers at an address.
+func (a *asking) gone(ctx context.Context, address string) bool {
+	ctx, cancel := context.WithTimeout(ctx, a.patience)
+	defer cancel()
+	return a.at(address, func(br *kgo.Broker) error {
+		_, err := a.versions(ctx, br)
+		return err
+	}) != nil
+}
+
 func (a *asking) versions(ctx context.Context, br *kgo.Broker) (*kmsg.ApiVersionsResponse, error) {
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "leat", a.e.Software()

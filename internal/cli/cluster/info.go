@@ -80,9 +80,20 @@ func (a *asking) info(ctx context.Context) (info, error) {
 		}
 	}
 	up := slices.SortedFunc(slices.Values(h.meta.Brokers), func(a, b kmsg.MetadataResponseBroker) int { return int(a.NodeID) - int(b.NodeID) })
+	// Metadata names any broker for the controller, one that may be asked.
+	leader := make(chan int32, 1)
+	go func() {
+		if q := a.quorum(ctx, h); q.err == nil && q.quorum.LeaderID >= 0 {
+			leader <- q.quorum.LeaderID
+		}
+		close(leader)
+	}()
 	answers := each(up, func(b kmsg.MetadataResponseBroker) nodeAnswer {
 		return a.node(ctx, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
 	})
+	if id, ok := <-leader; ok {
+		i.Controller = id
+	}
 	for at, b := range up {
 		row := broker{ID: b.NodeID, Host: b.Host, Port: b.Port, Rack: text(b.Rack), Controller: b.NodeID == i.Controller,
 			Leads: leads[b.NodeID], Replicas: replicas[b.NodeID], Bytes: -1}

@@ -40,7 +40,7 @@ func removeCommand(e *conn.Env) *cobra.Command {
 			ctx, cancel := e.Context(cmd)
 			defer cancel()
 			done := removed{Node: id}
-			err = a.elsewhere(ctx, func(h *home, br *kgo.Broker) error { return done.remove(ctx, h, br, force) })
+			err = a.elsewhere(ctx, func(h *home, br *kgo.Broker) error { return done.remove(ctx, a, h, br, force) })
 			if err != nil {
 				return a.explain(cmd.Context(), err)
 			}
@@ -57,13 +57,16 @@ func removeCommand(e *conn.Env) *cobra.Command {
 
 // remove takes a node's vote and its registration. It may be called again after an answer
 // was lost: done keeps what was begun.
-func (done *removed) remove(ctx context.Context, h *home, br *kgo.Broker, force bool) error {
+func (done *removed) remove(ctx context.Context, a *asking, h *home, br *kgo.Broker, force bool) error {
 	id := done.Node
 	if n := h.holds(id); n > 0 {
 		return fmt.Errorf("node %d has replicas of %d partitions; 'leat cluster drain %d' moves them", id, n, id)
 	}
 	at := slices.IndexFunc(h.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id })
 	if at >= 0 && !h.brokers[at].IsFenced && !force {
+		if a.gone(ctx, address(h.brokers[at])) {
+			return fmt.Errorf("node %d does not answer, but the cluster has not missed it for long enough; try again in some seconds, or give --force", id)
+		}
 		return fmt.Errorf("node %d is up; stop it first, or give --force", id)
 	}
 	var quorum *kmsg.DescribeQuorumResponseTopicPartition

@@ -157,6 +157,9 @@ func (r *runner) carryOut(ctx context.Context, moves []move, brokers []int32) er
 	if err := r.prefer(ctx, moves); err != nil && failed == nil {
 		failed = err
 	}
+	if failed == nil {
+		r.e.Note("%d moves have ended", len(moves))
+	}
 	return errors.Join(failed, r.unthrottle(ctx, topicsOf(moves), brokers))
 }
 

@@ -136,7 +136,7 @@ func (c *localCluster) loop(ctx context.Context, states <-chan health) error {
 				c.banner()
 			}
 		case dead := <-c.ended:
-			c.screen.line(fmt.Sprintf("node %d ended: %s", dead.id, dead.how()))
+			c.screen.line(c.ending(dead))
 			if err := c.lost(ctx, dead); err != nil {
 				return err
 			}
@@ -146,6 +146,15 @@ func (c *localCluster) loop(ctx context.Context, states <-chan health) error {
 			}
 		}
 	}
+}
+
+// ending says that a node ended by itself, and what becomes of it.
+func (c *localCluster) ending(dead *child) string {
+	text := fmt.Sprintf("node %d ended: %s", dead.id, dead.how())
+	if !c.restart {
+		text += "; it stays down: with --restart it would be started again, or Ctrl-C and the same command start all"
+	}
+	return text
 }
 
 // lost goes on after a node that ended by itself.
