@@ -104,8 +104,10 @@ func (c *Cluster) Simulate(d time.Duration) error {
 	if err := c.Run(d); err != nil {
 		return err
 	}
-	if d >= faulty && c.Settings.Faults { // some faults last long, and leave no room for others
-		c.RunUntil(faulty, func() bool { return c.Count["fault"] >= leastFaults })
+	if d >= faulty { // some faults last long, and leave no room for others or for work
+		c.RunUntil(faulty, func() bool {
+			return (c.Count["fault"] >= leastFaults || !c.Settings.Faults) && c.Rec.Operations >= leastOperations
+		})
 	}
 	if err := c.heal(); err != nil {
 		return err
