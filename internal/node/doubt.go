@@ -25,7 +25,7 @@ func (m *metadataLog) doubtLater() {
 		return
 	}
 	m.asking = true
-	m.n.log.Warn("a heartbeat tells of more than the metadata log holds: its leader is asked what was there")
+	m.n.complaints.Warn("doubt", "a heartbeat tells of more than the metadata log holds: its leader is asked what was there")
 	m.askAbout()
 }
 

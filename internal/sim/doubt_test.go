@@ -70,25 +70,46 @@ func TestOldCopyOfAVoter(t *testing.T) {
 	}
 }
 
+// forgeHeartbeat sends a heartbeat that one node has not sent to another, with more committed
+// than there is.
+func forgeHeartbeat(t *testing.T, c *Cluster, from, to, by *Host, term uint64) {
+	t.Helper()
+	img := c.Nodes[0].Process.(*node.Node).Image()
+	identity := func(h *Host) nodewire.Identity {
+		return nodewire.Identity{NodeID: h.Node, DirectoryID: img.Broker(h.Node).Directories[0], Address: h.Address(ControllerDoor)}
+	}
+	member := func(h *Host) uint64 { return quorum.MemberOf(identity(h)).ID() }
+	kind := raftpb.MsgHeartbeat
+	b, err := proto.Marshal(&raftpb.Message{Type: &kind, From: proto.Uint64(member(from)), To: proto.Uint64(member(to)), Term: &term, Commit: proto.Uint64(1 << 40)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by.Caller().Send(peer.Target{Node: -1, Address: to.Address(ControllerDoor)}, peer.Raft,
+		&nodewire.RaftRequest{ClusterID: img.ClusterID(), From: identity(from), To: member(to), Messages: [][]byte{b}})
+}
+
+// TestForgedHeartbeats: many of them do not fill the log, nor keep a node from its work.
+func TestForgedHeartbeats(t *testing.T) {
+	c, out := voters(t, 1)
+	for i := range 20 {
+		for k, to := range c.Nodes {
+			forgeHeartbeat(t, c, c.Nodes[(k+1)%3], to, c.Nodes[(k+2)%3], 1<<20+uint64(3*i+k))
+		}
+		c.RunUntil(time.Second, func() bool { return false })
+	}
+	if n := strings.Count(out.String(), inDoubt); n < 2 || n > 6 || c.serving() != 3 || c.Err() != nil {
+		t.Errorf("%d lines, %d serve, %v", n, c.serving(), c.Err())
+	}
+}
+
 // TestForgedHeartbeat: a stranger on the controllers' listener says that it is a voter, and
 // tells another of entries that nobody has. The leader knows better.
 func TestForgedHeartbeat(t *testing.T) {
 	for seed := uint64(1); seed <= 3; seed++ {
 		c, out := voters(t, seed)
-		img := c.Nodes[0].Process.(*node.Node).Image()
-		identity := func(h *Host) nodewire.Identity {
-			return nodewire.Identity{NodeID: h.Node, DirectoryID: img.Broker(h.Node).Directories[0], Address: h.Address(ControllerDoor)}
-		}
-		member := func(h *Host) uint64 { return quorum.MemberOf(identity(h)).ID() }
 		for i, to := range c.Nodes {
 			from := c.Nodes[(i+1)%3]
-			kind := raftpb.MsgHeartbeat
-			b, err := proto.Marshal(&raftpb.Message{Type: &kind, From: proto.Uint64(member(from)), To: proto.Uint64(member(to)), Term: proto.Uint64(1<<20 + uint64(i)), Commit: proto.Uint64(1 << 40)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.Nodes[(i+2)%3].Caller().Send(peer.Target{Node: -1, Address: to.Address(ControllerDoor)}, peer.Raft,
-				&nodewire.RaftRequest{ClusterID: img.ClusterID(), From: identity(from), To: member(to), Messages: [][]byte{b}})
+			forgeHeartbeat(t, c, from, to, c.Nodes[(i+2)%3], 1<<20+uint64(i))
 			c.RunUntil(3*time.Second, func() bool { return false })
 		}
 		if n := strings.Count(out.String(), inDoubt); n != 2 { // the leader is in none
