@@ -231,15 +231,10 @@ func (c *Config) parseListeners() ([]Warning, error) {
 	return c.checkExposure()
 }
 
-// checkOthers sees that what is given for other nodes' addresses is not this node's: it
-// would wait for itself.
+// checkOthers sees that no listener for clients is given for a controller's. That leat.join
+// names the node itself is no fault here: one configuration may serve all nodes, and who is
+// in the cluster already needs to join nobody. Who is not waits, and says so.
 func (c *Config) checkOthers() error {
-	if host, port, err := splitHostPort(c.String(LeatJoin)); err == nil {
-		if l, ok := c.own(host, port); ok {
-			return c.refuseValue(string(LeatJoin), "this is the node's own listener, "+l.String(),
-				"the address of a node that is in the cluster; where that is on this machine, listeners with other ports")
-		}
-	}
 	for _, v := range c.voters {
 		if l, ok := c.own(v.Host, v.Port); ok && !l.Controller {
 			return c.refuseValue(c.setting, v.Endpoint.String()+" is this node's listener for clients, "+l.String(),

@@ -74,9 +74,6 @@ func TestListenersRefused(t *testing.T) {
 		{"inter.broker.listener.name=X", "there is no such listener for clients"},
 		{"inter.broker.listener.name=CONTROLLER\nlisteners=PLAINTEXT://:1,CONTROLLER://:2", "there is no such listener for clients"},
 		{"http.listen=9644", "no port in"},
-		{"leat.join=localhost:2\nlisteners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2", "this is the node's own listener, CONTROLLER://127.0.0.1:2; allowed: the address of a node that is in the cluster"},
-		{"leat.join=127.0.0.1:1\ninsecure=true\nlisteners=PLAINTEXT://0.0.0.0:1,CONTROLLER://0.0.0.0:2", "this is the node's own listener, PLAINTEXT://0.0.0.0:1"},
-		{"leat.join=A:1\ninsecure=true\nlisteners=PLAINTEXT://0.0.0.0:9,CONTROLLER://:2\nadvertised.listeners=PLAINTEXT://a:1", "this is the node's own listener, PLAINTEXT://0.0.0.0:9"},
 		{"node.id=1\nlisteners=PLAINTEXT://:1,CONTROLLER://:2\ncontroller.quorum.bootstrap.servers=localhost:1,b:1", "localhost:1 is this node's listener for clients, PLAINTEXT://localhost:1; allowed: the addresses of controllers' listeners, such as CONTROLLER://HOST:9093"},
 		{"node.id=1\nlisteners=PLAINTEXT://:1,CONTROLLER://:2\ncontroller.quorum.voters=1@localhost:1,2@b:1", "localhost:1 is this node's listener for clients"},
 	} {
@@ -149,6 +146,8 @@ func TestListenersByRole(t *testing.T) {
 		{"process.roles=controller", []Listener{{Name: "CONTROLLER", Protocol: "PLAINTEXT", Host: "localhost", Port: 9093, Controller: true}}},
 		{"process.roles=broker\nleat.join=a:1", []Listener{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "localhost", Port: 9092}}},
 		{"listeners=PLAINTEXT://:1", []Listener{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "localhost", Port: 1}}},
+		{"process.roles=broker\nlisteners=PLAINTEXT://127.0.0.1:1\nleat.join=127.0.0.1:1", // itself: one configuration for all nodes
+			[]Listener{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "127.0.0.1", Port: 1}}},
 	} {
 		cfg := load(t, Sources{}, c.lines)
 		if got := cfg.Listeners(); !slices.Equal(got, c.want) {
