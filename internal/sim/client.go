@@ -134,14 +134,16 @@ const requestTimeout = 5 * time.Second
 // refresh asks some broker for the metadata of topics; ok is false when there was no
 // answer. What the answer knows less of than the client did is not taken: the epoch of
 // a leader only grows.
-func (c *Client) refresh(names []string, done func(ok bool)) {
+func (c *Client) refresh(names []string, done func(ok bool)) { c.refreshAt(c.any(), names, done) }
+
+func (c *Client) refreshAt(h *Host, names []string, done func(ok bool)) {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, t)
 	}
-	c.callHost(c.any(), req, requestTimeout, func(r kmsg.Response) {
+	c.callHost(h, req, requestTimeout, func(r kmsg.Response) {
 		if r == nil {
 			done(false)
 			return

@@ -84,7 +84,7 @@ func newFaults(c *Cluster) *faults {
 			}
 		}},
 		{"flipped bits", 1, 0, func(h *Host) func() { f.flip(h); return nil }},
-		{"controlled restart", 3, 0, func(h *Host) func() { f.handOver(h); return nil }},
+		{"controlled restart", 3, 0, func(h *Host) func() { f.handOver(h, 0); return nil }},
 		{"clock step", 2, 0, func(h *Host) func() {
 			// Within the hour by which a producer's clock may differ.
 			h.Clock.offset = time.Duration(f.rng.Int64N(int64(100*time.Minute))) - 50*time.Minute
@@ -93,7 +93,7 @@ func newFaults(c *Cluster) *faults {
 	}
 	f.kinds = append(f.kinds, f.inTurn(), f.atOnce(), f.slowDeath(), f.afterAck(), f.limping(), f.succession(),
 		f.lostLogs(), f.garbled(), f.failingReads(), f.wipe(),
-		f.deposed(), f.deleteAway(), f.cutShort(), f.firstWords(), f.unregister())
+		f.deposed(), f.deleteAway(), f.cutShort(), f.firstWords(), f.unregister(), f.lateRegistration())
 	if !c.Settings.PowerCuts {
 		for i := range f.kinds {
 			switch f.kinds[i].name {

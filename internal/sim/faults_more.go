@@ -99,8 +99,9 @@ func sealedIn(d *env.Disk, dir string, first bool) (name string) {
 // handOverFor is how long a controlled shutdown is waited for.
 const handOverFor = 20 * time.Second
 
-// handOver restarts a node as a rolling restart does: after others have taken over.
-func (f *faults) handOver(h *Host) {
+// handOver restarts a node as a rolling restart does: after others have taken over, and the
+// process has stayed on for a while.
+func (f *faults) handOver(h *Host, stays time.Duration) {
 	p, ok := h.Process.(interface{ HandOver(done func()) })
 	if !ok || !h.Serving {
 		return
@@ -117,6 +118,6 @@ func (f *faults) handOver(h *Host) {
 			f.c.Clock.AfterFunc(h.restartAfter(), h.startIfDown)
 		})
 	}
-	h.Exec.Go("hand over", func() { p.HandOver(func() { end("after handing over") }) })
+	h.Exec.Go("hand over", func() { p.HandOver(func() { f.c.Clock.AfterFunc(stays, func() { end("after handing over") }) }) })
 	f.c.Clock.AfterFunc(handOverFor, func() { end("in the middle of handing over") })
 }

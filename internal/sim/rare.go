@@ -15,6 +15,7 @@ var rare = []string{
 	"disk wiped", "voter with a new disk", "AddRaftVoter: done", "RemoveRaftVoter: done", "read failed",
 	"reassignment begun", "reassignment completed", "reassignment cancelled",
 	"leader told in a refusal", "node failed", "connection reset", "connection lingers",
+	"another leader at a producer's first batches", "late registration",
 	"topic made anew", "produce to a topic that is gone", "fetch of a topic that is gone", "reader in a topic made anew", "offsets of a deleted topic gone",
 	"records deleted", "deletion timed out", "position below the start", "produce by name", "fetch by name",
 	"controllers without a broker", "brokers without a vote", "cluster formed by joining", "grown to three voters", "a voter gives way to another",

@@ -54,6 +54,8 @@ type World struct {
 	Told       func(*nodewire.RaftRequest)
 	Lost       func(*nodewire.LostRequest) // a broker says that it lacks what it acknowledged
 	Unanswered func(*kmsg.AlterPartitionRequest)
+	// Registering, if not nil, is called with each registration that a node sends to another.
+	Registering func(from, to *Host)
 	// Wishing is called with each wish that leaves a node.
 	Wishing func(*kmsg.AlterPartitionRequest)
 	// Asked is called with requests that a node was given, Replied with the answers to those
