@@ -348,6 +348,11 @@ func (v *invariants) changed(o, p *metadata.Partition, lost func(int32) bool) (m
 	case moving && !moves:
 		moved = "reassignment cancelled"
 	}
+	if ended := moved == "reassignment completed" || !moving && !moves && !sameSet(o.Replicas, p.Replicas); ended {
+		if p.PartitionEpoch == o.PartitionEpoch+1 && len(without(p.Replicas, p.ISR)) > 0 {
+			v.c.Failf("a move from %v to %v ended with %v in sync, after %v", o.Replicas, p.Replicas, p.ISR, o.ISR)
+		}
+	}
 	if moved != "" {
 		v.c.Count[moved]++
 	}
