@@ -93,6 +93,11 @@ func (k *consumer) pollOnce() bool {
 		case !ok:
 			unknown = true
 		case k.busy[l.node] || p.asking || p.paused > k.w.Now():
+		case l.epoch >= 0 && p.epoch > l.epoch:
+			// Read where the epoch was not asked for (Fetch below version 9): what is known of
+			// the leader is older than the record, and such a leader would answer from what it
+			// had, before it hears that it is one no more.
+			unknown = true
 		case p.checked < l.epoch && p.epoch >= 0:
 			k.validate(t, p, l)
 		default:
