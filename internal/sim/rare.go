@@ -19,13 +19,13 @@ var rare = []string{
 	"topic made anew", "produce to a topic that is gone", "fetch of a topic that is gone", "reader in a topic made anew", "offsets of a deleted topic gone",
 	"records deleted", "deletion timed out", "position below the start", "produce by name", "fetch by name",
 	"controllers without a broker", "brokers without a vote", "cluster formed by joining", "grown to three voters", "a voter gives way to another",
-	"throttled reassignment completed", "throttled reassignment cancelled", "throttle held back a follower", "throttle put off a fetch",
+	"throttled reassignment completed", "throttled reassignment cancelled", "throttle held back a follower",
 	"broker unregistered", "unregistered broker is back",
 	"older Produce", "older Fetch", "older Metadata", "older ListOffsets", "older OffsetCommit", "older OffsetFetch",
 }
 
 // rarer are asked of long runs only, and rarest of large batches of them.
-var rarer = []string{"duplicate behind many batches", "eligible broker unregistered", "unregistered broker with a new disk"}
+var rarer = []string{"throttle put off a fetch", "duplicate behind many batches", "eligible broker unregistered", "unregistered broker with a new disk"}
 
 var rarest = []string{"damaged replica cut back"}
 
