@@ -191,6 +191,9 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	if first {
 		d.tickSoon()
 	}
+	if suffix == straySuffix {
+		return path, nil // durable with the next log of the name, without which it can be done again
+	}
 	if err := d.fs.SyncDir(d.path); err != nil {
 		return path, d.fatal(storageError("delete log", syncError{err}))
 	}

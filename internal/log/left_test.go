@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -64,6 +65,11 @@ func TestCheckpointsOfAnotherLog(t *testing.T) {
 					}
 					w.crashAs(seed)
 					l, err = w.dir.OpenLog(id, DefaultConfig(), Hooks{})
+					if seed%2 == 1 && errors.Is(err, ErrInconsistentTopicID) { // records that were never synced, of nobody
+						_, err = w.dir.SetAside(LogID{Topic: id.Topic})
+						w.must(err)
+						l, err = w.dir.OpenLog(id, DefaultConfig(), Hooks{})
+					}
 					w.must(err)
 					if hw, cleaned := l.HighWatermark(), l.cleaned.Load(); hw > 1 || cleaned > 0 {
 						t.Fatalf("seed %d: with %d records, of which at most 1 is committed and none compacted, the high watermark is %d, and compacted up to %d",

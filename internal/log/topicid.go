@@ -1,7 +1,9 @@
 package log
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 )
 
@@ -53,24 +55,62 @@ func (l *Log) rewriteID() error {
 	if l.wrongID == nil {
 		return nil
 	}
-	name := *l.path.Load() + "/" + metadataFile
-	err := createSmall(l.d.fs, name+tmpSuffix, encodePartition(l.ID().TopicID))
-	if err == nil {
-		err = l.d.fs.Rename(name+tmpSuffix, name)
-	}
-	if err != nil {
-		return storageError("write "+metadataFile, err)
+	if err := l.writeID(l.ID().TopicID); err != nil {
+		return err
 	}
 	l.d.event(IndexRebuilt{Log: l.ID(), File: metadataFile, Err: l.wrongID})
 	l.wrongID = nil
 	return nil
 }
 
-// adopt gives the topic id to a log whose own was lost.
+// writeID writes partition.metadata without a sync.
+func (l *Log) writeID(id [16]byte) error {
+	name := *l.path.Load() + "/" + metadataFile
+	err := createSmall(l.d.fs, name+tmpSuffix, encodePartition(id))
+	if err == nil {
+		err = l.d.fs.Rename(name+tmpSuffix, name)
+	}
+	if err != nil {
+		return storageError("write "+metadataFile, err)
+	}
+	return nil
+}
+
+// unborn tells whether a power cut took partition.metadata before its first sync: it is not
+// there, or is cut off. The first sync of records comes after it, so that none of the log's
+// has been.
+func (l *Log) unborn() (bool, error) {
+	p, err := readSmall(l.d.fs, *l.path.Load()+"/"+metadataFile, maxMetaLen)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case errors.Is(err, ErrCorrupt):
+		return false, nil
+	case err != nil:
+		return false, storageError("read "+metadataFile, err)
+	}
+	return len(p) < len(encodePartition([16]byte{})) || bytes.IndexByte(p, 0) >= 0, nil
+}
+
+// adopt gives the topic id to a log whose own was lost. One that was never synced may be of
+// an earlier topic of the same name, whose deletion the power cut took back: no record of it
+// is taken for one of this topic.
 func (l *Log) adopt(id LogID) error {
-	if err := writeSmall(l.d.fs, *l.path.Load(), metadataFile, encodePartition(id.TopicID)); err != nil {
+	if l.end.Load() > 0 || l.LatestEpoch() >= 0 {
+		unborn, err := l.unborn()
+		if err != nil {
+			return err
+		}
+		if unborn {
+			return fmt.Errorf("%w: nothing of %s was ever synced, its topic id neither, and it has records up to %d", ErrInconsistentTopicID, *l.path.Load(), l.end.Load())
+		}
+	}
+	if err := replaceSmall(l.d.fs, *l.path.Load(), metadataFile, encodePartition(id.TopicID)); err != nil {
 		return storageError("write "+metadataFile, l.d.fatal(err))
 	}
+	l.mu.Lock()
+	l.dirty.newDir = true // its name is durable with the first sync
+	l.mu.Unlock()
 	l.d.round.Lock()
 	defer l.d.round.Unlock()
 	if err := l.d.forgetInJournal(l); err != nil {

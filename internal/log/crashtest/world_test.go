@@ -266,12 +266,25 @@ func (w *world) newID() log.LogID {
 	return log.LogID{Topic: fmt.Sprintf("t%d", w.next/2), Partition: int32(w.next % 2), TopicID: env.UUID(w.rng)}
 }
 
-// attach opens a partition's log.
+// attach opens a partition's log. Records of a log that was never synced, its topic id
+// neither, are set aside, as by package replica.
 func (w *world) attach(p *partition) (err error) {
-	p.log, err = w.dir.OpenLog(p.id, p.cfg, log.Hooks{Synced: func(end int64) {
+	hooks := log.Hooks{Synced: func(end int64) {
 		p.acked = max(p.acked, end)
 		p.durable = true
-	}})
+	}}
+	p.log, err = w.dir.OpenLog(p.id, p.cfg, hooks)
+	if !errors.Is(err, log.ErrInconsistentTopicID) || p.acked > 0 {
+		return err
+	}
+	id := log.LogID{Topic: p.id.Topic, Partition: p.id.Partition}
+	if l := w.dir.Log(id.Topic, id.Partition); l == nil || l.ID() != id {
+		return err
+	}
+	w.note("%v is set aside", p.id)
+	if _, err = w.dir.SetAside(id); err == nil {
+		p.log, err = w.dir.OpenLog(p.id, p.cfg, hooks)
+	}
 	return err
 }
 
