@@ -116,6 +116,7 @@ func (k *consumer) pollOnce() bool {
 // validate asks where the leader's log ends for the epoch of the last record.
 func (k *consumer) validate(t tp, p *position, l leader) {
 	p.asking = true
+	at, epoch := p.at, p.epoch // a fetch that is under way to another leader may yet move it
 	req := kmsg.NewPtrOffsetForLeaderEpochRequest()
 	req.ReplicaID = -1
 	rt, rp := kmsg.NewOffsetForLeaderEpochRequestTopic(), kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
@@ -134,9 +135,9 @@ func (k *consumer) validate(t tp, p *position, l leader) {
 			k.retry(p)
 			return
 		}
-		if a.EndOffset < p.at {
+		if a.EndOffset < at {
 			k.w.Failf("%s: %v was truncated to %d (epoch %d) below %d, which was read in epoch %d",
-				k.h.Name, t, a.EndOffset, a.LeaderEpoch, p.at, p.epoch)
+				k.h.Name, t, a.EndOffset, a.LeaderEpoch, at, epoch)
 		}
 		p.checked = max(p.checked, l.epoch)
 	})
