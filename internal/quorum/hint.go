@@ -56,5 +56,5 @@ func (c *core) hinted(m *raftpb.Message) {
 	_ = c.rn.Step(&raftpb.Message{
 		Type: raftpb.MsgHeartbeat.Enum(), From: m.From, To: new(c.id), Term: new(st.GetTerm()), Commit: new(m.GetCommit()),
 	})
-	_ = c.rn.ForgetLeader()
+	_ = c.rn.ForgetLeader() // refused only where reads go by lease
 }

@@ -73,6 +73,7 @@ func (f *faults) loseEnd(d *env.Disk) bool {
 // says that it was synced.
 func lastSegment(d *env.Disk) (name string, bytes int64) {
 	var note quorum.SyncedNote
+	// What is half written by a power cut is passed over: then there is nothing to cut off.
 	_ = quorum.InspectFile(d, path.Join(metadataDir, "synced"), func(i quorum.Item) error {
 		if s := i.Synced; s != nil && (s.Segment > note.Segment || s.Segment == note.Segment && s.Bytes > note.Bytes) {
 			note = *s
