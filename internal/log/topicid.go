@@ -55,24 +55,16 @@ func (l *Log) rewriteID() error {
 	if l.wrongID == nil {
 		return nil
 	}
-	if err := l.writeID(l.ID().TopicID); err != nil {
-		return err
-	}
-	l.d.event(IndexRebuilt{Log: l.ID(), File: metadataFile, Err: l.wrongID})
-	l.wrongID = nil
-	return nil
-}
-
-// writeID writes partition.metadata without a sync.
-func (l *Log) writeID(id [16]byte) error {
 	name := *l.path.Load() + "/" + metadataFile
-	err := createSmall(l.d.fs, name+tmpSuffix, encodePartition(id))
+	err := createSmall(l.d.fs, name+tmpSuffix, encodePartition(l.ID().TopicID))
 	if err == nil {
 		err = l.d.fs.Rename(name+tmpSuffix, name)
 	}
 	if err != nil {
 		return storageError("write "+metadataFile, err)
 	}
+	l.d.event(IndexRebuilt{Log: l.ID(), File: metadataFile, Err: l.wrongID})
+	l.wrongID = nil
 	return nil
 }
 

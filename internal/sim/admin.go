@@ -94,14 +94,17 @@ func (a *admin) reassign(done func()) {
 }
 
 // assign asks for a partition to be moved; to nobody: for its move to be cancelled.
-func (a *admin) assign(t tp, to []int32, done func()) {
+func (a *admin) assign(t tp, to []int32, done func()) { a.ask(assignment(t, to), done) }
+
+// assignment is a request to move a partition, or with no replicas to cancel its move.
+func assignment(t tp, to []int32) *kmsg.AlterPartitionAssignmentsRequest {
 	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
 	req.TimeoutMillis = 5000
 	rt, rp := kmsg.NewAlterPartitionAssignmentsRequestTopic(), kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
 	rt.Topic, rp.Partition, rp.Replicas = t.topic, t.part, to
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
-	a.ask(req, done)
+	return req
 }
 
 // elect asks for the preferred leaders.

@@ -85,6 +85,7 @@ func lastSegment(d *env.Disk) (name string, bytes int64) {
 		return "", 0
 	}
 	for _, e := range list {
+		// Of a file that cannot be read to its end the beginning is enough.
 		_ = quorum.InspectFile(d, path.Join(metadataDir, e.Name()), func(i quorum.Item) error {
 			if i.Segment != nil && i.Segment.Number == note.Segment {
 				name = e.Name()

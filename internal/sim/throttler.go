@@ -119,15 +119,7 @@ func (t *throttler) move() {
 	})
 }
 
-func (t *throttler) assign(p tp, to []int32, done func()) {
-	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
-	req.TimeoutMillis = 5000
-	rt, rp := kmsg.NewAlterPartitionAssignmentsRequestTopic(), kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
-	rt.Topic, rp.Partition, rp.Replicas = p.topic, p.part, to
-	rt.Partitions = append(rt.Partitions, rp)
-	req.Topics = append(req.Topics, rt)
-	t.ask(req, done)
-}
+func (t *throttler) assign(p tp, to []int32, done func()) { t.ask(assignment(p, to), done) }
 
 // throttled counts the ends of moves in topics that are throttled.
 func (v *invariants) throttled(img *metadata.Image, topic, what string) {
