@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -70,7 +71,29 @@ func (c *Controller) register(r *RegisterBroker, now time.Time) outcome {
 		}
 	}
 	resp.BrokerEpoch = rec.Epoch
-	return outcome{body: resp, recs: append([]schema.Record{rec}, recs...), timers: []machine.Timer{c.touch(r.Req.BrokerID, now, true)}}
+	o := outcome{body: resp, recs: append([]schema.Record{rec}, recs...), timers: []machine.Timer{c.touch(r.Req.BrokerID, now, true)}}
+	if c.View().Unregistered(r.Req.BrokerID, r.Req.PreviousBrokerEpoch) {
+		o.tell = BrokerReturned{r.Req.BrokerID, r.Req.PreviousBrokerEpoch, rec.Epoch}
+	}
+	return o
+}
+
+// BrokerReturned is the effect of the registration of a broker that was unregistered
+// before, and that has the data directory of then.
+type BrokerReturned struct {
+	Broker          int32
+	Previous, Epoch int64
+}
+
+func (e BrokerReturned) String() string {
+	return fmt.Sprintf("broker %d was removed from the cluster, and has registered again, with the data directory that it had: epoch %d, %d before; "+
+		"nothing that it held counts any more", e.Broker, e.Epoch, e.Previous)
+}
+
+// Unregistered tells whether a broker that once had an epoch was unregistered since. An
+// image from before that epoch cannot tell; 0 is none.
+func (img *Image) Unregistered(broker int32, epoch int64) bool {
+	return epoch > 0 && epoch <= img.lastBrokerEpoch && img.Broker(broker) == nil
 }
 
 // registration is the record of a request, without what depends on the state.

@@ -392,6 +392,53 @@ func TestUnregister(t *testing.T) {
 	k.expect("sole", 0, "leader 2 epoch 2 isr [2] recovering")
 }
 
+// TestReturnIsTold: who operates the cluster hears of a broker that was unregistered and comes
+// back with what it had; a broker that is new, or was only down, is no news.
+func TestReturnIsTold(t *testing.T) {
+	k := newCluster(t, 3)
+	register := func(previous int64) []machine.Effect {
+		t.Helper()
+		req := registrationRequest(k.img(), 2, 77)
+		req.PreviousBrokerEpoch = previous
+		d := k.c.Decide(machine.Input{Now: k.now, Rand: k.rand, Token: 7, Request: &RegisterBroker{Req: req}})
+		k.settle(d)
+		if resp := d.Replies[0].Body.(*kmsg.BrokerRegistrationResponse); resp.ErrorCode != 0 {
+			t.Fatal(kerr.ErrorForCode(resp.ErrorCode))
+		}
+		return d.Effects
+	}
+	remove := func() {
+		t.Helper()
+		req := kmsg.NewPtrUnregisterBrokerRequest()
+		req.BrokerID = 2
+		if got := k.ask(req).(*kmsg.UnregisterBrokerResponse); got.ErrorCode != 0 {
+			t.Fatalf("%+v", got)
+		}
+	}
+	k.wait(10 * time.Second) // its session ends
+	epoch := k.img().Broker(2).Epoch
+	if told := register(epoch); len(told) != 0 {
+		t.Errorf("of a restart it is told: %v", told)
+	}
+	epoch = k.img().Broker(2).Epoch
+	remove()
+	if told := register(0); len(told) != 0 {
+		t.Errorf("of a new broker it is told: %v", told)
+	}
+	remove()
+	told := register(epoch)
+	if want := (BrokerReturned{2, epoch, k.img().Broker(2).Epoch}); len(told) != 1 || told[0] != want {
+		t.Errorf("told %v, want %v", told, want)
+	}
+	if told := register(epoch); len(told) != 0 {
+		t.Errorf("when it asks again it is told: %v", told)
+	}
+	remove()
+	if told := register(1 << 40); len(told) != 0 {
+		t.Errorf("of an epoch that never was it is told: %v", told)
+	}
+}
+
 // What an operator said of a node's vote goes with the node, unless that is up: it would be
 // given its vote again.
 func TestUnregisterTakesBackTheWish(t *testing.T) {

@@ -127,6 +127,7 @@ type outcome struct {
 	body   any
 	recs   []schema.Record
 	timers []machine.Timer
+	tell   machine.Effect // for an operator; nil is nothing
 }
 
 // Decide answers a request.
@@ -139,6 +140,9 @@ func (c *Controller) Decide(in machine.Input) machine.Decision {
 		o = outcome{body: err, timers: o.timers}
 	}
 	d := machine.Decision{Records: recs, Timers: o.timers}
+	if o.tell != nil {
+		d.Effects = []machine.Effect{o.tell}
+	}
 	if in.Token != 0 {
 		// A controller that was replaced and does not know it must refuse nobody anything:
 		// what a client asks for may be there by now, or not any more.

@@ -106,6 +106,20 @@ func (e ConfigAltered) String() string {
 	return fmt.Sprintf("config of %s %s altered: %s", kind, name, strings.Join(changes, ", "))
 }
 
+// BrokerRemoved tells that a broker is out of the committed metadata.
+type BrokerRemoved struct{ Broker *metadata.Broker }
+
+func (e BrokerRemoved) String() string {
+	return fmt.Sprintf("broker %d was removed from the cluster: epoch %d", e.Broker.ID, e.Broker.Epoch)
+}
+
+// controllerEffect takes what the controller tells.
+func (n *Node) controllerEffect(_ string, _ int32, e machine.Effect) {
+	if e, ok := e.(metadata.BrokerReturned); ok {
+		n.event(slog.LevelWarn, e)
+	}
+}
+
 // metadataEvents tells what a committed change of the metadata means to an operator.
 func (n *Node) metadataEvents(from, to *metadata.Image, delta *metadata.Delta) {
 	told := map[string]bool{} // topics whose configs are no news
@@ -119,6 +133,11 @@ func (n *Node) metadataEvents(from, to *metadata.Image, delta *metadata.Delta) {
 			n.event(slog.LevelInfo, TopicDeleted{c.Old})
 		case len(c.New.Partitions) > len(c.Old.Partitions):
 			n.event(slog.LevelInfo, PartitionsAdded{c.New.Name, len(c.Old.Partitions), len(c.New.Partitions)})
+		}
+	}
+	for _, c := range delta.Brokers {
+		if c.New == nil {
+			n.event(slog.LevelInfo, BrokerRemoved{c.Old})
 		}
 	}
 	for _, r := range delta.Configs {

@@ -72,7 +72,8 @@ func openMetadata(n *Node) (*metadataLog, error) {
 	m.calls.m = m
 	m.said = map[string]bool{}
 	m.img.Store(new(metadata.Image))
-	m.runtime = machine.NewRuntime(machine.Options{Clock: n.clock, Exec: n.opt.Exec, Seed: n.opt.Seed(), CommitTimeout: controllerTimeout, Notify: m.controllerEvent})
+	m.runtime = machine.NewRuntime(machine.Options{Clock: n.clock, Exec: n.opt.Exec, Seed: n.opt.Seed(), CommitTimeout: controllerTimeout,
+		Notify: m.controllerEvent, Effects: n.controllerEffect})
 	there, err := n.metadataThere()
 	if err == nil && there && n.Config().Controller() {
 		if err = m.open(nil, false); errors.Is(err, quorum.ErrEmpty) {

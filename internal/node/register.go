@@ -39,6 +39,17 @@ func (m *metadataLog) register() {
 	})
 }
 
+// tellReturn says, once, that the broker was removed from the cluster since it registered last:
+// it comes back as a new one, and whoever starts it may not know.
+func (m *metadataLog) tellReturn() {
+	if m.returned || m.phase >= phaseServing || !m.image().Unregistered(m.n.id, m.n.opening.lives.epoch) {
+		return
+	}
+	m.returned = true
+	m.n.log.Warn(fmt.Sprintf("broker %d was removed from the cluster after this data directory had been in use, and registers again, as a new broker: "+
+		"nothing that it held counts any more; if it was to stay away, stop it, and 'leat cluster remove %d' once more", m.n.id, m.n.id))
+}
+
 // registration is the request.
 func (m *metadataLog) registration() *kmsg.BrokerRegistrationRequest {
 	req := kmsg.NewPtrBrokerRegistrationRequest()

@@ -78,6 +78,7 @@ type joining struct {
 	late      []metadata.TopicPartition        // lost, and not told at the registration
 	reporting bool                             // late is under way
 	refusals  refusals
+	returned  bool      // it was said that the broker had been removed
 	cluster   string    // its id, known before there is an image of it; "" where the image tells
 	heartbeat bool      // one is under way
 	left      func()    // told when others lead; nil while the broker is to stay
@@ -142,6 +143,7 @@ func (m *metadataLog) mayRegister() bool {
 // progress goes as far as the image allows.
 func (m *metadataLog) progress() {
 	img := m.image()
+	m.tellReturn()
 	switch m.phase {
 	case phaseWaiting:
 		if _, known := m.leader(); !m.n.Config().Broker() && img.ClusterID() != "" && known && (m.following() || m.observed() != nil) {
