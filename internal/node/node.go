@@ -100,6 +100,7 @@ type Node struct {
 	present   presences
 	voting    voting
 	hints     hints
+	listing   *listing // it belongs to the node's tasks
 
 	scrubs scrubs
 

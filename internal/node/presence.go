@@ -134,6 +134,7 @@ func (n *Node) attend() {
 	}
 	n.greet()
 	n.stepVoters()
+	n.vetList()
 	if err := n.remember(); err != nil {
 		n.complaints.Warn("controllers", "addresses of the controllers not recorded", "why", err)
 	}
