@@ -207,6 +207,25 @@ func brokerConfigs(s *Session) {
 	described := describe(broker, "1", "log.retention.ms", "log.cleaner.threads")
 	described.IncludeSynonyms = true
 	s.Do("both settings", 4, described)
+	// Only where they are given are the limits of the rate of moves described.
+	const leaders, followers = "leader.replication.throttled.rate", "follower.replication.throttled.rate"
+	rates := describe(broker, "1", leaders, followers)
+	rates.IncludeSynonyms = true
+	s.Do("no limits of rate", 4, rates)
+	s.Do("a limit of rate", v, incremental(broker, "1", change{leaders, set, ptr("1000")}))
+	s.Until("the limit", func() error {
+		rates.Version = 4
+		resp, err := s.Ask(rates)
+		if err != nil {
+			return err
+		}
+		if r := resp.(*kmsg.DescribeConfigsResponse); len(r.Resources[0].Configs) == 0 {
+			return fmt.Errorf("it is not there yet")
+		}
+		return nil
+	})
+	s.Do("the limits of rate", 4, rates)
+	s.Do("back again, the limit", v, incremental(broker, "1", change{leaders, unset, nil}))
 	s.PlainTopic("broker-configs", 1)
 	inherited := describe(kmsg.ConfigResourceTypeTopic, "broker-configs", "retention.ms")
 	inherited.IncludeSynonyms = true

@@ -99,7 +99,8 @@ type Def struct {
 	// strongest first. Of a broker setting: all names of the same thing, itself
 	// included, strongest first; nil when there is only the one.
 	Synonyms []Synonym
-	// Internal settings are accepted and work, and are not listed or described.
+	// Internal settings are accepted and work, and are neither listed nor, unless they are
+	// given, described.
 	Internal bool
 	Effect   Effect
 	// Doc is one or more sentences of plain text.
@@ -141,6 +142,10 @@ var indexOnce = sync.OnceValue(func() *index {
 	}
 	return x
 })
+
+// dynamicOnly tells of the settings that Kafka defines apart from its others
+// (DynamicConfig): they are described where they are given, and without a default.
+func (d *Def) dynamicOnly() bool { return d.Internal && d.Update == PerBroker }
 
 // Lookup finds a definition; nil when there is none.
 func Lookup(scope Scope, name string) *Def { return indexOnce().byScope[scope][name] }

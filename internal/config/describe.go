@@ -70,10 +70,15 @@ func (c *Config) DescribeTopic(overrides map[string]string) []Entry {
 	return entries
 }
 
-// DescribeBroker describes every setting of this broker, unknown names included.
+// DescribeBroker describes every setting of this broker, unknown names included;
+// internal ones where they are given.
 func (c *Config) DescribeBroker() []Entry {
 	var entries []Entry
-	for d := range Defs(ScopeBroker) {
+	for i := range Table {
+		d := &Table[i]
+		if d.Scope != ScopeBroker || d.Internal && !c.given(d.Name) {
+			continue
+		}
 		e := Entry{Name: d.Name, Value: shown(c.values[d.Name]), Type: d.Type, Doc: d.Doc,
 			ReadOnly: d.Update == ReadOnly, Sensitive: d.Sensitive(), Source: SourceDefault, Synonyms: c.synonyms(d.Name)}
 		if len(e.Synonyms) > 0 {
@@ -167,6 +172,12 @@ func (c *Config) DescribeClientMetrics(overrides map[string]string) []Entry {
 	return entries
 }
 
+// given tells whether a broker setting has a value beside its default.
+func (c *Config) given(name string) bool {
+	_, static := c.static[name]
+	return static || has(c.broker, name) || has(c.cluster, name)
+}
+
 func has(m map[string]string, name string) bool { _, ok := m[name]; return ok }
 
 // synonyms lists the values of a broker setting and its other names by strength of
@@ -193,7 +204,7 @@ func (c *Config) synonyms(name string) []EntrySynonym {
 	add(SourceStatic, func(n string) (string, bool) { s, ok := c.static[n]; return s.text, ok })
 	add(SourceDefault, func(n string) (string, bool) {
 		d := BrokerDef(n)
-		return d.Default, d != nil && !d.Null
+		return d.Default, d != nil && !d.Null && !d.dynamicOnly()
 	})
 	for len(all) > 0 && all[0].Name != name {
 		all = all[1:]

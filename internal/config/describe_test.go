@@ -98,6 +98,29 @@ func TestBrokerIsDescribedAsKafkaDoes(t *testing.T) {
 	}
 }
 
+// Internal settings are described where they are given; the limits of the rate of
+// moves so show while there are any.
+func TestInternalSettingsAreDescribedWhereTheyAreGiven(t *testing.T) {
+	const leaders, followers = "leader.replication.throttled.rate", "follower.replication.throttled.rate"
+	c, _ := load(t, Sources{}, "log.initial.task.delay.ms=7").WithDynamic(map[string]string{leaders: "1000"}, map[string]string{followers: "5", leaders: "9"})
+	entries := byName(t, c.DescribeBroker())
+	for name, want := range map[string]string{
+		leaders: "1000 2 2:" + leaders + "=1000 3:" + leaders + "=9", followers: "5 3 3:" + followers + "=5",
+		"log.initial.task.delay.ms": "7 4 4:log.initial.task.delay.ms=7 5:log.initial.task.delay.ms=30000",
+	} {
+		e := entries[name]
+		if got := fmt.Sprintf("%s %d %s", text(e.Value), e.Source, synonymsText(e)); got != want {
+			t.Errorf("%s: %q, not %q", name, got, want)
+		}
+	}
+	entries = byName(t, load(t, Sources{}).DescribeBroker())
+	for name := range entries {
+		if BrokerDef(name).Internal {
+			t.Errorf("%s is described, and was given by nobody", name)
+		}
+	}
+}
+
 func TestBrokerDefaultsAreTheDynamicOnes(t *testing.T) {
 	var got []string
 	for _, e := range recorded(t).DescribeBrokerDefaults() {

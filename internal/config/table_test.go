@@ -77,10 +77,12 @@ func TestTableIsKafkas(t *testing.T) {
 		}
 		own := strings.HasPrefix(d.Name, "leat.") || d.Name == "http.listen" || d.Name == "pprof.enable" || d.Name == "insecure" ||
 			d.Name == "super.users" || d.Name == "allow.everyone.if.no.acl.found"
-		// Kafka defines these apart from its other settings (DynamicConfig), which the
-		// list that this is compared with leaves out.
-		dynamicOnly := d.Name == "leader.replication.throttled.rate" || d.Name == "follower.replication.throttled.rate"
-		if !kafkas[key] && !own && !dynamicOnly {
+		// The list that this is compared with leaves these out.
+		apart := d.Name == "leader.replication.throttled.rate" || d.Name == "follower.replication.throttled.rate"
+		if d.dynamicOnly() != apart {
+			t.Errorf("%s: defined apart from Kafka's other settings: %v, not %v", d.Name, d.dynamicOnly(), apart)
+		}
+		if !kafkas[key] && !own && !apart {
 			t.Errorf("%s: neither Kafka's nor ours", d.Name)
 		}
 	}
