@@ -120,8 +120,8 @@ func prepared(b *Broker) (*Broker, error) {
 	return b, err
 }
 
-// controller is the broker's address for controllers.
-func (b *Broker) controller() string { return fmt.Sprintf("127.0.0.1:%d", b.ports[1]) }
+// Controller is the broker's address for controllers.
+func (b *Broker) Controller() string { return fmt.Sprintf("127.0.0.1:%d", b.ports[1]) }
 
 // Launch starts the process and does not wait for it.
 func (b *Broker) Launch() error {
@@ -153,7 +153,7 @@ func (b *Broker) command() ([]string, error) {
 		"node.id":     strconv.Itoa(b.id),
 	}
 	if b.peers != nil {
-		set["listeners"] += ",CONTROLLER://" + b.controller()
+		set["listeners"] += ",CONTROLLER://" + b.Controller()
 		set["controller.quorum.bootstrap.servers"] = strings.Join(b.peers, ",")
 	}
 	maps.Copy(set, b.opts.Set)

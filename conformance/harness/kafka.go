@@ -75,8 +75,8 @@ func (b *Broker) properties() string { return filepath.Join(b.opts.Dir, "server.
 // and folder, and what Options set.
 func (b *Broker) writeProperties() error {
 	set := map[string]string{
-		"controller.quorum.voters": "1@" + b.controller(),
-		"listeners":                "PLAINTEXT://" + b.Addr + ",CONTROLLER://" + b.controller(),
+		"controller.quorum.voters": "1@" + b.Controller(),
+		"listeners":                "PLAINTEXT://" + b.Addr + ",CONTROLLER://" + b.Controller(),
 		"advertised.listeners":     "PLAINTEXT://" + b.Addr,
 		"log.dirs":                 b.Data,
 	}

@@ -3,6 +3,7 @@ package harness
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,12 +78,12 @@ func Need(t *testing.T, what string, err error) {
 }
 
 // keepOutput keeps what a broker wrote in the cache, by the test's name.
-func keepOutput(t *testing.T, text []byte) string {
+func keepOutput(t *testing.T, which string, text []byte) string {
 	dir, err := Cache("conformance", "output")
 	if err != nil {
 		return err.Error()
 	}
-	name := filepath.Join(dir, strings.NewReplacer("/", "_", " ", "_").Replace(t.Name())+".log")
+	name := filepath.Join(dir, strings.NewReplacer("/", "_", " ", "_").Replace(t.Name())+which+".log")
 	if err := os.WriteFile(name, text, 0o644); err != nil {
 		return err.Error()
 	}
@@ -93,29 +94,54 @@ func keepOutput(t *testing.T, text []byte) string {
 // fails, the end of the broker's output is logged.
 func StartFor(t *testing.T, kind Kind, opts Options) *Broker {
 	t.Helper()
-	if opts.Dir == "" {
-		// Not t.TempDir: a test's name may hold a comma, and log.dirs is a list.
-		dir, err := os.MkdirTemp("", "leat-conformance-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Error(err)
-			}
-		})
-		opts.Dir = dir
-	}
+	folder(t, &opts)
 	b, err := Start(t.Context(), kind, opts)
 	Need(t, string(kind), err)
+	t.Cleanup(func() { endFor(t, b, "") })
+	return b
+}
+
+// StartClusterFor starts n nodes for a test and ends them with the test. When the test
+// fails, the end of each one's output is logged.
+func StartClusterFor(t *testing.T, kind Kind, n int, opts Options) *Cluster {
+	t.Helper()
+	folder(t, &opts)
+	c, err := StartCluster(t.Context(), kind, n, opts)
+	Need(t, string(kind), err)
 	t.Cleanup(func() {
-		if t.Failed() {
-			text, _ := os.ReadFile(b.Output())
-			t.Logf("the end of %s's output:\n%s\nwhole: %s", kind, tail(text, 2000), keepOutput(t, text))
+		for i, b := range c.Brokers {
+			endFor(t, b, fmt.Sprintf("-%d", i+1))
 		}
-		if err := b.Kill(); err != nil {
+	})
+	return c
+}
+
+// folder sees that there is one, which goes with the test.
+func folder(t *testing.T, opts *Options) {
+	t.Helper()
+	if opts.Dir != "" {
+		return
+	}
+	// Not t.TempDir: a test's name may hold a comma, and log.dirs is a list.
+	dir, err := os.MkdirTemp("", "leat-conformance-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
-	return b
+	opts.Dir = dir
+}
+
+// endFor ends a test's broker; which tells it from the test's others.
+func endFor(t *testing.T, b *Broker, which string) {
+	if t.Failed() {
+		text, _ := os.ReadFile(b.Output())
+		t.Logf("the end of %s%s's output:\n%s\nwhole: %s", b.Kind, which, tail(text, 2000), keepOutput(t, which, text))
+	}
+	if err := b.Kill(); err != nil {
+		t.Error(err)
+	}
 }

@@ -41,6 +41,8 @@ var classes = map[string]string{
 	"kafka-transactions":              "org.apache.kafka.tools.TransactionsCommand",
 	"kafka-features":                  "org.apache.kafka.tools.FeatureCommand",
 	"kafka-leader-election":           "org.apache.kafka.tools.LeaderElectionCommand",
+	"kafka-reassign-partitions":       "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+	"kafka-metadata-quorum":           "org.apache.kafka.tools.MetadataQuorumCommand",
 	"kafka-replica-verification-tool": "org.apache.kafka.tools.ReplicaVerificationTool",
 }
 
