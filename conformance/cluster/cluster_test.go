@@ -52,6 +52,8 @@ type node struct {
 	client string // the address of the listener for clients
 	data   string
 	small  string // the small disk that data lies on; "" where it has none
+	// quorumAt is the address of the listener for controllers, where no fabric has it.
+	quorumAt string
 }
 
 // cluster is three nodes on a fabric.

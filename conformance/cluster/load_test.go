@@ -42,8 +42,21 @@ type load struct {
 	clients  []*kgo.Client
 }
 
-// newLoad starts producers, groups and a reader of the tail, all of franz-go.
+// newLoad starts producers, groups and a reader of the tail, of franz-go, librdkafka and
+// the Java client.
 func newLoad(t *testing.T, seeds []string, seed uint64) *load {
+	t.Helper()
+	l := franz(t, seeds, seed)
+	l.programs(t, seeds, seed)
+	l.awaitStarted(t, producers+len(l.running))
+	return l
+}
+
+// producers is how many of franz-go there are.
+const producers = 3
+
+// franz starts producers, a group and a reader of the tail, all of franz-go.
+func franz(t *testing.T, seeds []string, seed uint64) *load {
 	t.Helper()
 	l := &load{acked: map[string]int{}, given: map[string]map[history.Partition]int64{}}
 	begun, abandon := context.WithCancel(context.Background())
@@ -51,7 +64,7 @@ func newLoad(t *testing.T, seeds []string, seed uint64) *load {
 	reading, leave := context.WithCancel(context.Background())
 	l.abandon, l.stop, l.leave = abandon, stop, leave
 	t.Cleanup(l.close)
-	for i := range 3 {
+	for i := range producers {
 		name := fmt.Sprintf("franz%d", i)
 		opts := []kgo.Opt{
 			kgo.SeedBrokers(seeds...), kgo.DefaultProduceTopic(loadTopic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -68,8 +81,6 @@ func newLoad(t *testing.T, seeds []string, seed uint64) *load {
 		l.member(t, reading, seeds, "franz", i)
 	}
 	l.tail(t, reading, seeds)
-	l.programs(t, seeds, seed)
-	await(t, "every producer's first record", func() bool { return l.started(3 + len(l.running)) })
 	return l
 }
 
@@ -195,12 +206,11 @@ func (l *load) keep(fetches kgo.Fetches, next map[int32]int64, like history.Read
 	})
 }
 
-// started tells whether n producers have had an acknowledgement: a client gives up its
+// awaitStarted waits until n producers have had an acknowledgement: a client gives up its
 // first records when the broker goes away before it has its id.
-func (l *load) started(n int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.acked) >= n
+func (l *load) awaitStarted(t *testing.T, n int) {
+	t.Helper()
+	await(t, "every producer's first record", func() bool { return len(l.acknowledged()) >= n })
 }
 
 // acknowledged is the number of acknowledgements so far, by producer.
