@@ -45,7 +45,7 @@ type Host struct {
 	paused  bool
 	held    []func()
 	flipped bool     // bits of its disk were changed
-	wiped   bool     // its disk was replaced by an empty one
+	wiped   bool     // its disk was replaced by an empty one, and it has not served since
 	doors   []string // listeners that it has; nil: all
 	// unreadable: reads of its disk failed once, which is damage to whoever met it.
 	unreadable bool
@@ -146,7 +146,7 @@ func (h *Host) Start() {
 			})
 			return
 		}
-		h.Serving = true
+		h.Serving, h.wiped = true, false
 	})
 }
 

@@ -108,17 +108,20 @@ func (c *Cluster) place(h *Host) []string {
 	return append(sets, "controller.quorum.bootstrap.servers="+strings.Join(servers, ","))
 }
 
-// joins is the node that another is told to join; nil for the one that began. That one,
-// with an empty disk, has to be told, too.
+// joins is the node that another is told to join: the one that began, or where that has
+// lost its disk one that has not; nil for the one that began. Two that know no cluster would
+// wait for each other.
 func (c *Cluster) joins(h *Host) *Host {
 	first := c.founders()[0]
-	if h != first {
-		return first
+	if h == first && !h.wiped {
+		return nil
 	}
-	if ids := c.Settings.controllers(); h.wiped && len(ids) > 1 {
-		return c.Nodes[ids[1]-1]
+	for _, id := range append([]int{int(first.Node)}, c.Settings.controllers()...) {
+		if to := c.Nodes[id-1]; to != h && !to.wiped {
+			return to
+		}
 	}
-	return nil
+	return first
 }
 
 // doors are the listeners of a node.
