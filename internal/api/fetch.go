@@ -291,6 +291,9 @@ func fetchPartition(version int16, fc *fetchContext, index int32, f *replica.Fet
 			p.LeaderID, p.LeaderEpoch = f.Leadership.Leader, f.Leadership.LeaderEpoch
 		}
 	}
+	if fc.follower {
+		p.Own, p.OwnTag = f.Producers, replica.ProducersTag
+	}
 	if version >= fetchRack {
 		p.PreferredReadReplica = f.PreferredReplica
 	}

@@ -107,7 +107,7 @@ func (d *Dir) cutLogs(all []*cutting) {
 	for _, c := range all {
 		if c.anew && c.err == nil {
 			if c.err = d.Failed(); c.err == nil { // of the others, meanwhile
-				c.err = c.l.restart(c.to)
+				c.err = c.l.restart(c.to, producers{})
 			}
 		}
 		c.err = c.l.cutEnded(c.err)

@@ -56,14 +56,7 @@ func (l *Log) AdvanceStart(offset int64) {
 }
 
 // TruncateFullyTo drops everything and goes on at start, which may be anywhere.
-func (l *Log) TruncateFullyTo(start int64) error {
-	l.w.Lock()
-	defer l.w.Unlock()
-	if err := l.writable(); err != nil {
-		return err
-	}
-	return l.cutBack(func() error { return l.restart(start) })
-}
+func (l *Log) TruncateFullyTo(start int64) error { return l.beginAt(start, &producers{}) }
 
 // SetStartOffset moves the log's start up to offset (DeleteRecords); lower ones do not
 // move it. It is durable when it returns. ErrOffsetOutOfRange above the end.
@@ -331,8 +324,8 @@ func (l *Log) setDamage(list []damagedRange) {
 	l.hasDamage.Store(len(list) > 0)
 }
 
-// restart empties the log; w and round are held.
-func (l *Log) restart(start int64) error {
+// restart empties the log but for what is known of producers; w and round are held.
+func (l *Log) restart(start int64, prod producers) error {
 	list := *l.segs.Load()
 	if l.lowerPoint(0, place{}) {
 		if err := l.d.saveLogs(l); err != nil {
@@ -351,7 +344,8 @@ func (l *Log) restart(start int64) error {
 	l.dirty.sealed = nil
 	l.start.Store(start)
 	l.hw.Store(min(l.hw.Load(), start))
-	l.settle(producers{end: start, max: l.producers.max}, start)
+	prod.end, prod.max = start, l.producers.max
+	l.settle(prod, start)
 	l.mu.Unlock()
 	for _, s := range slices.Backward(list) {
 		if err := l.unlink(s); err != nil {
@@ -361,6 +355,11 @@ func (l *Log) restart(start int64) error {
 	_, err := l.absolve(0)
 	if err = errors.Join(err, l.dropSnapshots(-1)); err != nil {
 		return err
+	}
+	if len(prod.m) > 0 {
+		if err := l.writeSnapshot(start); err != nil {
+			return err
+		}
 	}
 	if _, err := l.addSegment(start, l.d.opt.Clock.Now()); err != nil {
 		return err

@@ -443,6 +443,9 @@ func (c *cluster) fill(resp *kmsg.FetchResponse, s *testSession, full bool, ref 
 	if f.Diverging {
 		p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = f.DivergingEpoch, f.DivergingEnd
 	}
+	if len(f.Producers) > 0 {
+		p.UnknownTags.Set(ProducersTag, f.Producers)
+	}
 	if f.Run != nil {
 		p.RecordBatches = make([]byte, f.Run.Len())
 		if _, err := f.Run.ReadAt(p.RecordBatches, 0); err != nil && err != io.EOF {

@@ -46,6 +46,17 @@ func (e StartedAnew) String() string {
 	return fmt.Sprintf("partition %s: starts anew at %d, where leader %d starts; it ended at %d", e.Log, e.At, e.Leader, e.From)
 }
 
+// ProducersUntold tells that a follower starts anew without what is known of producers.
+type ProducersUntold struct {
+	Log log.LogID
+	At  int64
+	Err error
+}
+
+func (e ProducersUntold) String() string {
+	return fmt.Sprintf("partition %s: a follower starts at %d without knowing its producers: %v", e.Log, e.At, e.Err)
+}
+
 // SetAside tells that the data of a topic that the metadata does not know made room for
 // another topic of its name.
 type SetAside struct {

@@ -57,6 +57,9 @@ type Fetched struct {
 	Diverging      bool
 	DivergingEpoch int32
 	DivergingEnd   int64
+	// Producers is what a follower that has to start anew at LogStart is told of producers
+	// there; see log.StartAnew.
+	Producers []byte
 	// PreferredReplica is where a consumer had better fetch (KIP-392), -1 for here.
 	PreferredReplica int32
 
@@ -321,6 +324,9 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 	if part.Offset < f.LogStart || part.Offset > end {
 		out := RefusedFetch(kerr.OffsetOutOfRange)
 		out.HighWatermark, out.LogStart = f.HighWatermark, f.LogStart
+		if part.Offset < f.LogStart || f.LogStart == end {
+			out.Producers = p.producersAt(f.LogStart)
+		}
 		return out
 	}
 	if first {

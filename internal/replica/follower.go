@@ -160,7 +160,7 @@ func (p *Partition) fit(run []byte) error {
 	case p.log.StartOffset() != end || b.NextOffset() <= end:
 		return fmt.Errorf("%w: batch %d to %d, the log ends at %d", log.ErrNotInOrder, b.BaseOffset(), b.LastOffset(), end)
 	}
-	return p.log.TruncateFullyTo(b.BaseOffset())
+	return p.log.MoveStart(b.BaseOffset())
 }
 
 // cut takes note that the log now ends at end; mu is held.
@@ -188,7 +188,7 @@ func (p *Partition) outOfRange(leader, epoch int32, in *kmsg.FetchResponseTopicP
 		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, fmt.Errorf("offset %d is out of range there, where the log starts at %d", end, in.LogStartOffset)})
 		return trouble
 	}
-	if err := p.log.TruncateFullyTo(in.LogStartOffset); err != nil {
+	if err := p.log.StartAnew(in.LogStartOffset, toldProducers(in)); err != nil {
 		p.mu.Unlock()
 		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 		return trouble

@@ -84,7 +84,7 @@ func (p *idem) send(b *idemBatch) {
 			b.gone = true
 			p.gone++
 		case kerr.OutOfOrderSequenceNumber:
-			if b.offset >= part.Log().StartOffset() {
+			if b.acked() {
 				c.t.Fatalf("broker %d: the batch %d of %d, at %d, is out of order: %v\n%s", to.id, b.sequence, p.part, b.offset, r.Cause, c.dump())
 			}
 		}

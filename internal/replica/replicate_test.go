@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/record"
 )
 
 // trio is three brokers, and a topic of one partition.
@@ -186,6 +187,58 @@ func TestFollowerFarBehindStartsAnew(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	c.expectEnds(slow, "3-6 hw 6")
+}
+
+// TestFollowerThatStartsAnewKnowsTheProducers: what it has missed, and is deleted, was
+// written all the same: a producer that sends it again is told so, and is not out of order
+// (seed 20000141 of the simulation).
+func TestFollowerThatStartsAnewKnowsTheProducers(t *testing.T) {
+	c := trio(t, "1")
+	send := func(b *broker, sequence int32) (told *kerr.Error) {
+		t.Helper()
+		h := record.NewHeader(0)
+		h.ProducerID, h.ProducerEpoch, h.BaseSequence = 9, 0, sequence
+		part, answered := b.part("t", 0), false
+		b.m.Produce([]ProducePart{{part, headed(h, c.clock.Now(), fmt.Sprint(sequence))}}, -1, time.Minute, func(op *ProduceOp) {
+			answered, told = true, op.Results[0].Err
+		})
+		c.until("the write is answered", func() bool { return answered })
+		return told
+	}
+	l, slow := c.leader("t", 0), c.others()[0]
+	if err := send(l, 0); err != nil {
+		t.Fatal(err)
+	}
+	c.isolate(slow.id, false)
+	for i := range int32(9) {
+		if err := send(l, 1+i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.deleteRecords("t", 0, 10, time.Minute)
+	c.run(time.Second)
+	clear(c.cut)
+	c.until("all are in sync", c.inSync)
+	if n := c.told("StartedAnew"); n != 1 {
+		t.Fatalf("%d started anew", n)
+	}
+	for _, b := range c.nodes {
+		if b != slow {
+			c.isolate(b.id, true)
+		}
+	}
+	c.until("it leads", func() bool { return c.leader("t", 0) == slow && slow.part("t", 0).Leading() })
+	for _, sequence := range []int32{9, 4, 0} {
+		if err := send(slow, sequence); err != kerr.DuplicateSequenceNumber && (err != nil || sequence < 9) {
+			t.Errorf("sequence %d once more: %v", sequence, err)
+		}
+	}
+	if err := send(slow, 11); err != kerr.OutOfOrderSequenceNumber {
+		t.Errorf("a sequence too far: %v", err)
+	}
+	if err := send(slow, 10); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestStartFollowsTheLeaders(t *testing.T) {

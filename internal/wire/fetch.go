@@ -137,6 +137,9 @@ type FetchPartition struct {
 	LeaderEpoch        int32
 	SnapshotEndOffset  int64 // with SnapshotEpoch
 	SnapshotEpoch      int32
+	// Own is a field of Leat's with a tag above all of Kafka's; empty is not written.
+	Own    []byte
+	OwnTag uint32
 }
 
 // AbortedTxn is an aborted transaction that a read_committed consumer must skip.
@@ -212,7 +215,7 @@ func (p *FetchPartition) appendTags(b []byte) []byte {
 	leader := p.LeaderID != -1 || p.LeaderEpoch != -1
 	snapshot := p.SnapshotEndOffset != -1 || p.SnapshotEpoch != -1
 	n := byte(0)
-	for _, present := range [...]bool{diverging, leader, snapshot} {
+	for _, present := range [...]bool{diverging, leader, snapshot, len(p.Own) > 0} {
 		if present {
 			n++
 		}
@@ -235,6 +238,11 @@ func (p *FetchPartition) appendTags(b []byte) []byte {
 		b = kbin.AppendInt64(b, p.SnapshotEndOffset)
 		b = kbin.AppendInt32(b, p.SnapshotEpoch)
 		b = append(b, 0)
+	}
+	if len(p.Own) > 0 {
+		b = kbin.AppendUvarint(b, p.OwnTag)
+		b = kbin.AppendUvarint(b, uint32(len(p.Own)))
+		b = append(b, p.Own...)
 	}
 	return b
 }

@@ -24,6 +24,7 @@ func encode(e *FetchEncoder[[]byte], r *kmsg.FetchResponse, correlationID int32)
 			m.DivergingEpoch, m.DivergingEndOffset = p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset
 			m.LeaderID, m.LeaderEpoch = p.CurrentLeader.LeaderID, p.CurrentLeader.LeaderEpoch
 			m.SnapshotEndOffset, m.SnapshotEpoch = p.SnapshotID.EndOffset, p.SnapshotID.Epoch
+			p.UnknownTags.Each(func(tag uint32, b []byte) { m.Own, m.OwnTag = b, tag })
 			if p.AbortedTransactions != nil {
 				m.Aborted = []AbortedTxn{}
 			}
@@ -62,7 +63,7 @@ func sameFetch(t *testing.T, e *FetchEncoder[[]byte], r *kmsg.FetchResponse) {
 	}
 }
 
-// stripTags removes unknown tagged fields, which the encoder never writes.
+// stripTags removes unknown tagged fields: of those the encoder writes one of a partition.
 func stripTags(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Slice:
@@ -94,6 +95,9 @@ func randomFetch(r *rand.Rand, version int16) *kmsg.FetchResponse {
 			}
 			if r.IntN(2) == 0 {
 				p.CurrentLeader.Default()
+			}
+			if r.IntN(3) == 0 {
+				p.UnknownTags.Set(20_000+r.Uint32N(3), make([]byte, 1+r.IntN(300)))
 			}
 			switch r.IntN(6) {
 			case 0:

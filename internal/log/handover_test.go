@@ -1,0 +1,185 @@
+package log
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/leat-stream/leat/internal/record"
+)
+
+// TestReplicaThatStartsAnewKnowsTheProducers: whatever was written before the offset where a
+// replica starts is a duplicate to it, once it has the rest, also after restarts.
+func TestReplicaThatStartsAnewKnowsTheProducers(t *testing.T) {
+	w := newWorld(t)
+	tiny := func(c *Config) { c.SegmentBytes, c.IndexIntervalBytes = 700, 100 }
+	l := w.log("leader", tiny)
+	type sent struct {
+		producer int64
+		seq      int32
+		n        int
+		offset   int64
+	}
+	var all []sent
+	next := map[int64]int32{}
+	for i := range 60 {
+		id := int64(7 + i*i%5) // some fall silent
+		n := 1 + i%3
+		at := w.append(l, batch(n, 20, idempotent(id, 2, next[id]))).FirstOffset
+		all = append(all, sent{id, next[id], n, at})
+		next[id] += int32(n)
+	}
+	w.sync()
+	if err := l.SetStartOffset(all[20].offset); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.dir.Checkpoint(); err != nil { // what recovery may look for is kept
+		t.Fatal(err)
+	}
+	if _, err := l.Retain(w.clock.Now(), l.EndOffset()); err != nil {
+		t.Fatal(err)
+	}
+	if (*l.segs.Load())[0].base == 0 {
+		t.Fatal("nothing was deleted")
+	}
+	for _, from := range []int{20, 21, 25, 33, 47, 59, 60} {
+		start := l.EndOffset()
+		if from < len(all) {
+			start = all[from].offset
+		}
+		state, err := l.ProducersAt(start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inside, err := l.ProducersAt(start + 1) // within a batch, unless that has one record
+		if err != nil || from < len(all) && all[from].n > 1 && !slices.Equal(state, inside) {
+			t.Fatalf("from %d: within the batch the state is another, or %v", from, err)
+		}
+		r := w.log("replica", tiny)
+		w.append(r, batch(3, 20, idempotent(7, 9, 0))) // of which nothing stays
+		if err := r.StartAnew(start, state); err != nil {
+			t.Fatal(err)
+		}
+		if r.StartOffset() != start || r.EndOffset() != start {
+			t.Fatalf("it starts at %d and ends at %d", r.StartOffset(), r.EndOffset())
+		}
+		check := func(when string) {
+			t.Helper()
+			for i, s := range all {
+				info, found, written, err := again(r, 0, s.n, s.producer, 2, s.seq)
+				if !found && !written || found && info.FirstOffset != s.offset || s.offset >= start && s.offset < r.EndOffset() && !found {
+					t.Fatalf("%s, started at %d: batch %d %+v: %+v, written %v, %v", when, start, i, s, info, written, err)
+				}
+			}
+			for id, seq := range next { // and what is none is none
+				if _, found, written, err := again(r, 0, 1, id, 2, seq+1); found || written || !errors.Is(err, ErrOutOfOrderSequence) {
+					t.Fatalf("%s: sequence %d of %d: written %v, %v", when, seq+1, id, written, err)
+				}
+			}
+		}
+		run, err := l.Read(start, 1<<20, l.EndOffset(), true)
+		for ; err == nil && run.Len() > 0; run, err = l.Read(r.EndOffset(), 1<<20, l.EndOffset(), true) {
+			b := make([]byte, run.Len())
+			if _, err := run.ReadAt(b, 0); err != nil {
+				t.Fatal(err)
+			}
+			run.Release()
+			for one, err := range record.Split(b) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.Append(one, AppendOptions{Origin: OriginReplication, Now: epoch0}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		check("at first")
+		w.sync()
+		w.kill()
+		l, r = w.log("leader", tiny), w.log("replica", tiny)
+		check("after a kill")
+		w.close()
+		w.open()
+		l, r = w.log("leader", tiny), w.log("replica", tiny)
+		check("after a stop")
+		if err := w.dir.Delete(r.ID()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestMovedStartKeepsTheProducers: a log without records goes back to where the batch begins
+// that holds its start.
+func TestMovedStartKeepsTheProducers(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("leader")
+	for i := range int32(4) {
+		w.append(l, batch(3, 20, idempotent(7, 0, 3*i)))
+	}
+	state, err := l.ProducersAt(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.log("replica")
+	if err := errors.Join(r.StartAnew(8, state), r.MoveStart(6)); err != nil {
+		t.Fatal(err)
+	}
+	for _, restart := range []bool{false, true} {
+		if restart {
+			w.close()
+			w.open()
+			r = w.log("replica")
+		}
+		if _, found, _, err := again(r, 0, 3, 7, 0, 3); !found {
+			t.Fatalf("restarted: %v: the last one before the start: %v", restart, err)
+		}
+		if _, found, written, err := again(r, 0, 3, 7, 0, 6); found || written || err != nil {
+			t.Fatalf("restarted: %v: the next is taken for %v, %v, %v", restart, found, written, err)
+		}
+		if err := r.TruncateTo(6); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestStateOfProducersIsChecked: what cannot be the state at the start costs a replica nothing.
+func TestStateOfProducersIsChecked(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a")
+	for i := range int32(3) {
+		w.append(l, batch(1, 20, idempotent(7, 0, i)))
+	}
+	if none, err := l.ProducersAt(0); err != nil || none != nil {
+		t.Fatalf("%x, %v", none, err)
+	}
+	state, err := l.ProducersAt(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := slices.Clone(state)
+	bad[len(bad)-1] ^= 1
+	for name, c := range map[string]struct {
+		start int64
+		state []byte
+	}{"a flipped bit": {9, bad}, "cut short": {9, state[:20]}, "of a later offset": {2, state}} {
+		if err := l.StartAnew(c.start, c.state); !errors.Is(err, ErrCorrupt) || l.EndOffset() != 3 || l.StartOffset() != 0 {
+			t.Errorf("%s: %v, and the log has %d to %d", name, err, l.StartOffset(), l.EndOffset())
+		}
+	}
+	// Damage below the offset leaves it unknown.
+	w.sync()
+	seg := (*l.segs.Load())[0]
+	f, err := w.disk.OpenFile(seg.path(logSuffix), 2, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{0xff, 0xff}, 8); err != nil { // the first batch's length
+		t.Fatal(err)
+	}
+	if state, err := l.ProducersAt(3); !errors.Is(err, ErrCorrupt) || state != nil {
+		t.Errorf("%x, %v", state, err)
+	}
+}
