@@ -158,13 +158,17 @@ func (c *cluster) seeds() []string {
 }
 
 // ask sends one request to a node on a new connection.
-func (n *node) ask(req kmsg.Request) (kmsg.Response, error) {
+func (n *node) ask(req kmsg.Request) (kmsg.Response, error) { return n.askWithin(req, askLimit) }
+
+const askLimit = 5 * time.Second
+
+func (n *node) askWithin(req kmsg.Request, limit time.Duration) (kmsg.Response, error) {
 	conn, err := raw.Dial(n.client, "watch")
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	return conn.Exchange(req, 5*time.Second)
+	return conn.Exchange(req, limit)
 }
 
 // awaitHealthy waits until every node knows the others and every partition has all
@@ -248,16 +252,28 @@ func (n *node) checkQuorum() error {
 
 // quorum is the quorum of the metadata, as a node tells.
 func (n *node) quorum() (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+	return n.quorumWithin(askLimit)
+}
+
+func (n *node) quorumWithin(limit time.Duration) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+	resp, err := n.askWithin(quorumRequest(), limit)
+	if err != nil {
+		return nil, err
+	}
+	return quorumOf(resp)
+}
+
+func quorumRequest() *kmsg.DescribeQuorumRequest {
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	req.Version = 1
 	topic := kmsg.NewDescribeQuorumRequestTopic()
 	topic.Topic = "__cluster_metadata"
 	topic.Partitions = append(topic.Partitions, kmsg.DescribeQuorumRequestTopicPartition{})
 	req.Topics = append(req.Topics, topic)
-	resp, err := n.ask(req)
-	if err != nil {
-		return nil, err
-	}
+	return req
+}
+
+func quorumOf(resp kmsg.Response) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
 	q := resp.(*kmsg.DescribeQuorumResponse)
 	if len(q.Topics) != 1 || len(q.Topics[0].Partitions) != 1 {
 		return nil, fmt.Errorf("not described: %w", kerr.ErrorForCode(q.ErrorCode))

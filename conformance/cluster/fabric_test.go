@@ -15,6 +15,7 @@ import (
 // fabric is how nodes and clients reach each other.
 type fabric interface {
 	client(id int) string              // the address of a node's listener for clients
+	controllers(id int) string         // that of its listener for controllers, past the proxies
 	settings(id int) map[string]string // what tells a node where it and the others are
 	wrap(id int) []string              // goes before a node's command
 	// links are the proxies on the way from a node to another; a fabric that cannot
@@ -58,8 +59,9 @@ func proxy(t *testing.T, addr, target string) *faults.Proxy {
 	return p
 }
 
-func (f *plain) client(id int) string { return f.clients[id-1] }
-func (f *plain) wrap(int) []string    { return nil }
+func (f *plain) client(id int) string      { return f.clients[id-1] }
+func (f *plain) controllers(id int) string { return f.quorum[id-1] }
+func (f *plain) wrap(int) []string         { return nil }
 
 func (f *plain) settings(id int) map[string]string {
 	i := id - 1
