@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"slices"
@@ -37,6 +38,7 @@ type mover struct {
 	preferred bool  // replicas are down
 	drops     int   // of answers to UnregisterBroker
 	leader    int32 // of the quorum
+	voters    int32 // 0: three
 	dead      bool  // node 0 does not answer any more
 }
 
@@ -194,7 +196,7 @@ func (m *mover) describedQuorum(r kmsg.Request) kmsg.Response {
 	t.Topic = "__cluster_metadata"
 	p := kmsg.NewDescribeQuorumResponseTopicPartition()
 	p.LeaderID, p.LeaderEpoch, p.HighWatermark = m.leader, 7, 100
-	for id := range int32(3) {
+	for id := range cmp.Or(m.voters, 3) {
 		v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
 		v.ReplicaID, v.LogEndOffset, v.LastCaughtUpTimestamp = id, 100-int64(id), 50000-int64(id)
 		if id == 2 && m.silent {
@@ -253,6 +255,53 @@ func TestClusterStatus(t *testing.T) {
 		if !strings.Contains(text, word) {
 			t.Errorf("%q is not in\n%s", word, text)
 		}
+	}
+}
+
+// TestTwoVotersAreNoRest: either of them is needed. Status says so, and so does the removal that
+// leads there, before.
+func TestTwoVotersAreNoRest(t *testing.T) {
+	w, m := newMover(t)
+	var s struct{ Attention []string }
+	for voters, says := range map[int32]string{1: "", 2: "2 voters: the loss of either stops the metadata", 3: "", 4: "4 voters bear the loss of 1, as 3 would", 5: ""} {
+		m.voters, s.Attention = voters, nil
+		w.json(&s, "cluster", "status")
+		if text := w.ok("", "cluster", "status"); says == "" && (len(s.Attention) > 0 || strings.Contains(text, "attention")) ||
+			says != "" && (len(s.Attention) != 1 || !strings.HasPrefix(s.Attention[0], says) || !strings.Contains(text, says)) {
+			t.Errorf("%d voters: %q\n%s", voters, s.Attention, text)
+		}
+	}
+	w.ok("", "topic", "delete", "orders")
+	const says = "without node 0 there are 2 voters"
+	for voters, told := range map[int32]bool{2: false, 3: true, 4: false} {
+		m.voters = voters
+		if r := w.run("", "cluster", "remove", "0", "--force"); r.code != 0 || strings.Contains(r.err, says) != told {
+			t.Errorf("of %d voters: %+v", voters, r)
+		}
+	}
+}
+
+// TestDrainOfWhatCannotGo: it is said what stays and why, and that is a failure, of a dry run too.
+func TestDrainOfWhatCannotGo(t *testing.T) {
+	w := newWorld(t, kfake.NumBrokers(3), kfake.SeedTopics(4, "orders"))
+	m := &mover{assigned: map[string][]int32{}}
+	m.attach(w)
+	for _, args := range [][]string{{"cluster", "drain", "0", "--dry-run"}, {"cluster", "drain", "0"}} {
+		r := w.run("", args...)
+		if got := strings.Count(r.out, "every other node has a replica of it"); got != 4 || r.code != 1 || !strings.Contains(r.err, "nothing of node 0 can move") ||
+			!strings.Contains(r.err, "node 0 keeps replicas of 4 partitions (4: every other node has a replica of it)") {
+			t.Errorf("%v: %+v", args, r)
+		}
+		if r := w.run("", append(args, "--format", "json")...); r.code != 1 || strings.Count(r.out, `"why"`) != 4 {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+	if len(m.assigned) != 0 {
+		t.Errorf("moved %v", m.assigned)
+	}
+	w.ok("", "topic", "delete", "orders")
+	if r := w.run("", "cluster", "drain", "0", "--dry-run"); r.code != 0 || !strings.Contains(r.err, "node 0 holds nothing") {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,6 +24,7 @@ func drainCommand(e *conn.Env) *cobra.Command {
 		Use:   "drain NODE",
 		Short: "Move everything off a node, so that it can be taken away",
 		Long: "Move all replicas, and what it leads, off a node, to the other nodes that are up; a few partitions at a time, at a bounded rate. " +
+			"What no other node can take stays, and is said with the reason; the exit code is 1 then, with --dry-run, too. " +
 			"New topics may still be placed on it until it stops. What moves is waited for, and every few seconds it is said what that is, and who of " +
 			"the nodes that take part is down. 'leat cluster remove' is next.",
 		Example: `  leat cluster drain 3 --dry-run
@@ -44,9 +47,21 @@ func drainCommand(e *conn.Env) *cobra.Command {
 				if !slices.ContainsFunc(s.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id }) {
 					return fmt.Errorf("node %d: the cluster does not know it", id)
 				}
-				moves := plan(s.nodes(id), s.partitions(), planLimits{evacuate: true})
-				if err := show(e, moves, fmt.Sprintf("node %d holds nothing that can move", id)); err != nil || dryRun {
+				nodes, parts := s.nodes(id), s.partitions()
+				moves := plan(nodes, parts, planLimits{evacuate: true})
+				left := stays(nodes, parts, moves, id)
+				nothing := fmt.Sprintf("node %d holds nothing", id)
+				if len(left) > 0 {
+					nothing = fmt.Sprintf("nothing of node %d can move", id)
+				}
+				if err := show(e, moves, nothing, left...); err != nil {
 					return err
+				}
+				if len(left) > 0 && (dryRun || len(moves) == 0) {
+					return keeps(id, left)
+				}
+				if dryRun {
+					return nil
 				}
 				if len(moves) > 0 {
 					if err := r.carryOut(ctx, moves, brokerIDs(s.nodes())); err != nil {
@@ -60,6 +75,20 @@ func drainCommand(e *conn.Env) *cobra.Command {
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would move")
 	o.add(cmd)
 	return cmd
+}
+
+// keeps is the error of a node that cannot be drained, with the reasons.
+func keeps(id int32, left []stay) error {
+	count := map[string]int{}
+	for _, s := range left {
+		count[s.why]++
+	}
+	var why []string
+	for _, reason := range slices.Sorted(maps.Keys(count)) {
+		why = append(why, fmt.Sprintf("%d: %s", count[reason], reason))
+	}
+	return out.Hint(fmt.Errorf("node %d keeps replicas of %d partitions (%s)", id, len(left), strings.Join(why, "; ")),
+		"it is empty once other nodes can take them; topics with fewer replicas, or another node, make room")
 }
 
 // drained looks whether a node holds nothing any more.

@@ -184,7 +184,9 @@ type nodeAnswer struct {
 	versions *kmsg.ApiVersionsResponse
 	dirs     *kmsg.DescribeLogDirsResponse
 	part     string // what it did not tell, as it is shown; "" is everything
-	err      error
+	// brokers are those of the cluster by its word; none if it did not say.
+	brokers []kmsg.DescribeClusterResponseBroker
+	err     error
 }
 
 func (a *asking) node(ctx context.Context, address string) (got nodeAnswer) {
@@ -198,10 +200,31 @@ func (a *asking) node(ctx context.Context, address string) (got nodeAnswer) {
 		}
 		if err != nil {
 			got.dirs, got.part = nil, ": disks"
+			return err
 		}
-		return err
+		if all, err := describeBrokers(ctx, br); err == nil { // else the first one's word on addresses is as good
+			got.brokers = all
+		}
+		return nil
 	})
 	return got
+}
+
+// shown is the address of a broker as others know it, if one says. A node may tell of itself
+// the address by which it was reached, so that it would be shown by one name or another, as it
+// is the first to answer or not.
+func (h *home) shown(b kmsg.DescribeClusterResponseBroker, answers []nodeAnswer) string {
+	for i, other := range h.brokers {
+		if other.NodeID == b.NodeID {
+			continue
+		}
+		for _, told := range answers[i].brokers {
+			if told.NodeID == b.NodeID {
+				return address(told)
+			}
+		}
+	}
+	return address(b)
 }
 
 // gone tells whether nobody answers at an address.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -25,7 +26,8 @@ type planPartition struct {
 	index    int32
 	replicas []int32
 	bytes    int64 // of one replica
-	fixed    bool  // it is being moved already
+	fixed    bool  // it cannot be moved now
+	moving   bool  // since it is being moved already
 }
 
 // move is a partition's new replicas.
@@ -308,6 +310,58 @@ func (p *planner) leaders() {
 			changed = true
 		}
 	}
+}
+
+// stay is a partition of which a node that leaves keeps its replica, and why.
+type stay struct {
+	topic string
+	index int32
+	why   string
+}
+
+// stays lists what a node cannot be relieved of by the moves.
+func stays(nodes []planNode, parts []planPartition, moves []move, node int32) (all []stay) {
+	to := map[string][]int32{}
+	name := func(topic string, index int32) string { return fmt.Sprint(topic, "/", index) }
+	for _, m := range moves {
+		to[name(m.topic, m.index)] = m.to
+	}
+	for i := range parts {
+		p := &parts[i]
+		replicas, moved := to[name(p.topic, p.index)]
+		if !moved {
+			replicas = p.replicas
+		}
+		if slices.Contains(replicas, node) {
+			all = append(all, stay{p.topic, p.index, whyItStays(nodes, p, replicas)})
+		}
+	}
+	return all
+}
+
+// whyItStays tells why no other node takes a replica.
+func whyItStays(nodes []planNode, p *planPartition, replicas []int32) string {
+	down, free := 0, 0
+	for _, n := range nodes {
+		switch {
+		case slices.Contains(replicas, n.id), n.leaving:
+		case n.down:
+			down++
+		default:
+			free++
+		}
+	}
+	switch {
+	case p.moving:
+		return "it is being moved already"
+	case p.fixed:
+		return "it has no leader"
+	case free > 0:
+		return "its replicas would stand in fewer racks"
+	case down > 0:
+		return "no node that is up is without a replica of it"
+	}
+	return "every other node has a replica of it"
 }
 
 // moves lists what changes, in the order of the partitions.

@@ -28,7 +28,7 @@ func removeCommand(e *conn.Env) *cobra.Command {
 		Short: "Forget a node that is drained and stopped",
 		Long: "Forget a node for good: it loses its vote in the metadata quorum, and its registration. Refused while replicas are " +
 			"assigned to it ('leat cluster drain' moves them), and while it is up, as it would come back; of a controller that is no " +
-			"broker, that is known ten seconds after it has stopped.",
+			"broker, that is known ten seconds after it has stopped. That it leaves two voters is said before: put another controller in its place.",
 		Example: "  leat cluster remove 3",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -83,6 +83,9 @@ func (done *removed) remove(ctx context.Context, a *asking, h *home, br *kgo.Bro
 	for _, v := range quorum.CurrentVoters {
 		if v.ReplicaID != id {
 			continue
+		}
+		if left := len(quorum.CurrentVoters) - 1; left == 2 && !done.Voter {
+			a.e.Note("without node %d there are 2 voters, unless another controller takes its place: the loss of either would stop the metadata", id)
 		}
 		done.Voter = true
 		if err := takeVote(ctx, br, id, v.ReplicaDirectoryID); err != nil {

@@ -273,6 +273,13 @@ func topicsOf(moves []move) []string {
 type planned struct {
 	Moves  []plannedMove `json:"moves"`
 	Copied int64         `json:"bytes_to_copy"`
+	Stays  []plannedStay `json:"stays,omitempty"` // on a node that is drained
+}
+
+type plannedStay struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Why       string `json:"why"`
 }
 
 type plannedMove struct {
@@ -283,7 +290,7 @@ type plannedMove struct {
 	Bytes     int64   `json:"bytes_to_copy"`
 }
 
-func show(e *conn.Env, moves []move, nothing string) error {
+func show(e *conn.Env, moves []move, nothing string, stays ...stay) error {
 	p := planned{Moves: []plannedMove{}}
 	t := out.Table{Header: []string{"topic", "partition", "from", "to", "to copy"}, Right: []int{1, 4}, Empty: nothing}
 	for _, m := range moves {
@@ -291,7 +298,15 @@ func show(e *conn.Env, moves []move, nothing string) error {
 		p.Copied += m.bytes
 		t.Rows = append(t.Rows, []string{m.topic, fmt.Sprint(m.index), ids(m.from), ids(m.to), out.Bytes(m.bytes)})
 	}
-	return e.Emit(p, t)
+	if len(stays) == 0 {
+		return e.Emit(p, t)
+	}
+	left := out.Table{Header: []string{"stays: topic", "partition", "why"}, Right: []int{1}}
+	for _, s := range stays {
+		p.Stays = append(p.Stays, plannedStay{s.topic, s.index, s.why})
+		left.Rows = append(left.Rows, []string{s.topic, fmt.Sprint(s.index), s.why})
+	}
+	return e.Emit(p, t, left)
 }
 
 func ids(list []int32) string {

@@ -22,6 +22,9 @@ func (s *status) tables() []out.Table {
 	if v := s.versions(); v != "" {
 		head.Rows = append(head.Rows, []string{"versions", v})
 	}
+	for _, a := range s.Attention {
+		head.Rows = append(head.Rows, []string{"attention", a})
+	}
 	for _, m := range s.Missing {
 		head.Rows = append(head.Rows, []string{"not told", m})
 	}

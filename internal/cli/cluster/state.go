@@ -38,6 +38,11 @@ func look(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*state, error)
 	return s, err
 }
 
+// DescribeBrokers lists the brokers that the cluster knows, fenced ones too.
+func DescribeBrokers(ctx context.Context, cl kmsg.Requestor) ([]kmsg.DescribeClusterResponseBroker, error) {
+	return describeBrokers(ctx, cl)
+}
+
 // describeBrokers lists the brokers that the cluster knows, fenced ones too.
 func describeBrokers(ctx context.Context, cl kmsg.Requestor) ([]kmsg.DescribeClusterResponseBroker, error) {
 	req := kmsg.NewPtrDescribeClusterRequest()
@@ -94,7 +99,7 @@ func (s *state) partitions() []planPartition {
 		for _, p := range t.Partitions.Sorted() {
 			_, moving := s.moving[t.Topic][p.Partition]
 			all = append(all, planPartition{topic: t.Topic, index: p.Partition, replicas: p.Replicas, bytes: s.size(t.Topic, p.Partition),
-				fixed: moving || p.Leader < 0 || len(p.Replicas) == 0})
+				moving: moving, fixed: moving || p.Leader < 0 || len(p.Replicas) == 0})
 		}
 	}
 	return all

@@ -31,6 +31,8 @@ type status struct {
 	Brokers    []statusNode     `json:"brokers"`
 	Quorum     statusQuorum     `json:"quorum"`
 	Missing    []string         `json:"not_told,omitempty"` // what could not be asked, and why
+	// Attention is what is no fault, and should not stay so.
+	Attention []string `json:"attention,omitempty"`
 }
 
 type statusNode struct {
@@ -181,7 +183,7 @@ func (s *status) nodes(h *home, answers []nodeAnswer, a *asking) {
 		}
 	}
 	for i, b := range h.brokers {
-		n := statusNode{ID: b.NodeID, Address: address(b), Fenced: b.IsFenced, Leads: leads[b.NodeID], Replicas: replicas[b.NodeID], Bytes: -1, Free: -1, Total: -1}
+		n := statusNode{ID: b.NodeID, Address: h.shown(b, answers), Fenced: b.IsFenced, Leads: leads[b.NodeID], Replicas: replicas[b.NodeID], Bytes: -1, Free: -1, Total: -1}
 		if b.Rack != nil {
 			n.Rack = *b.Rack
 		}
@@ -277,6 +279,20 @@ func (s *status) quorum(q *kmsg.DescribeQuorumResponseTopicPartition) {
 			s.Quorum.Members = append(s.Quorum.Members, out)
 		}
 	}
+	if a := evenVoters(len(q.CurrentVoters)); a != "" {
+		s.Attention = append(s.Attention, a)
+	}
 	add(q.CurrentVoters, true)
 	add(q.Observers, false)
+}
+
+// evenVoters says what is wrong with an even number of voters; "" with an odd one.
+func evenVoters(n int) string {
+	switch {
+	case n == 2:
+		return "2 voters: the loss of either stops the metadata; add a third controller, or give one its vote (leat.quorum.voter=always)"
+	case n > 0 && n%2 == 0:
+		return fmt.Sprintf("%d voters bear the loss of %d, as %d would; add a controller, or take one's vote (leat.quorum.voter=never)", n, n/2-1, n-1)
+	}
+	return ""
 }

@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func at(id int32, host string) kmsg.DescribeClusterResponseBroker {
+	b := kmsg.NewDescribeClusterResponseBroker()
+	b.NodeID, b.Host, b.Port = id, host, 9092
+	return b
+}
+
+// TestAddressesAreThoseOthersTell: whichever node answers first, and by whatever name it was
+// reached, the addresses are the same; where nobody else tells, its own word has to do.
+func TestAddressesAreThoseOthersTell(t *testing.T) {
+	told := [][]kmsg.DescribeClusterResponseBroker{ // each says of itself how it was reached
+		{at(1, "127.0.0.1"), at(2, "b"), at(3, "c")},
+		{at(1, "a"), at(2, "127.0.0.1"), at(3, "c")},
+		{at(1, "a"), at(2, "b"), at(3, "127.0.0.1")},
+	}
+	for first := range told {
+		h := &home{brokers: told[first]}
+		answers := make([]nodeAnswer, 3)
+		for i := range answers {
+			answers[i].brokers = told[i]
+		}
+		for i, want := range []string{"a:9092", "b:9092", "c:9092"} {
+			if got := h.shown(h.brokers[i], answers); got != want {
+				t.Errorf("first %d: node %d is shown at %s", first+1, i+1, got)
+			}
+		}
+		if got := h.shown(h.brokers[first], make([]nodeAnswer, 3)); got != "127.0.0.1:9092" {
+			t.Errorf("alone: %s", got)
+		}
+	}
+}
+
+// TestWhyReplicasStay: each reason for which a node keeps a replica.
+func TestWhyReplicasStay(t *testing.T) {
+	nodes := []planNode{{id: 1, rack: "x", leaving: true}, {id: 2, rack: "y"}, {id: 3, rack: "y"}, {id: 4, rack: "z", down: true}}
+	parts := []planPartition{
+		{topic: "moving", replicas: []int32{1, 2}, fixed: true, moving: true},
+		{topic: "headless", replicas: []int32{1, 2}, fixed: true},
+		{topic: "racks", replicas: []int32{1, 2}},
+		{topic: "down", replicas: []int32{1, 2, 3}},
+		{topic: "everywhere", replicas: []int32{1, 2, 3, 4}},
+		{topic: "goes", replicas: []int32{1}},
+		{topic: "elsewhere", replicas: []int32{2}},
+	}
+	want := map[string]string{
+		"moving": "it is being moved already", "headless": "it has no leader", "racks": "its replicas would stand in fewer racks",
+		"down": "no node that is up is without a replica of it", "everywhere": "every other node has a replica of it",
+	}
+	moves := plan(nodes, parts, planLimits{evacuate: true})
+	left := stays(nodes, parts, moves, 1)
+	if len(left) != len(want) || len(moves) != 1 {
+		t.Fatalf("%+v, moves %+v", left, moves)
+	}
+	for _, s := range left {
+		if s.why != want[s.topic] {
+			t.Errorf("%s: %s", s.topic, s.why)
+		}
+	}
+}
