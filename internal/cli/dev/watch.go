@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/cli/cluster"
 )
@@ -28,6 +30,8 @@ type nodeHealth struct {
 	ready bool // serves clients, by its own word
 	known bool // is up, by the cluster's word
 	leads int
+	// removed: the cluster had it, and has it no more ('leat cluster remove').
+	removed bool
 }
 
 // ok tells whether nothing is wrong.
@@ -37,6 +41,7 @@ func (h health) wrong() []string {
 	var all []string
 	for _, n := range h.nodes {
 		switch {
+		case n.removed && !n.ready: // as it should be
 		case !n.ready && !n.known:
 			all = append(all, fmt.Sprintf("node %d down", n.id))
 		case !n.ready:
@@ -58,7 +63,7 @@ func (h health) wrong() []string {
 func (h health) String() string {
 	var b strings.Builder
 	if h.ok() {
-		fmt.Fprintf(&b, "healthy: %d nodes", len(h.nodes))
+		fmt.Fprintf(&b, "healthy: %d nodes", len(h.nodes)-len(h.removed()))
 	} else {
 		b.WriteString("NOT HEALTHY: " + strings.Join(h.wrong(), ", "))
 	}
@@ -74,9 +79,24 @@ func (h health) String() string {
 	}
 	fmt.Fprintf(&b, " | %d partitions, leaders", h.partitions)
 	for _, n := range h.nodes {
-		fmt.Fprintf(&b, " %d:%d", n.id, n.leads)
+		if !n.removed {
+			fmt.Fprintf(&b, " %d:%d", n.id, n.leads)
+		}
+	}
+	for _, id := range h.removed() {
+		fmt.Fprintf(&b, " | node %d removed", id)
 	}
 	return b.String()
+}
+
+// removed are the nodes that the cluster no longer has.
+func (h health) removed() (ids []int) {
+	for _, n := range h.nodes {
+		if n.removed && !n.ready {
+			ids = append(ids, n.id)
+		}
+	}
+	return ids
 }
 
 // starting is the line of state before all was well once.
@@ -105,8 +125,9 @@ func watch(ctx context.Context, nodes []spec, tell func(health)) error {
 	defer cl.Close()
 	web := &http.Client{Timeout: askPatience}
 	defer web.CloseIdleConnections()
+	had := map[int]bool{}
 	for every := time.NewTicker(watchEvery); ; {
-		h := look(ctx, nodes, cl, web)
+		h := look(ctx, nodes, cl, web, had)
 		if ctx.Err() == nil {
 			tell(h)
 		}
@@ -119,7 +140,8 @@ func watch(ctx context.Context, nodes []spec, tell func(health)) error {
 	}
 }
 
-func look(ctx context.Context, nodes []spec, cl *kgo.Client, web *http.Client) health {
+// look asks once. had are the nodes that the cluster was seen to have, registered though they may be down.
+func look(ctx context.Context, nodes []spec, cl *kgo.Client, web *http.Client, had map[int]bool) health {
 	h := health{controller: -1, nodes: make([]nodeHealth, len(nodes))}
 	anyReady := false
 	for i, s := range nodes {
@@ -139,6 +161,9 @@ func look(ctx context.Context, nodes []spec, cl *kgo.Client, web *http.Client) h
 	}
 	if quorum, err := cluster.DescribeQuorum(ask, cl); err == nil {
 		h.controller = quorum.LeaderID // the metadata name any node, since each forwards
+	}
+	if registered, err := cluster.DescribeBrokers(ask, cl); err == nil {
+		h.registered(registered, had)
 	}
 	for _, b := range meta.Brokers {
 		for i := range h.nodes {
@@ -161,6 +186,16 @@ func look(ctx context.Context, nodes []spec, cl *kgo.Client, web *http.Client) h
 		}
 	})
 	return h
+}
+
+// registered notes which nodes the cluster has, and finds those that it had.
+func (h *health) registered(brokers []kmsg.DescribeClusterResponseBroker, had map[int]bool) {
+	for i := range h.nodes {
+		n := &h.nodes[i]
+		has := slices.ContainsFunc(brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return int(b.NodeID) == n.id })
+		n.removed = had[n.id] && !has
+		had[n.id] = had[n.id] || has
+	}
 }
 
 func ready(ctx context.Context, web *http.Client, s spec) bool {
