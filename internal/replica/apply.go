@@ -79,7 +79,7 @@ func (m *Manager) update(img *metadata.Image, c metadata.TopicChange) error {
 		p := t.partition(i)
 		if !slices.Contains(part.Replicas, m.opt.NodeID) {
 			if p != nil {
-				errs = append(errs, m.drop(t, p))
+				errs = append(errs, m.drop(t, p, part))
 			}
 			continue
 		}
@@ -259,13 +259,14 @@ func (m *Manager) remove(of *metadata.Topic) error {
 	m.byName.CompareAndDelete(t.name, v)
 	var errs []error
 	for _, p := range t.all() {
-		errs = append(errs, m.drop(t, p))
+		errs = append(errs, m.drop(t, p, nil))
 	}
 	return errors.Join(errs...)
 }
 
-// drop deletes one partition's log.
-func (m *Manager) drop(t *topic, p *Partition) error {
+// drop deletes one partition's log. moved is what others have of it now; nil where the
+// topic is gone. Whoever waited is told which it is, and who leads.
+func (m *Manager) drop(t *topic, p *Partition, moved *metadata.Partition) error {
 	t.mu.Lock()
 	delete(t.parts, p.id.Partition)
 	t.mu.Unlock()
@@ -278,7 +279,13 @@ func (m *Manager) drop(t *topic, p *Partition) error {
 	p.tenure, p.damage = nil, nil
 	p.mu.Unlock()
 	m.steer(p, &gone)
-	p.failWaiting(kerr.UnknownTopicOrPartition)
+	why, to := kerr.UnknownTopicOrPartition, Leadership{metadata.NoLeader, -1}
+	if moved != nil {
+		why, to = kerr.NotLeaderForPartition, Leadership{moved.Leader, moved.LeaderEpoch}
+	}
+	p.failProduces(why, to)
+	p.failDeletes(why)
+	p.wakeFetches()
 	if old.Watched && old.leading {
 		m.opt.Resigned(p, old.leaderEpoch)
 	}

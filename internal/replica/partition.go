@@ -230,10 +230,15 @@ func (p *Partition) failWaiting(err *kerr.Error) {
 // may yet be committed, and counts for the long polls then.
 func (p *Partition) failPending(err *kerr.Error) {
 	to := Leadership{metadata.NoLeader, -1}
-	p.mu.Lock()
 	if r := p.st.Load(); err == kerr.NotLeaderForPartition && r != nil && !r.leading {
 		to = Leadership{r.leader, r.leaderEpoch}
 	}
+	p.failProduces(err, to)
+}
+
+// failProduces does so, and tells who leads.
+func (p *Partition) failProduces(err *kerr.Error, to Leadership) {
+	p.mu.Lock()
 	var failed []pending
 	for i := range p.pending {
 		if a := &p.pending[i]; a.op != nil {

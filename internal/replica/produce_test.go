@@ -182,6 +182,24 @@ func TestMinISRIsAtMostTheReplicationFactor(t *testing.T) {
 	w.expect(a, "0-0")
 }
 
+// Who waits for a replica that moves to other brokers is told who leads: the topic is
+// not gone, and a client that is told so asks for the metadata first.
+func TestProducerOfAMovedPartitionIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.create("t", 1, durable())
+	a := w.send("t", 0, -1, "a")
+	c := schema.NewPartitionChange()
+	c.TopicID, c.Leader, c.Replicas, c.ISR = topicID("t"), 2, []int32{2, 3}, []int32{2}
+	w.record(c)
+	if err := w.apply(); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(a, notLeader)
+	if l := a.results[0].Leadership; l != (Leadership{2, 1}) {
+		t.Errorf("told of leader %+v", l)
+	}
+}
+
 func TestProducerOfAFormerLeaderIsTurnedAway(t *testing.T) {
 	w := newWorld(t)
 	w.create("t", 1, durable())
