@@ -34,6 +34,8 @@ type Client struct {
 	stopped bool
 	// versions are those that it speaks, where it is not the newest.
 	versions map[int16]int16
+	// begun is when the request was sent whose answer is looked at.
+	begun time.Duration
 }
 
 type topic struct {
@@ -95,14 +97,27 @@ func (c *Client) callHost(to *Host, req kmsg.Request, timeout time.Duration, don
 	}
 	c.spoke(req)
 	c.rec.Operations++
+	begun := c.w.Now()
 	c.link(to).Call(req, timeout, func(resp kmsg.Response, err error) {
 		what := "answered"
 		if err != nil {
 			what = err.Error()
 		}
 		c.rec.Answered[kmsg.NameForKey(req.Key())+": "+what]++
+		c.begun = begun
+		if err == errTimeout {
+			c.inVain(kmsg.NameForKey(req.Key()) + " to " + to.Name)
+		}
 		done(resp)
 	})
+}
+
+// inVain takes a request whose wait was given up, by the client or by a broker: not one that
+// was sent when all was well again.
+func (c *Client) inVain(what string) {
+	if c.w.well > 0 && c.begun >= c.w.well {
+		c.w.Failf("%s: %s, sent %v after all was well, waited in vain", c.h.Name, what, c.begun-c.w.well)
+	}
 }
 
 // call sends a request to a broker; one that is not known has no answer.
@@ -198,6 +213,9 @@ func (c *Client) noted(what string, code int16) error {
 	err := kerr.ErrorForCode(code)
 	if err != nil {
 		c.rec.Answered[fmt.Sprint(what, ": ", err.(*kerr.Error).Message)]++
+	}
+	if err == kerr.RequestTimedOut {
+		c.inVain(what)
 	}
 	return err
 }

@@ -232,6 +232,7 @@ func (c *Cluster) heal() error {
 	if !c.RunUntil(recovery, func() bool { return whole }) {
 		return c.stuck("replicas do not come back in sync: %s", c.admin.behind)
 	}
+	c.well = c.Now()
 	fresh := newProducer(newClient(c.World, "fresh", c.brokers(), &c.Rec), c.Settings.partitions(), -1, true)
 	c.producers = append(c.producers, fresh)
 	fresh.each()

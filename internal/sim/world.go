@@ -37,11 +37,15 @@ type World struct {
 	ended   []*Link // those that linger
 	linkIDs uint64
 
-	traced   bool // events are formatted, written and hashed
-	hash     hash.Hash64
-	trace    *bufio.Writer
-	Events   uint64
-	instant  int // turns since time last moved
+	traced  bool // events are formatted, written and hashed
+	hash    hash.Hash64
+	trace   *bufio.Writer
+	Events  uint64
+	instant int // turns since time last moved
+
+	// well is when all was well again after the last fault; 0: it is not yet.
+	well time.Duration
+
 	failures []error
 
 	// Check is called after every event with the host that it concerned, or nil.
