@@ -191,6 +191,26 @@ func TestScrubOfWhatCompactionMet(t *testing.T) {
 	}
 }
 
+// TestCompactionCopiesNoDamage: a batch of which some records remain is written anew, and
+// its checksum with it: what was damaged before would pass for good.
+func TestCompactionCopiesNoDamage(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a", compacted)
+	partly := keyed(record.NewHeader(0), "a", "1", "b", "good")
+	w.append(l, slices.Clone(partly))
+	w.append(l, keyed(record.NewHeader(0), "a", "2"))
+	w.roll(l)
+	w.checkpoint()
+	w.change(aLog, flip(len(partly)-2)) // the end of the last value
+	was := w.content(aLog)
+	if _, err := l.Compact(CompactOptions{Now: w.clock.Now()}); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("compaction of a changed value: %v", err)
+	}
+	if !slices.Equal(w.content(aLog), was) {
+		t.Fatal("the segment is another")
+	}
+}
+
 // TestScrubRate: a step reads so much as the rate allows until the next, a pass reads all
 // that is synced once, and the next pass begins after the interval.
 func TestScrubRate(t *testing.T) {
