@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/leat-stream/leat/internal/mutant"
 	"github.com/leat-stream/leat/internal/nodewire"
 )
 
@@ -215,12 +216,16 @@ func (m *Machine) tick() {
 			return
 		}
 		if m.alone() {
-			if m.cfg.ClusterID != "" || m.promise.Accepted != nil {
+			if (m.cfg.ClusterID != "" || m.promise.Accepted != nil) && !mutant.On("node/starts-without-metadata") {
 				m.refuse(refusal(LostLog, "the data directory belongs to cluster %s, and has no metadata log: "+
 					"name a node of that cluster (leat serve --join HOST:PORT), or use an empty data directory", cmp.Or(m.cfg.ClusterID, m.acceptedCluster())))
 				return
 			}
-			m.found(nodewire.Founding{ClusterID: m.cfg.NewClusterID(), Voters: []nodewire.Identity{m.cfg.Self}})
+			id := m.cfg.NewClusterID()
+			if mutant.On("node/starts-without-metadata") {
+				id = cmp.Or(m.cfg.ClusterID, id)
+			}
+			m.found(nodewire.Founding{ClusterID: id, Voters: []nodewire.Identity{m.cfg.Self}})
 			return
 		}
 	}

@@ -66,7 +66,8 @@ func (s *scanner) header(pos int64) (header, error) {
 
 // batch reads and checks the batch at pos, whose offsets must not be below next. The
 // batch is whole if it fits into the buffer, otherwise its header only: enough for
-// everything but a marker, which is small. Errors: ErrCorrupt, ErrStorage.
+// everything but a marker, which is small. Errors: ErrCorrupt, ErrStorage; one that is whole
+// is given even so when only its checksum is wrong.
 func (s *scanner) batch(pos, next int64) (header, record.Batch, error) {
 	h, err := s.header(pos)
 	if err != nil {
@@ -82,7 +83,7 @@ func (s *scanner) batch(pos, next int64) (header, record.Batch, error) {
 		}
 		b := record.Batch(p)
 		if !b.CheckCRC() {
-			return h, nil, damaged("checksum of the batch at position %d", pos)
+			return h, b, damaged("checksum of the batch at position %d", pos)
 		}
 		return h, b, nil
 	}

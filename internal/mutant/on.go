@@ -2,7 +2,8 @@
 
 package mutant
 
-// active is the mutant that is switched on; "" for none.
+// active is the mutant that is switched on; "" for none. A test of another package begins
+// with one by the linker's flag -X.
 var active string
 
 // On tells whether a mutant is switched on.

@@ -5,6 +5,8 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/leat-stream/leat/internal/mutant"
 )
 
 // A leader never tells a member of a commit beyond what that member said that it has
@@ -36,7 +38,9 @@ func (c *core) tickSound() {
 }
 
 // suspended tells whether the member takes no part.
-func (c *core) suspended() bool { return c.doubted != 0 && !c.sound }
+func (c *core) suspended() bool {
+	return c.doubted != 0 && !c.sound && !mutant.On("quorum/doubts-and-votes")
+}
 
 // forgotten takes a heartbeat that tells of more than the log holds.
 func (c *core) forgotten(m *raftpb.Message) error {

@@ -191,6 +191,7 @@ func (p *Partition) assume(r *role) {
 	switch {
 	case old != nil && old.leading && !r.leading && mutant.On("replica/deposed-acknowledges"):
 		p.failWaiting(nil)
+	case old != nil && old.leading && !r.leading && mutant.On("replica/deposed-leaves-waiting"): // nobody is told
 	case old != nil && old.leading && !r.leading:
 		p.failWaiting(kerr.NotLeaderForPartition)
 	case old != nil && (old.leader != r.leader || old.leaderEpoch != r.leaderEpoch):

@@ -182,8 +182,12 @@ func (p *Partition) mend() (left *damage, epoch int32, ask bool) {
 		return nil, 0, false
 	}
 	counted := slices.Contains(r.isr, self) || slices.Contains(r.eligible, self)
+	leads := r.leader == self
 	early := mutant.On("replica/damage-untold")
-	if r.leader < 0 || r.leader == self || !early && (counted || r.leaderEpoch <= d.epoch) {
+	if leads && mutant.On("replica/damaged-leader-drops") {
+		leads, early = false, true
+	}
+	if r.leader < 0 || leads || !early && (counted || r.leaderEpoch <= d.epoch) {
 		others := func(id int32) bool { return id != self }
 		held := slices.ContainsFunc(r.isr, others) || slices.ContainsFunc(r.eligible, others)
 		ask = d.told < 0 || held && (counted || r.leader == self) && r.partitionEpoch > d.told

@@ -13,11 +13,14 @@ var noticedBy = map[string]int{
 	"log/duplicate-out-of-order":           1,
 	"log/followers-forget-producers":       5,
 	"log/old-duplicate-out-of-order":       213,
+	"log/recovery-takes-damage":            61,
 	"log/replica-takes-damage":             22,
+	"log/scrub-takes-damage":               70,
 	"log/synced-without-sync":              2,
 	"log/truncation-keeps-epochs":          22,
 	"log/truncation-keeps-producers":       73,
 	"machine/deposed-goes-on":              45,
+	"machine/deposed-leaves-waiting":       3,
 	"machine/failed-append-counts":         2,
 	"machine/replies-before-commit":        13,
 	"metadata/elr-never-ends":              1,
@@ -44,6 +47,7 @@ var noticedBy = map[string]int{
 	"replica/acks-at-append":               1,
 	"replica/acks-duplicate-at-once":       7,
 	"replica/damage-untold":                223,
+	"replica/damaged-leader-drops":         70,
 	"replica/deletes-alone":                1,
 	"replica/deposed-acknowledges":         7,
 	"replica/earlier-is-written":           61,
@@ -65,5 +69,15 @@ var noticedBy = map[string]int{
 	"replica/truncate-to-hw":               3,
 	"replica/unknown-error":                20,
 	"replica/unknown-starts-anywhere":      7,
+	"replica/watermark-wakes-nobody":       1,
 	"replica/wishes-twice":                 55,
+}
+
+// noticedIn are the mutants that no seed notices, with the test that does: what they guard
+// against is not in the mix of the simulation.
+var noticedIn = map[string]named{
+	"log/compaction-takes-damage":    {"log", "TestCompactionCopiesNoDamage"},
+	"node/starts-without-metadata":   {"broker", "TestMissingMetadataRefusesTheStart"},
+	"quorum/doubts-and-votes":        {"quorum", "TestOneFrameIsNotBelieved"},
+	"replica/deposed-leaves-waiting": {"replica", "TestProducerOfAFormerLeaderIsTurnedAway"},
 }

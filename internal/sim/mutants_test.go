@@ -63,14 +63,23 @@ func TestMutantsQuickly(t *testing.T) {
 	}
 }
 
-// TestMutants looks, for every mutant, for a seed that notices it. It takes long; `make
-// mutants` and `make soak` run it.
+// TestMutants looks, for every mutant, for a seed that notices it, or runs the test that
+// does (noticedIn). It takes long; `make mutants` and `make soak` run it.
 func TestMutants(t *testing.T) {
 	for _, m := range mutant.All {
 		if *oneMutant != "" && !slices.Contains(strings.Split(*oneMutant, ","), m.Name) {
 			continue
 		}
 		t.Run(strings.ReplaceAll(m.Name, "/", ":"), func(t *testing.T) {
+			if in, ok := noticedIn[m.Name]; ok {
+				by := lookIn(t, m.Name, in)
+				if by == "" {
+					t.Fatalf("%s was not noticed by %v (%s)", m.Name, in, m.Guard)
+				}
+				t.Logf("%s: %v: %s", m.Name, in, by)
+				note(t, fmt.Sprintf("%s\t%v\t\t%s\n", m.Name, in, by))
+				return
+			}
 			seed, by := look(t, m.Name, *within, length)
 			if seed == 0 {
 				t.Fatalf("%s was not noticed within %d seeds (%s)", m.Name, *within, m.Guard)
