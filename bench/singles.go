@@ -25,7 +25,7 @@ func singles(ctx context.Context, p plan, r *results) error {
 	}{
 		{"single-binary", binarySize}, {"single-first", firstRecord}, {"single-many", manyPartitions}, {"single-restart", restart},
 		{"single-metadata", metadata},
-		{"cluster-rolling", rolling}, {"cluster-idle", idle}, {"cluster-failover", failovers},
+		{"cluster-rolling", rolling}, {"cluster-idle", idle}, {"cluster-failover", failovers}, {"cluster-cut", cuts},
 	} {
 		if !p.cases.MatchString(s.name) {
 			continue

@@ -6,123 +6,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
+
+	"github.com/leat-stream/leat/conformance/harness"
 )
 
 // cluster is three nodes on this machine, each a process of its own.
 type cluster struct {
-	leat  string
-	dir   string
-	nodes []*process
-	peers string
-}
-
-// process is one node.
-type process struct {
-	id          int32
-	addr, peers string // of the doors for clients and for nodes
-	cmd         *exec.Cmd
-	dead        chan struct{}
+	*harness.Cluster
+	net *harness.Net // nil: they share the loopback
 }
 
 const nodes = 3
 
-func newCluster(leat, dir string) (*cluster, error) {
-	c := &cluster{leat: leat, dir: dir}
-	var peers []string
-	for id := int32(1); id <= nodes; id++ {
-		ports, err := freePorts(2)
-		if err != nil {
+// start starts a cluster; a silent cut needs nodes with a network of their own.
+func start(ctx context.Context, p Plan) (*cluster, error) {
+	c := &cluster{}
+	var err error
+	if p.Apart {
+		if c.net, err = harness.NewNet(nodes, nil); err != nil {
 			return nil, err
 		}
-		p := &process{id: id, addr: ports[0], peers: ports[1]}
-		c.nodes = append(c.nodes, p)
-		peers = append(peers, p.peers)
 	}
-	c.peers = strings.Join(peers, ",")
+	if c.Cluster, err = harness.StartCluster(ctx, p.Kind, nodes, harness.Options{Dir: p.Scratch, Net: c.net}); err != nil {
+		return nil, errors.Join(err, c.closeNet())
+	}
 	return c, nil
 }
 
-// freePorts are addresses that nobody listens on now.
-func freePorts(n int) (all []string, err error) {
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close()
-		all = append(all, ln.Addr().String())
-	}
-	return all, nil
-}
+func (c *cluster) stop() error { return errors.Join(c.Kill(), c.closeNet()) }
 
-// start starts a node; what it says goes to a file of its own.
-func (c *cluster) start(p *process) error {
-	out, err := os.OpenFile(filepath.Join(c.dir, fmt.Sprintf("%d.log", p.id)), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	args := []string{"serve"}
-	for _, s := range []string{
-		"node.id=" + strconv.Itoa(int(p.id)), "log.dirs=" + filepath.Join(c.dir, strconv.Itoa(int(p.id))),
-		"controller.quorum.bootstrap.servers=" + c.peers,
-		"listeners=PLAINTEXT://" + p.addr + ",CONTROLLER://" + p.peers, "http.listen=127.0.0.1:0",
-	} {
-		args = append(args, "--set", s)
-	}
-	p.cmd = exec.Command(c.leat, args...)
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		return err
-	}
-	dead, cmd := make(chan struct{}), p.cmd
-	p.dead = dead
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(dead)
-	}()
-	return nil
-}
-
-func (c *cluster) startAll() error {
-	for _, p := range c.nodes {
-		if err := c.start(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *cluster) stopAll() {
-	for _, p := range c.nodes {
-		if p.cmd != nil {
-			_ = p.cmd.Process.Kill()
-			<-p.dead
-		}
-	}
-}
-
-func (c *cluster) node(id int32) *process {
-	if id < 1 || int(id) > len(c.nodes) {
+func (c *cluster) closeNet() error {
+	if c.net == nil {
 		return nil
 	}
-	return c.nodes[id-1]
+	return c.net.Close()
 }
 
-func (c *cluster) addrs() (all []string) {
-	for _, p := range c.nodes {
-		all = append(all, p.addr)
+// node is one node; nil where there is none of that id.
+func (c *cluster) node(id int32) *harness.Broker {
+	if id < 1 || int(id) > len(c.Brokers) {
+		return nil
 	}
-	return all
+	return c.Brokers[id-1]
 }
 
 // await asks again until f is content.

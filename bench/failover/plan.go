@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package failover measures, on three nodes of Leat on this machine, how long clients
-// wait for a node that is killed or stopped, and whether nodes that are merely busy are
-// taken for dead.
+// Package failover measures, on three nodes on this machine, how long clients wait for a
+// node that is killed, stopped or cut off, and whether nodes that are merely busy are taken
+// for dead.
 //
 // A writer for each partition writes with acks=all every few milliseconds. A trial is
 // over when each of them has been acknowledged a record that it sent after the failure.
@@ -10,16 +10,21 @@
 // lost record is an error.
 package failover
 
-import "time"
+import (
+	"time"
+
+	"github.com/leat-stream/leat/conformance/harness"
+)
 
 // Plan is what one run does.
 type Plan struct {
-	Do         []string      // of kill, controller, stop, pause, calm
+	Kind       harness.Kind  // whose nodes
+	Apart      bool          // each node has a network namespace of its own, which needs root
+	Do         []string      // of Kinds and ApartKinds
 	Rounds     int           // trials of each failure
 	Partitions int           // that are written to
 	Pace       time.Duration // pause of a writer between its records
 	Calm       time.Duration // how long the processors are kept busy in the case calm
-	Leat       string        // binary
 	Scratch    string        // folder for data
 
 	say func(Figure)
@@ -32,15 +37,25 @@ type Figure struct {
 	Values     []float64
 }
 
-// Kinds are all that Plan.Do may have, in the order in which they make sense.
-var Kinds = []string{"kill", "controller", "stop", "pause", "calm"}
+// Kinds are what Plan.Do may have, in the order in which they make sense; ApartKinds are
+// those that need nodes with a network of their own, and those to compare them with.
+var (
+	Kinds      = []string{"kill", "controller", "stop", "pause", "stop-controller", "calm"}
+	ApartKinds = []string{"silent", "silent-controller", "stop-controller"}
+)
 
-var said = map[string]string{
-	"kill":       "three nodes, kill -9 of the leader of most: until every partition takes acks=all writes again",
-	"controller": "— kill -9 of the active controller",
-	"stop":       "— SIGSTOP of a leader, until the others have taken over",
-	"pause":      "— SIGSTOP of a leader for 4 s",
+// failures say of each kind what it is called, whether it is the active controller that
+// fails, which leads partitions too, and the goal in ms.
+var failures = map[string]struct {
+	said       string
+	controller bool
+	goal       float64
+}{
+	"kill":              {"kill -9 of the leader of most", false, 1000},
+	"controller":        {"kill -9 of the active controller", true, 2000},
+	"stop":              {"SIGSTOP of a leader, until the others have taken over", false, 5000},
+	"pause":             {"SIGSTOP of a leader for 4 s", false, 5000},
+	"stop-controller":   {"SIGSTOP of a leader that is the active controller, too", true, 0},
+	"silent":            {"a leader is cut off without a word: all its packets are lost, also those to clients", false, 0},
+	"silent-controller": {"— of a leader that is the active controller, too", true, 0},
 }
-
-// The goals, in ms.
-var goals = map[string]float64{"kill": 1000, "controller": 2000, "stop": 5000, "pause": 5000}

@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-stream/leat/conformance/harness"
 )
 
 // topic is what the writers write to.
@@ -23,20 +26,17 @@ const topic = "failover"
 const limit = 60 * time.Second
 
 // Run runs the trials of each kind on one cluster, and says what each came to.
-func Run(ctx context.Context, p Plan, say func(Figure)) error {
+func Run(ctx context.Context, p Plan, say func(Figure)) (err error) {
 	p.say = say
-	c, err := newCluster(p.Leat, p.Scratch)
+	c, err := start(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer c.stopAll()
-	if err := c.startAll(); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, c.stop()) }()
 	if err := create(ctx, c, topic, p.Partitions); err != nil {
 		return err
 	}
-	ws := newWriters(ctx, c.addrs(), topic, p.Partitions, p.Pace)
+	ws := newWriters(ctx, c.Addrs(), topic, p.Partitions, p.Pace)
 	defer ws.close()
 	for _, kind := range p.Do {
 		if kind == "calm" {
@@ -55,10 +55,10 @@ func Run(ctx context.Context, p Plan, say func(Figure)) error {
 // create makes a topic of three replicas once there are three brokers.
 func create(ctx context.Context, c *cluster, name string, partitions int) error {
 	return await(ctx, "creating "+name, func(ctx context.Context) error {
-		if s, err := stand(c.addrs(), name); err == nil && s.whole && len(s.leads) > 0 {
+		if s, err := stand(c.Addrs(), name); err == nil && s.whole && len(s.leads) > 0 {
 			return nil
 		}
-		cl, err := kgo.NewClient(kgo.SeedBrokers(c.addrs()...))
+		cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...))
 		if err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func create(ctx context.Context, c *cluster, name string, partitions int) error 
 // whole waits until all replicas are in sync and every node leads its share.
 func whole(ctx context.Context, c *cluster) error {
 	return await(ctx, "a whole cluster", func(ctx context.Context) error {
-		s, err := stand(c.addrs(), topic)
+		s, err := stand(c.Addrs(), topic)
 		if err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func whole(ctx context.Context, c *cluster) error {
 		if len(s.leads) == nodes {
 			return nil
 		}
-		cl, err := kgo.NewClient(kgo.SeedBrokers(c.addrs()...))
+		cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...))
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,13 @@ func trials(ctx context.Context, p Plan, c *cluster, ws *writers, kind string) e
 		}
 		all = append(all, float64(took.Microseconds())/1000)
 	}
-	p.say(Figure{What: said[kind], Unit: "ms", Goal: goals[kind], Values: all})
+	what := failures[kind].said
+	if kind == p.Do[0] {
+		what = p.whose() + ": until every partition takes acks=all writes again after " + what
+	} else if !strings.HasPrefix(what, "—") {
+		what = "— " + what
+	}
+	p.say(Figure{What: what, Unit: "ms", Goal: failures[kind].goal, Values: all})
 	return nil
 }
 
@@ -124,32 +130,32 @@ func trial(ctx context.Context, c *cluster, ws *writers, kind string) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	s, err := stand(c.addrs(), topic)
+	s, err := stand(c.Addrs(), topic)
 	if err != nil {
 		return 0, err
 	}
 	victim := c.node(active)
-	if kind != "controller" {
+	if !failures[kind].controller {
 		victim = nil
-		for _, p := range c.nodes {
-			if p.id != active && (victim == nil || s.leads[p.id] > s.leads[victim.id]) {
-				victim = p
+		for _, b := range c.Brokers {
+			if b.ID() != active && (victim == nil || s.leads[b.ID()] > s.leads[victim.ID()]) {
+				victim = b
 			}
 		}
 	}
-	if victim == nil {
-		return 0, fmt.Errorf("controller %d", active)
+	if victim == nil || s.leads[victim.ID()] == 0 {
+		return 0, fmt.Errorf("controller %d, leaders %v", active, s.leads)
 	}
-	sig := syscall.SIGKILL
-	if kind == "stop" || kind == "pause" {
-		sig = syscall.SIGSTOP
-	}
+	do, undo := fails(ctx, c, victim, kind)
 	at := time.Now()
-	if err := victim.cmd.Process.Signal(sig); err != nil {
+	if err := do(); err != nil {
 		return 0, err
 	}
+	if c.net != nil {
+		at = time.Now() // what was sent until now may have come through
+	}
 	if kind == "pause" {
-		time.AfterFunc(4*time.Second, func() { _ = victim.cmd.Process.Signal(syscall.SIGCONT) })
+		time.AfterFunc(4*time.Second, func() { _ = victim.Signal(syscall.SIGCONT) })
 	}
 	took, last, ok := ws.since(ctx, at, limit)
 	if ctx.Err() != nil {
@@ -161,11 +167,31 @@ func trial(ctx context.Context, c *cluster, ws *writers, kind string) (time.Dura
 	if kind == "pause" {
 		time.Sleep(time.Until(at.Add(5 * time.Second)))
 	}
-	if sig == syscall.SIGSTOP {
-		return took, victim.cmd.Process.Signal(syscall.SIGCONT)
+	return took, undo()
+}
+
+// fails is what a kind does to a node, and what ends it.
+func fails(ctx context.Context, c *cluster, victim *harness.Broker, kind string) (do, undo func() error) {
+	signal := func(sig syscall.Signal) func() error { return func() error { return victim.Signal(sig) } }
+	switch kind {
+	case "stop", "pause", "stop-controller":
+		return signal(syscall.SIGSTOP), signal(syscall.SIGCONT)
+	case "silent", "silent-controller":
+		id := int(victim.ID())
+		return func() error { return c.net.Silence(id) }, func() error { return c.net.Restore(id) }
 	}
-	<-victim.dead
-	return took, c.start(victim)
+	return signal(syscall.SIGKILL), func() error {
+		<-victim.Dead()
+		return victim.Restart(ctx)
+	}
+}
+
+// whose says which nodes a figure is of.
+func (p Plan) whose() string {
+	if p.Kind == harness.Kafka {
+		return "three nodes of Kafka"
+	}
+	return "three nodes"
 }
 
 // calm keeps all processors busy and counts what moves all the same.
@@ -173,7 +199,7 @@ func calm(ctx context.Context, p Plan, c *cluster, ws *writers) error {
 	if err := whole(ctx, c); err != nil {
 		return err
 	}
-	before, err := stand(c.addrs(), topic)
+	before, err := stand(c.Addrs(), topic)
 	if err != nil {
 		return err
 	}
@@ -197,7 +223,7 @@ func calm(ctx context.Context, p Plan, c *cluster, ws *writers) error {
 		return context.Cause(ctx)
 	}
 	var after standing
-	if err := await(ctx, "standing", func(context.Context) (err error) { after, err = stand(c.addrs(), topic); return err }); err != nil {
+	if err := await(ctx, "standing", func(context.Context) (err error) { after, err = stand(c.Addrs(), topic); return err }); err != nil {
 		return err
 	}
 	_, now, err := controller(c)
@@ -220,7 +246,7 @@ func check(ctx context.Context, p Plan, c *cluster, ws *writers) error {
 		left += len(w.acked)
 	}
 	total := left
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.addrs()...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return err
 	}

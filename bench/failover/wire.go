@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"slices"
 	"sync"
@@ -17,8 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // link is one connection with one request at a time. A client library has timeouts and
@@ -226,16 +223,19 @@ func stand(addrs []string, topic string) (standing, error) {
 
 // controller is the node whose controller is the active one, and its term.
 func controller(c *cluster) (id, term int32, err error) {
-	meta, err := ask[*kmsg.MetadataResponse](c.addrs(), metadataRequest(topic))
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	req.Version = 1
+	t := kmsg.NewDescribeQuorumRequestTopic()
+	t.Topic = "__cluster_metadata"
+	t.Partitions = append(t.Partitions, kmsg.DescribeQuorumRequestTopicPartition{})
+	req.Topics = append(req.Topics, t)
+	resp, err := ask[*kmsg.DescribeQuorumResponse](c.Addrs(), req)
 	if err != nil {
 		return -1, 0, err
 	}
-	for _, p := range c.nodes {
-		req := &nodewire.PullRequest{ClusterID: *meta.ClusterID, NodeID: nodes + 1, From: math.MaxUint64, MaxBytes: 1}
-		var resp *nodewire.PullResponse
-		if resp, err = ask[*nodewire.PullResponse]([]string{p.peers}, req); err == nil && resp.Leader.NodeID >= 0 {
-			return resp.Leader.NodeID, int32(resp.Term), nil
-		}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return -1, 0, errors.Join(errors.New("the quorum is not described"), kerr.ErrorForCode(resp.ErrorCode))
 	}
-	return -1, 0, errors.Join(errors.New("no controller"), err)
+	p := resp.Topics[0].Partitions[0]
+	return p.LeaderID, p.LeaderEpoch, kerr.ErrorForCode(p.ErrorCode)
 }

@@ -48,6 +48,8 @@ type Options struct {
 	Set map[string]string
 	// Wrap is put before the command: taskset, strace.
 	Wrap []string
+	// Net is where the nodes of a cluster run; nil is this machine's loopback.
+	Net *Net
 	// Env is added to the environment.
 	Env []string
 	// Stock starts Leat with the configuration file that Kafka gets, instead of the
@@ -105,12 +107,12 @@ func Prepare(kind Kind, opts Options) (*Broker, error) {
 
 // prepared completes a broker that has its ports.
 func prepared(b *Broker) (*Broker, error) {
-	b.Addr = fmt.Sprintf("127.0.0.1:%d", b.ports[0])
+	b.Addr = fmt.Sprintf("%s:%d", b.opts.host(b.id), b.ports[0])
 	b.Data = filepath.Join(b.opts.Dir, "data")
 	if b.Kind == Kafka {
 		return b, b.formatKafka()
 	}
-	b.HTTP = fmt.Sprintf("127.0.0.1:%d", b.ports[2])
+	b.HTTP = fmt.Sprintf("%s:%d", b.opts.host(b.id), b.ports[2])
 	if b.opts.Stock {
 		if err := b.writeProperties(); err != nil {
 			return nil, err
@@ -121,7 +123,15 @@ func prepared(b *Broker) (*Broker, error) {
 }
 
 // Controller is the broker's address for controllers.
-func (b *Broker) Controller() string { return fmt.Sprintf("127.0.0.1:%d", b.ports[1]) }
+func (b *Broker) Controller() string { return fmt.Sprintf("%s:%d", b.opts.host(b.id), b.ports[1]) }
+
+// host is where a node listens.
+func (o *Options) host(id int) string {
+	if o.Net == nil {
+		return "127.0.0.1"
+	}
+	return o.Net.Host(id)
+}
 
 // Launch starts the process and does not wait for it.
 func (b *Broker) Launch() error {
@@ -155,6 +165,9 @@ func (b *Broker) command() ([]string, error) {
 	if b.peers != nil {
 		set["listeners"] += ",CONTROLLER://" + b.Controller()
 		set["controller.quorum.bootstrap.servers"] = strings.Join(b.peers, ",")
+	}
+	if b.opts.Net != nil {
+		set["insecure"] = "true"
 	}
 	maps.Copy(set, b.opts.Set)
 	argv := []string{bin, "serve"}
@@ -212,6 +225,12 @@ func (b *Broker) probe() error {
 	}
 	return nil
 }
+
+// Signal sends a signal to the process; one that has ended takes none.
+func (b *Broker) Signal(sig syscall.Signal) error { return b.process.Signal(sig) }
+
+// ID is the node's.
+func (b *Broker) ID() int32 { return int32(b.id) }
 
 // Kill ends the process by SIGKILL and waits for its end.
 func (b *Broker) Kill() error { return b.process.Kill() }

@@ -15,6 +15,7 @@ type Cluster struct{ Brokers []*Broker }
 
 // StartCluster starts n nodes on free ports, in folders below Options.Dir, and returns
 // once each of them knows all of them. Voters are configured beforehand on both kinds.
+// With Options.Net each node runs in its own network, at its own address.
 func StartCluster(ctx context.Context, kind Kind, n int, opts Options) (*Cluster, error) {
 	ports, err := FreePorts(3 * n)
 	if err != nil {
@@ -22,12 +23,15 @@ func StartCluster(ctx context.Context, kind Kind, n int, opts Options) (*Cluster
 	}
 	peers := make([]string, n)
 	for i := range n {
-		peers[i] = fmt.Sprintf("127.0.0.1:%d", ports[3*i+1])
+		peers[i] = fmt.Sprintf("%s:%d", opts.host(i+1), ports[3*i+1])
 	}
 	c := &Cluster{}
 	for i := range n {
 		own := opts
 		own.Dir = filepath.Join(opts.Dir, strconv.Itoa(i+1))
+		if own.Net != nil {
+			own.Wrap = append(own.Net.Wrap(i+1), own.Wrap...)
+		}
 		if err := os.MkdirAll(own.Dir, 0o755); err != nil {
 			return nil, err
 		}
