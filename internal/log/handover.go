@@ -74,8 +74,8 @@ func (l *Log) producersBelow(list []*segment, offset int64) (prod producers, err
 }
 
 // StartAnew drops everything and goes on at start, as TruncateFullyTo does, with what is
-// known of producers there; see ProducersAt. ErrCorrupt, and nothing is dropped, if that
-// cannot be read. A power cut soon after may take what is known, and nothing else.
+// known of producers there; see ProducersAt. Both are durable when it returns. ErrCorrupt, and
+// nothing is dropped, if that cannot be read.
 func (l *Log) StartAnew(start int64, state []byte) error {
 	prod := producers{}
 	if len(state) > 0 {

@@ -360,6 +360,10 @@ func (l *Log) restart(start int64, prod producers) error {
 		if err := l.writeSnapshot(start); err != nil {
 			return err
 		}
+		// The batches from which it could be built again are not here.
+		if err := syncFile(l.d.fs, *l.path.Load()+"/"+segmentName(start, snapshotSuffix)); err != nil {
+			return syncError{err}
+		}
 	}
 	if _, err := l.addSegment(start, l.d.opt.Clock.Now()); err != nil {
 		return err

@@ -48,6 +48,7 @@ var stories = []story{
 	{"a scrub sets damage aside", scrubbed, readsAround},
 	{"a topic is made anew under a name that a checkpoint has", nameTakenAgain, nothingCommitted},
 	{"a topic is made anew a second after the deletion", nameTakenLater, nothingCommitted},
+	{"a replica starts anew with what it is told of producers", toldProducers, knowsProducers},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
