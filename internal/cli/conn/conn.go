@@ -25,6 +25,7 @@ type Env struct {
 
 	bootstrap string
 	timeout   time.Duration
+	silent    silent
 }
 
 // BootstrapVariable names the cluster when --bootstrap-server does not.
@@ -78,9 +79,6 @@ func (e *Env) Context(cmd *cobra.Command) (context.Context, context.CancelFunc) 
 	return context.WithTimeout(cmd.Context(), e.timeout)
 }
 
-// dialTimeout bounds one attempt to connect.
-const dialTimeout = 5 * time.Second
-
 // Client connects to the cluster, and fails within seconds when it cannot.
 func (e *Env) Client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
 	return e.ClientOf(ctx, e.Brokers(), opts...)
@@ -98,14 +96,7 @@ func (e *Env) ClientOf(ctx context.Context, all []string, opts ...kgo.Opt) (*kgo
 	if err != nil {
 		return nil, err
 	}
-	answered := make(chan error, 1)
-	go func() { answered <- cl.Ping(ping) }() // it waits for a broker's first answer, whatever the context says
-	select {
-	case err = <-answered:
-	case <-ping.Done():
-		err = ping.Err()
-	}
-	if err != nil {
+	if err := cl.Ping(ping); err != nil {
 		cl.Close()
 		return nil, e.failed(ctx, err)
 	}
@@ -131,7 +122,7 @@ func (e *Env) client(seeds []string, opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.SeedBrokers(seeds...),
 		kgo.ClientID("leat"),
 		kgo.SoftwareNameAndVersion("leat", e.Software()),
-		kgo.DialTimeout(dialTimeout),
+		kgo.Dialer(e.dial),
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}, opts...)...)
 	if err != nil {

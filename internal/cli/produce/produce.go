@@ -158,8 +158,20 @@ func unescape(s string) string {
 	return strings.NewReplacer(`\t`, "\t", `\n`, "\n", `\0`, "\x00", `\\`, `\`).Replace(s)
 }
 
+const (
+	// produceTimeout is how long a broker may take to have a batch in sync; then it is asked again.
+	produceTimeout = 5 * time.Second
+	// overhead is how much longer an answer may be under way.
+	overhead = 3 * time.Second
+)
+
 func (fl flags) options(e *conn.Env) ([]kgo.Opt, error) {
-	opts := []kgo.Opt{kgo.AllowAutoTopicCreation(), kgo.RecordDeliveryTimeout(e.Timeout()), kgo.ProducerLinger(0)}
+	opts := []kgo.Opt{kgo.AllowAutoTopicCreation(), kgo.ProducerLinger(0),
+		// A leader that freezes is asked no longer than eight seconds: by then another one leads.
+		kgo.ProduceRequestTimeout(produceTimeout), kgo.RequestTimeoutOverhead(overhead),
+		// --timeout counts for a record of which nobody knows whether it is written, too.
+		kgo.RecordDeliveryTimeout(e.Timeout()), kgo.AllowIdempotentProduceCancellation(),
+		kgo.RetryTimeout(e.Timeout())} // of the producer's id
 	codec, err := Codec(fl.compression)
 	if err != nil {
 		return nil, err
@@ -244,6 +256,10 @@ const flushTimeout = 5 * time.Second
 // send writes records until the input ends, a record fails or ctx ends.
 func (s *sender) send(ctx context.Context, next func() (*kgo.Record, error)) error {
 	started := time.Now()
+	// An interrupted command still waits for what it has sent.
+	answers, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(flushTimeout, cancel) })()
 	var err error
 	for n := 0; ctx.Err() == nil && s.failure() == nil; n++ {
 		var r *kgo.Record
@@ -257,15 +273,9 @@ func (s *sender) send(ctx context.Context, next func() (*kgo.Record, error)) err
 				break
 			}
 		}
-		s.cl.Produce(ctx, r, s.delivered)
+		s.cl.Produce(answers, r, s.delivered)
 	}
-	flush := ctx
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		flush, cancel = context.WithTimeout(context.Background(), flushTimeout)
-		defer cancel()
-	}
-	if ferr := s.cl.Flush(flush); ferr != nil && s.failure() == nil {
+	if ferr := s.cl.Flush(answers); ferr != nil && s.failure() == nil {
 		return ferr
 	}
 	switch {
@@ -361,7 +371,11 @@ func (s *sender) report(e *conn.Env, err error) error {
 		e.Note("%s to %s", plural(r.Records, "record"), s.topic)
 	}
 	if s.first != nil {
-		return fmt.Errorf("%s not written: %w", plural(s.failed, "record"), e.Explain(s.first))
+		what := "not written"
+		if errors.Is(s.first, kgo.ErrRecordTimeout) { // it may have been sent
+			what = "not known to be written"
+		}
+		return fmt.Errorf("%s %s: %w", plural(s.failed, "record"), what, e.Explain(s.first))
 	}
 	return e.Explain(err)
 }

@@ -2,11 +2,14 @@ package topic
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
@@ -107,15 +110,25 @@ func describeConfigs(ctx context.Context, adm *kadm.Client, name string, all boo
 	return t, nil
 }
 
-// offsetsTimeout bounds the look-up of offsets: partitions without a leader do not
-// keep the rest from being shown.
+// offsetsTimeout bounds the look-up of offsets: partitions without a leader, or with one that
+// is silent, do not keep the rest from being shown.
 const offsetsTimeout = 5 * time.Second
 
 func describePartitions(ctx context.Context, adm *kadm.Client, d kadm.TopicDetail, r *described) {
-	ctx, cancel := context.WithTimeout(ctx, offsetsTimeout)
+	patience := offsetsTimeout
+	if end, bounded := ctx.Deadline(); bounded {
+		patience = min(patience, time.Until(end)*2/3) // the rest is shown within --timeout, too
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	starts, errStart := adm.ListStartOffsets(ctx, d.Topic)
-	ends, errEnd := adm.ListEndOffsets(ctx, d.Topic)
+	var (
+		starts, ends     kadm.ListedOffsets
+		errStart, errEnd error
+		wg               sync.WaitGroup
+	)
+	wg.Go(func() { starts, errStart = adm.ListStartOffsets(ctx, d.Topic) })
+	wg.Go(func() { ends, errEnd = adm.ListEndOffsets(ctx, d.Topic) })
+	wg.Wait()
 	for _, p := range d.Partitions.Sorted() {
 		row := partition{Partition: p.Partition, Leader: p.Leader, Epoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR, Start: -1, End: -1}
 		start, okStart := starts.Lookup(d.Topic, p.Partition)
@@ -124,13 +137,13 @@ func describePartitions(ctx context.Context, adm *kadm.Client, d kadm.TopicDetai
 		case p.Err != nil:
 			row.Error = p.Err.Error()
 		case errStart != nil && !okStart:
-			row.Error = errStart.Error()
+			row.Error = whyNoOffset(errStart)
 		case errEnd != nil && !okEnd:
-			row.Error = errEnd.Error()
+			row.Error = whyNoOffset(errEnd)
 		case start.Err != nil:
-			row.Error = start.Err.Error()
+			row.Error = whyNoOffset(start.Err)
 		case end.Err != nil:
-			row.Error = end.Err.Error()
+			row.Error = whyNoOffset(end.Err)
 		default:
 			row.Start, row.End = start.Offset, end.Offset
 		}
@@ -138,20 +151,35 @@ func describePartitions(ctx context.Context, adm *kadm.Client, d kadm.TopicDetai
 	}
 }
 
+// whyNoOffset is an error of the cluster as it stands, and that a leader is silent in a word.
+func whyNoOffset(err error) string {
+	var (
+		kafka *kerr.Error
+		shard *kadm.ShardErrors
+	)
+	if errors.As(err, &kafka) {
+		return err.Error()
+	}
+	if errors.As(err, &shard) && len(shard.Errs) > 0 {
+		err = shard.Errs[0].Err
+	}
+	return conn.Reason(err)
+}
+
 func partitionTable(r described) out.Table {
 	t := out.Table{Title: "topic " + r.Topic,
 		Header: []string{"partition", "leader", "epoch", "replicas", "isr", "start", "end", "records"}, Right: []int{0, 1, 2, 5, 6, 7}}
-	errors := false
+	failed := false
 	for _, p := range r.Partitions {
 		row := []string{fmt.Sprint(p.Partition), fmt.Sprint(p.Leader), fmt.Sprint(p.Epoch), ids(p.Replicas), ids(p.ISR),
 			fmt.Sprint(p.Start), fmt.Sprint(p.End), fmt.Sprint(p.End - p.Start)}
 		if p.Error != "" {
-			errors = true
+			failed = true
 			row[5], row[6], row[7] = "-", "-", "-"
 		}
 		t.Rows = append(t.Rows, append(row, p.Error))
 	}
-	if errors {
+	if failed {
 		t.Header = append(t.Header, "error")
 	} else {
 		for i := range t.Rows {
