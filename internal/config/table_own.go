@@ -9,7 +9,7 @@ var ownSettings = []Def{
 	{Name: "insecure", Type: Boolean, Default: "false",
 		Doc: "Allow listeners that other machines can reach without TLS and authentication."},
 	{Name: "leat.broker.hint.timeout.ms", Type: Int, Default: "1000", Check: atLeast(1), Update: ClusterWide,
-		Doc: "How soon a broker must be heard from after a connection between it and the controller broke; else it counts as failed. It should be longer than broker.heartbeat.interval.ms. A broker whose address then answers that nobody listens there fails at once, one that only falls silent after broker.session.timeout.ms."},
+		Doc: "How soon a broker must be heard from after a connection between it and the controller broke; else it counts as failed; never less than twice broker.heartbeat.interval.ms. A broker whose address then answers that nobody listens there fails at once, one that only falls silent after broker.session.timeout.ms."},
 	{Name: "leat.checkpoint.bytes", Type: Long, Default: "67108864", Check: atLeast(1),
 		Doc: "Recovery points and producer snapshots are written after this many bytes of records, besides log.flush.offset.checkpoint.interval.ms, so that recovery reads no more than that."},
 	{Name: "leat.durability", Type: String, Default: "durable", Check: words("durable", "relaxed"), Update: ClusterWide,

@@ -21,6 +21,13 @@ type BrokerHint struct {
 	Gone bool
 }
 
+// hintTimeout is how soon a broker has to be heard from behind a hint. It may not know of
+// the connection that broke, and then beats no sooner than it does anyway.
+func (c *Controller) hintTimeout() time.Duration {
+	s := c.settings()
+	return max(config.Millis(s, config.LeatBrokerHintTimeoutMs), 2*config.Millis(s, config.BrokerHeartbeatIntervalMs))
+}
+
 // hint shortens a broker's session.
 func (c *Controller) hint(h *BrokerHint, now time.Time) outcome {
 	b, s := c.View().Broker(h.BrokerID), c.sessions[h.BrokerID]
@@ -33,7 +40,7 @@ func (c *Controller) hint(h *BrokerHint, now time.Time) outcome {
 	s.doubted = true
 	due := now
 	if !h.Gone {
-		due = now.Add(config.Millis(c.settings(), config.LeatBrokerHintTimeoutMs))
+		due = now.Add(c.hintTimeout())
 	}
 	if due.Before(s.due) {
 		s.due = due

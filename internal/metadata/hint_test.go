@@ -11,12 +11,12 @@ import (
 // TestBrokenConnection: a broker whose connection broke is fenced unless it is heard
 // from soon, one that is gone at once.
 func TestBrokenConnection(t *testing.T) {
-	const session = "broker.session.timeout.ms=9000"
+	const session, beats = "broker.session.timeout.ms=9000", "broker.heartbeat.interval.ms=100"
 	hint := func(k *cluster, broker int32, gone bool) {
 		k.do(&BrokerHint{BrokerID: broker, Epoch: k.img().Broker(broker).Epoch, Gone: gone})
 	}
 	t.Run("silent", func(t *testing.T) {
-		k := newCluster(t, 3, session, "leat.broker.hint.timeout.ms=300")
+		k := newCluster(t, 3, session, "leat.broker.hint.timeout.ms=300", beats)
 		k.mustCreate(assigned("t", []int32{2, 1}))
 		hint(k, 2, false)
 		k.wait(299 * time.Millisecond)
@@ -30,8 +30,20 @@ func TestBrokenConnection(t *testing.T) {
 		k.expect("t", 0, "leader 1 epoch 1 isr [1]")
 		k.checkInvariants()
 	})
+	t.Run("a slow heart", func(t *testing.T) { // with Kafka's interval
+		k := newCluster(t, 3, session, "leat.broker.hint.timeout.ms=1000", "broker.heartbeat.interval.ms=2000")
+		hint(k, 2, false)
+		k.wait(3999 * time.Millisecond)
+		if k.img().Broker(2).Fenced {
+			t.Fatal("fenced between two beats")
+		}
+		k.wait(time.Millisecond)
+		if !k.img().Broker(2).Fenced {
+			t.Fatal("not fenced")
+		}
+	})
 	t.Run("heard", func(t *testing.T) {
-		k := newCluster(t, 3, session, "leat.broker.hint.timeout.ms=300")
+		k := newCluster(t, 3, session, "leat.broker.hint.timeout.ms=300", beats)
 		hint(k, 2, false)
 		k.wait(200 * time.Millisecond)
 		k.beat(2, nil)
@@ -41,7 +53,7 @@ func TestBrokenConnection(t *testing.T) {
 		}
 	})
 	t.Run("never longer", func(t *testing.T) {
-		k := newCluster(t, 3, session, "leat.broker.hint.timeout.ms=300")
+		k := newCluster(t, 3, session, "leat.broker.hint.timeout.ms=300", beats)
 		k.wait(8900 * time.Millisecond)
 		k.beat(3, nil)
 		hint(k, 2, false)

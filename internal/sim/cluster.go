@@ -223,7 +223,7 @@ func (c *Cluster) heal() error {
 	var look func()
 	look = func() {
 		c.admin.inSync(c.Settings, func(ok bool) {
-			if whole = ok; !ok {
+			if whole = ok && !slices.ContainsFunc(c.links, (*Link).orphaned); !whole {
 				c.admin.after(500*time.Millisecond, look)
 			}
 		})

@@ -295,6 +295,12 @@ func (w *World) die(h *Host, off bool) {
 	}
 }
 
+// orphaned tells whether somebody waits for an answer of a process that is no more: its
+// machine went without a word, and no probe tells (as TCP's would within seconds).
+func (l *Link) orphaned() bool {
+	return len(l.calls) > 0 && l.server != nil && l.server.life != l.to.life
+}
+
 // Reset breaks the connection; both sides see it.
 func (l *Link) Reset() {
 	if l.closed {
