@@ -2,6 +2,7 @@
 package produce
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +90,7 @@ func run(cmd *cobra.Command, e *conn.Env, topic string, fl flags) error {
 	if fl.typed(e) {
 		e.Note("a record per line; Ctrl-D ends")
 	}
-	s := &sender{cl: cl, topic: topic, fl: fl, progress: progress, stop: stop, tally: map[int32]*span{}}
+	s := &sender{cl: cl, topic: topic, fl: fl, progress: progress, stop: stop, patience: flushTimeout, tally: map[int32]*span{}}
 	err = s.send(cmd.Context(), next)
 	progress.Done()
 	return s.report(e, err)
@@ -242,12 +243,15 @@ type sender struct {
 	fl       flags
 	progress *out.Progress
 	stop     context.CancelFunc // ends the reading of the input
+	patience time.Duration      // how long it still waits for answers, once interrupted
 
 	mu     sync.Mutex
 	tally  map[int32]*span
 	bytes  int64
+	open   int64 // sent, and without an outcome
 	failed int64
 	first  error // of the failures
+	doubt  bool  // a record that failed may be written for all that
 }
 
 // flushTimeout bounds how long an interrupted command still waits for answers.
@@ -259,7 +263,7 @@ func (s *sender) send(ctx context.Context, next func() (*kgo.Record, error)) err
 	// An interrupted command still waits for what it has sent.
 	answers, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(flushTimeout, cancel) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(s.patience, cancel) })()
 	var err error
 	for n := 0; ctx.Err() == nil && s.failure() == nil; n++ {
 		var r *kgo.Record
@@ -273,6 +277,9 @@ func (s *sender) send(ctx context.Context, next func() (*kgo.Record, error)) err
 				break
 			}
 		}
+		s.mu.Lock()
+		s.open++
+		s.mu.Unlock()
 		s.cl.Produce(answers, r, s.delivered)
 	}
 	if ferr := s.cl.Flush(answers); ferr != nil && s.failure() == nil {
@@ -324,7 +331,9 @@ func (s *sender) delivered(r *kgo.Record, err error) {
 	s.progress.Add(size + 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.open--
 	if err != nil {
+		s.doubt = s.doubt || inDoubt(err)
 		if s.failed++; s.first == nil {
 			s.first = err
 			s.stop()
@@ -356,6 +365,11 @@ type result struct {
 }
 
 func (s *sender) report(e *conn.Env, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open > 0 { // given up when patience was over; the client says so a little later
+		s.failed, s.open, s.doubt, s.first = s.failed+s.open, 0, true, cmp.Or(s.first, err)
+	}
 	r := result{Topic: s.topic, Bytes: s.bytes, Failed: s.failed, Partitions: []*span{}}
 	for p := int32(0); len(r.Partitions) < len(s.tally); p++ {
 		if t := s.tally[p]; t != nil {
@@ -372,12 +386,27 @@ func (s *sender) report(e *conn.Env, err error) error {
 	}
 	if s.first != nil {
 		what := "not written"
-		if errors.Is(s.first, kgo.ErrRecordTimeout) { // it may have been sent
+		if s.doubt {
 			what = "not known to be written"
+		}
+		if errors.Is(s.first, context.Canceled) { // of which nothing else is said
+			e.Note("%s %s: interrupted, and no answer within %v", plural(s.failed, "record"), what, s.patience)
+			return s.first
 		}
 		return fmt.Errorf("%s %s: %w", plural(s.failed, "record"), what, e.Explain(s.first))
 	}
 	return e.Explain(err)
+}
+
+// inDoubt tells of an error by which the client gave up a record that it may have sent: the
+// record may be written for all that, or may be yet.
+func inDoubt(err error) bool {
+	for _, gaveUp := range []error{kgo.ErrRecordTimeout, kgo.ErrRecordRetries, kgo.ErrAborting, kgo.ErrClientClosed, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, gaveUp) {
+			return true
+		}
+	}
+	return false
 }
 
 func plural(n int64, what string) string {
