@@ -61,7 +61,7 @@ func (n *Node) vetList() {
 				if l.waits--; l.waits > 0 || n.listing != l {
 					return
 				}
-				if text := elsewhere(setting, n.dir.ClusterID(), names, voters, l.there); text != "" {
+				if text := elsewhere(setting, n.dir.ClusterID(), n.Config().Controller(), names, voters, l.there); text != "" {
 					n.log.Warn(text)
 				}
 			})
@@ -79,8 +79,9 @@ func unmatched(listed []forming.Listed, voters []member) (names []string) {
 	return names
 }
 
-// elsewhere says which addresses of a list do not lead to a voter; "" when all of them do.
-func elsewhere(setting, cluster string, names []string, voters []member, there map[string]*nodewire.HelloResponse) string {
+// elsewhere says which addresses of a list do not lead to a voter; "" when all of them do. A
+// node with the role of a controller may come to lead the metadata, and brings in whom it lists.
+func elsewhere(setting, cluster string, leads bool, names []string, voters []member, there map[string]*nodewire.HelloResponse) string {
 	var strays, votes []string
 	for _, address := range names {
 		at := "nobody answers there"
@@ -102,6 +103,10 @@ func elsewhere(setting, cluster string, names []string, voters []member, there m
 	for _, v := range voters {
 		votes = append(votes, fmt.Sprintf("node %d at %s", v.NodeID, v.Address))
 	}
+	but := ""
+	if leads {
+		but = "but when it leads the metadata it gives controllers of its list a vote: "
+	}
 	return fmt.Sprintf("%s names what is no voter: %s; voters are %s. The node finds its cluster by the other addresses, too; "+
-		"but when it leads the metadata it gives controllers of its list a vote: let the list be the same on every node", setting, strings.Join(strays, ", "), strings.Join(votes, ", "))
+		"%slet the list be the same on every node", setting, strings.Join(strays, ", "), strings.Join(votes, ", "), but)
 }

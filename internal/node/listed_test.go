@@ -43,9 +43,14 @@ func TestListOfControllers(t *testing.T) {
 		for _, address := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
 			listed = append(listed, forming.Listed{Address: address, NodeID: -1})
 		}
-		got := elsewhere("the.list", "C", unmatched(listed, voters), voters, there)
+		got := elsewhere("the.list", "C", true, unmatched(listed, voters), voters, there)
 		if (got == "") != (says == "") || !strings.Contains(got, says) {
 			t.Errorf("%s: %q, want %q", list, got, says)
+		}
+		// A broker alone leads no metadata, and gives nobody a vote.
+		broker := elsewhere("the.list", "C", false, unmatched(listed, voters), voters, there)
+		if got != strings.Replace(broker, "let the", "but when it leads the metadata it gives controllers of its list a vote: let the", 1) || strings.Contains(broker, "gives") {
+			t.Errorf("%s, a broker alone: %q", list, broker)
 		}
 	}
 }
