@@ -45,7 +45,8 @@ var (
 )
 
 // failures say of each kind what it is called, whether it is the active controller that
-// fails, which leads partitions too, and the goal in ms.
+// fails, which leads partitions too, and the goal in ms, which is for
+// our nodes alone.
 var failures = map[string]struct {
 	said       string
 	controller bool
@@ -55,7 +56,16 @@ var failures = map[string]struct {
 	"controller":        {"kill -9 of the active controller", true, 2000},
 	"stop":              {"SIGSTOP of a leader, until the others have taken over", false, 5000},
 	"pause":             {"SIGSTOP of a leader for 4 s", false, 5000},
-	"stop-controller":   {"SIGSTOP of a leader that is the active controller, too", true, 0},
-	"silent":            {"a leader is cut off without a word: all its packets are lost, also those to clients", false, 0},
-	"silent-controller": {"— of a leader that is the active controller, too", true, 0},
+	"stop-controller":   {"SIGSTOP of a leader that is the active controller, too", true, 5000},
+	"silent":            {"a leader is cut off without a word: all its packets are lost, also those to clients", false, 5000},
+	"silent-controller": {"— of a leader that is the active controller, too", true, 5000},
+}
+
+// goal is what a failure of one kind is to stay below, in ms; 0: nothing, as for whom ours
+// are compared with.
+func (p Plan) goal(kind string) float64 {
+	if p.Kind != harness.Leat {
+		return 0
+	}
+	return failures[kind].goal
 }

@@ -120,7 +120,7 @@ func trials(ctx context.Context, p Plan, c *cluster, ws *writers, kind string) e
 	} else if !strings.HasPrefix(what, "—") {
 		what = "— " + what
 	}
-	p.say(Figure{What: what, Unit: "ms", Goal: failures[kind].goal, Values: all})
+	p.say(Figure{What: what, Unit: "ms", Goal: p.goal(kind), Values: all})
 	return nil
 }
 
