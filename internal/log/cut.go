@@ -156,7 +156,7 @@ func (c *cutting) do() error {
 	l.forget()
 	l.setSegments(slices.Clone(c.list[:c.last+1]))
 	for _, s := range slices.Backward(later) {
-		if err := l.unlink(s); err != nil {
+		if err := l.unlink(s, false); err != nil {
 			return err
 		}
 		l.snapshots = slices.DeleteFunc(l.snapshots, func(n int64) bool { return n == s.base })

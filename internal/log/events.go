@@ -125,6 +125,19 @@ func (e IndexRebuilt) String() string {
 	return fmt.Sprintf("log %v: %s is built again: %v", e.Log, e.File, e.Err)
 }
 
+// ProducersForgotten tells that the only file is damaged that tells what producers wrote
+// before the log's first batch: one that sends such a batch again is unknown, or out of order.
+type ProducersForgotten struct {
+	Log   LogID
+	Below int64
+	File  string
+	Err   error
+}
+
+func (e ProducersForgotten) String() string {
+	return fmt.Sprintf("log %v: %s is damaged, and what producers wrote below offset %d is not known any more: %v", e.Log, e.File, e.Below, e.Err)
+}
+
 // JournalReplayed tells that the journal's bytes were written back into their segments.
 type JournalReplayed struct {
 	Entries int

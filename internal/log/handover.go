@@ -3,28 +3,33 @@ package log
 import (
 	"errors"
 	"io/fs"
-
-	"github.com/leat-stream/leat/internal/record"
 )
 
 // A replica that begins where its leader's log starts has none of the batches before, from
 // which it would know the producers: it gets them as the leader knows them there. Without,
 // a batch that comes again would be out of order to it, or new.
 
+// KnowsProducers tells whether the log knows of any.
+func (l *Log) KnowsProducers() bool {
+	if _, err := l.segments(); err != nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.producers.m) > 0
+}
+
 // ProducersAt is what the log knows of producers from the batches that end at or below
 // offset, as StartAnew takes it; nil if it knows none. It reads up to a segment, and holds no
-// lock that appends need meanwhile. Errors: ErrCorrupt where the batches are damaged,
+// lock that appends need meanwhile. Errors: ErrCorrupt where a batch is damaged,
 // ErrStorage, ErrClosed, ErrDeleted.
 func (l *Log) ProducersAt(offset int64) (state []byte, err error) {
 	err = l.retryGone(func(list []*segment) error {
-		l.mu.Lock()
-		none := len(l.producers.m) == 0
-		l.mu.Unlock()
-		if none {
+		if state = nil; !l.KnowsProducers() {
 			return nil
 		}
 		prod, err := l.producersBelow(list, offset)
-		if state = nil; err == nil && len(prod.m) > 0 {
+		if err == nil && len(prod.m) > 0 {
 			state = prod.encodeSnapshot()
 		}
 		return err
@@ -35,6 +40,7 @@ func (l *Log) ProducersAt(offset int64) (state []byte, err error) {
 // producersBelow is the state behind the batches that end at or below offset, from the
 // snapshot of the last segment that begins there, or of one before, if that has none.
 func (l *Log) producersBelow(list []*segment, offset int64) (prod producers, err error) {
+	most := l.cfg.Load().MaxProducers
 	first := max(find(list, offset), 0)
 	if len(list) > 0 {
 		prod.reset(list[0].base)
@@ -51,26 +57,40 @@ func (l *Log) producersBelow(list []*segment, offset int64) (prod producers, err
 			return prod, err
 		}
 	}
+	prod.max = most
 	for _, s := range list[max(first, 0):] {
 		if s.base >= offset {
 			break
 		}
-		f, err := s.file.acquire()
-		if err != nil {
-			return prod, err
-		}
-		err = newScanner(f, s.size.Load()).walk(0, offset, func(h header, b record.Batch) {
-			if h.last < offset {
-				prod.apply(b, true)
-			}
-		})
-		s.file.release()
-		if err != nil {
+		if err := s.producersBelow(&prod, offset); err != nil {
 			return prod, err
 		}
 	}
 	prod.passed(l.hw.Load())
 	return prod, nil
+}
+
+// producersBelow adds what a segment's batches tell that end at or below offset. Another
+// replica will count on it: they are checked.
+func (s *segment) producersBelow(prod *producers, offset int64) error {
+	f, err := s.file.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.file.release()
+	sc := newScanner(f, s.size.Load())
+	for pos, next := int64(0), s.base; pos < sc.limit; {
+		h, b, err := sc.batch(pos, next)
+		if err != nil {
+			return err
+		}
+		if h.last >= offset {
+			return nil
+		}
+		prod.apply(b, true)
+		pos, next = pos+h.size, h.last+1
+	}
+	return nil
 }
 
 // StartAnew drops everything and goes on at start, as TruncateFullyTo does, with what is

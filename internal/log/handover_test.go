@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -181,5 +182,95 @@ func TestStateOfProducersIsChecked(t *testing.T) {
 	}
 	if state, err := l.ProducersAt(3); !errors.Is(err, ErrCorrupt) || state != nil {
 		t.Errorf("%x, %v", state, err)
+	}
+}
+
+// TestStartIsMovedWholeOrNotAtAll: wherever the process or the power ends, the replica knows
+// the producers at its start, or it is where it was and is told again.
+func TestStartIsMovedWholeOrNotAtAll(t *testing.T) {
+	begin := func() (w *world, l, r *Log, state []byte) {
+		w = newWorld(t)
+		l = w.log("leader")
+		for i := range int32(4) {
+			w.append(l, batch(2, 20, idempotent(7, 0, 2*i)))
+		}
+		state, err := l.ProducersAt(8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = w.log("replica")
+		w.append(r, batch(2, 20, idempotent(7, 0, 0)))
+		w.sync()
+		return w, l, r, state
+	}
+	for name, c := range map[string]struct {
+		prepare, act func(r *Log, state []byte) error
+		told         bool // already, so that nobody tells it again
+	}{
+		"begins": {func(*Log, []byte) error { return nil }, func(r *Log, state []byte) error { return r.StartAnew(8, state) }, false},
+		"moves":  {func(r *Log, state []byte) error { return r.StartAnew(8, state) }, func(r *Log, _ []byte) error { return r.MoveStart(6) }, true},
+	} {
+		done := false
+		for at := 1; !done; at++ {
+			w, _, r, state := begin()
+			if err := c.prepare(r, state); err != nil {
+				t.Fatal(err)
+			}
+			w.disk.CrashAt(at)
+			if done = c.act(r, state) == nil && !w.disk.Crashed(); done {
+				w.disk.PowerOff()
+			}
+			for seed := range uint64(12) {
+				disk := w.disk.KillClone()
+				if seed > 0 {
+					disk = w.disk.CrashClone(env.NewRand(seed))
+				}
+				o := &world{t: t, clock: w.clock, opt: w.opt}
+				o.opt.BootID = "boot"
+				o.goOn(disk)
+				r := o.log("replica")
+				known := len(r.Producers()) > 0
+				switch start, end := r.StartOffset(), r.EndOffset(); {
+				case start == 0 && !c.told && !done: // as before, or empty: its leader starts at 8
+					if end > 2 {
+						t.Fatalf("%s, operation %d, end %d: it ends at %d", name, at, seed, end)
+					}
+				case start != end || start != 8 && (start != 6 || !c.told):
+					t.Fatalf("%s, operation %d, end %d: it has %d to %d", name, at, seed, start, end)
+				case !known:
+					t.Fatalf("%s, operation %d, end %d: it starts at %d and knows no producer", name, at, seed, start)
+				}
+			}
+		}
+	}
+}
+
+// TestLostStateOfProducersIsTold: when the only file is damaged that tells of producers
+// before the first batch, the log does not say that it is built again.
+func TestLostStateOfProducersIsTold(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a")
+	w.append(l, batch(1, 20, idempotent(7, 0, 0)))
+	state, err := l.ProducersAt(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.StartAnew(5, state); err != nil {
+		t.Fatal(err)
+	}
+	w.append(l, batch(1, 20, idempotent(8, 0, 0)))
+	w.sync()
+	name := *l.path.Load() + "/" + segmentName(5, snapshotSuffix)
+	if err := w.disk.FlipBit(name, 20); err != nil {
+		t.Fatal(err)
+	}
+	w.events = nil
+	w.crash()
+	l = w.log("a")
+	if got := l.Producers(); len(got) != 1 || got[0].ProducerID != 8 {
+		t.Fatalf("%+v", got)
+	}
+	if !slices.ContainsFunc(w.events, func(e Event) bool { f, ok := e.(ProducersForgotten); return ok && f.Below == 5 }) {
+		t.Fatalf("%v", w.events)
 	}
 }

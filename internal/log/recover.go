@@ -191,37 +191,28 @@ func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to 
 				return err
 			}
 		}
-		_, err := r.withFile(s, func(sc *scanner) error {
-			return sc.walk(start, to, func(h header, b record.Batch) {
-				if h.last >= from {
-					fn(s, h, b)
+		if _, err := r.withFile(s, func(sc *scanner) error {
+			for pos := start; pos < sc.limit; {
+				h, err := sc.header(pos)
+				if errors.Is(err, ErrCorrupt) || (err == nil && h.base >= to) {
+					return nil
 				}
-			})
-		})
-		if err != nil && !errors.Is(err, ErrCorrupt) {
-			return err
-		}
-	}
-	return nil
-}
-
-// walk calls fn with the batches from position pos on that begin below offset to, each as
-// far as the buffer reaches, unchecked.
-func (sc *scanner) walk(pos, to int64, fn func(header, record.Batch)) error {
-	for pos < sc.limit {
-		h, err := sc.header(pos)
-		if err != nil {
-			return err
-		}
-		if h.base >= to {
+				if err != nil {
+					return err
+				}
+				p, err := sc.bytes(pos, min(h.size, int64(len(sc.buf))))
+				if err != nil {
+					return err
+				}
+				if h.last >= from {
+					fn(s, h, record.Batch(p))
+				}
+				pos += h.size
+			}
 			return nil
-		}
-		p, err := sc.bytes(pos, min(h.size, int64(len(sc.buf))))
-		if err != nil {
+		}); err != nil {
 			return err
 		}
-		fn(h, record.Batch(p))
-		pos += h.size
 	}
 	return nil
 }

@@ -10,12 +10,12 @@ import (
 
 // startProducers builds the producer state as it is where the scan begins.
 func (r *recovery) startProducers(b begin) error {
-	if len(r.segs) == 0 {
-		return nil
-	}
 	if r.saved != nil && r.saved.noProducers && b.offset == r.saved.point {
 		r.prod.reset(b.offset)
 		return nil
+	}
+	if len(r.segs) == 0 { // it was about to begin where the snapshot is, or behind that
+		return r.producersAt(r.end)
 	}
 	return r.producersAt(b.offset)
 }
@@ -46,7 +46,11 @@ func rebuildProducers(l *Log, segs []*segment, end int64) (producers, error) {
 // producersAt builds the producer state at offset until: from the latest good snapshot
 // at or below it and the batches between.
 func (r *recovery) producersAt(until int64) error {
-	r.prod.reset(r.segs[0].base)
+	first := until
+	if len(r.segs) > 0 {
+		first = r.segs[0].base
+	}
+	r.prod.reset(first)
 	for i, n := range slices.Backward(r.snapshots) {
 		if n > until {
 			continue
@@ -63,7 +67,11 @@ func (r *recovery) producersAt(until int64) error {
 			break
 		}
 		if errors.Is(err, ErrCorrupt) {
-			r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: name, Err: err})
+			if i == 0 && first > 0 { // what is built again lacks what was before the first batch
+				r.l.d.event(ProducersForgotten{Log: r.l.ID(), Below: first, File: name, Err: err})
+			} else {
+				r.l.d.event(IndexRebuilt{Log: r.l.ID(), File: name, Err: err})
+			}
 			err = removeIfThere(r.l.d.fs, r.dir+"/"+name)
 		} else if errors.Is(err, fs.ErrNotExist) {
 			err = nil // it went with its segment

@@ -273,10 +273,15 @@ func (s *segment) cut(offset int64, p place, k kept) error {
 	)
 }
 
-// unlink removes a segment's files at once. The caller syncs the directory.
-func (l *Log) unlink(s *segment) error {
+// unlink removes a segment's files at once, but for a snapshot that another one is to have.
+// The caller syncs the directory.
+func (l *Log) unlink(s *segment, keepSnapshot bool) error {
 	s.retire()
-	for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {
+	suffixes := []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix}
+	if keepSnapshot {
+		suffixes = suffixes[:4]
+	}
+	for _, suffix := range suffixes {
 		if err := removeIfThere(l.d.fs, s.path(suffix)); err != nil {
 			return err
 		}
@@ -336,6 +341,12 @@ func (l *Log) restart(start int64, prod producers) error {
 	if err := l.sweepOut(); err != nil {
 		return err
 	}
+	told := len(prod.m) > 0
+	if told {
+		if err := l.keepProducers(start, &prod); err != nil {
+			return err
+		}
+	}
 	l.cutting = true
 	l.forget()
 	l.mu.Lock()
@@ -347,8 +358,15 @@ func (l *Log) restart(start int64, prod producers) error {
 	prod.end, prod.max = start, l.producers.max
 	l.settle(prod, start)
 	l.mu.Unlock()
+	var old []int64
+	for _, at := range l.snapshots {
+		if !told || at != start {
+			old = append(old, at)
+		}
+	}
+	l.snapshots = old
 	for _, s := range slices.Backward(list) {
-		if err := l.unlink(s); err != nil {
+		if err := l.unlink(s, told && s.base == start); err != nil {
 			return err
 		}
 	}
@@ -356,20 +374,34 @@ func (l *Log) restart(start int64, prod producers) error {
 	if err = errors.Join(err, l.dropSnapshots(-1)); err != nil {
 		return err
 	}
-	if len(prod.m) > 0 {
-		if err := l.writeSnapshot(start); err != nil {
-			return err
-		}
-		// The batches from which it could be built again are not here.
-		if err := syncFile(l.d.fs, *l.path.Load()+"/"+segmentName(start, snapshotSuffix)); err != nil {
-			return syncError{err}
-		}
+	if told {
+		l.snapshots = []int64{start}
+		l.mu.Lock()
+		l.dirty.snapshotAt, l.dirty.snapshotBytes = start, 0
+		l.mu.Unlock()
 	}
 	if _, err := l.addSegment(start, l.d.opt.Clock.Now()); err != nil {
 		return err
 	}
 	l.gap = false
 	return l.saveEnd()
+}
+
+// keepProducers makes what is known of producers at start durable. The batches from which it
+// could be built again are not here, and who is told of it is so once: it is there before
+// anything else goes.
+func (l *Log) keepProducers(start int64, prod *producers) error {
+	name := *l.path.Load() + "/" + segmentName(start, snapshotSuffix)
+	if err := createSmall(l.d.fs, name, prod.encodeSnapshot()); err != nil {
+		return err
+	}
+	if err := syncFile(l.d.fs, name); err != nil {
+		return err
+	}
+	if err := l.d.fs.SyncDir(*l.path.Load()); err != nil {
+		return syncError{err}
+	}
+	return nil
 }
 
 // saveEnd makes the log's end its recovery point, durably; w and round are held.

@@ -422,8 +422,15 @@ func (b *broker) serveFetch(req *kmsg.FetchRequest, reply func(any)) {
 			got := op.Collect()
 			resp := req.ResponseKind().(*kmsg.FetchResponse)
 			resp.SessionID = id
+			handedOver := 0
 			for i := range got {
+				if len(got[i].Producers) > 0 {
+					handedOver++
+				}
 				b.c.fill(resp, s, req.SessionEpoch == 0, parts[i].Ref, &got[i])
+			}
+			if handedOver > 1 {
+				b.c.t.Errorf("an answer has the producers of %d partitions", handedOver)
 			}
 			reply(resp)
 		})

@@ -48,13 +48,14 @@ func (e StartedAnew) String() string {
 
 // ProducersUntold tells that a follower starts anew without what is known of producers.
 type ProducersUntold struct {
-	Log log.LogID
-	At  int64
-	Err error
+	Log      log.LogID
+	Follower int32
+	At       int64
+	Err      error
 }
 
 func (e ProducersUntold) String() string {
-	return fmt.Sprintf("partition %s: a follower starts at %d without knowing its producers: %v", e.Log, e.At, e.Err)
+	return fmt.Sprintf("partition %s: broker %d starts at %d without knowing its producers: %v", e.Log, e.Follower, e.At, e.Err)
 }
 
 // SetAside tells that the data of a topic that the metadata does not know made room for

@@ -63,6 +63,8 @@ type Fetched struct {
 	// PreferredReplica is where a consumer had better fetch (KIP-392), -1 for here.
 	PreferredReplica int32
 
+	anew bool // the follower has to start anew at LogStart
+
 	// News: the follower that asks was not told yet of the high watermark or of the log
 	// start, whatever its session says.
 	News bool
@@ -240,7 +242,7 @@ func (op *FetchOp) Collect() []Fetched {
 func (op *FetchOp) read(first bool) []Fetched {
 	all := make([]Fetched, len(op.parts))
 	left := int64(op.limits.MaxBytes)
-	minOne := true
+	minOne, handedOver := true, false
 	for i := range op.parts {
 		p, err := op.m.Find(op.parts[i].Ref)
 		if err != nil {
@@ -250,6 +252,9 @@ func (op *FetchOp) read(first bool) []Fetched {
 		limit := int32(max(min(left, int64(op.parts[i].MaxBytes)), 0))
 		if op.limits.Replica >= 0 {
 			all[i] = p.readFollower(&op.parts[i], &op.limits, limit, minOne, first)
+			if all[i].anew {
+				all[i], handedOver = p.handOver(all[i], op.limits.Replica, handedOver)
+			}
 		} else {
 			all[i] = p.read(&op.parts[i], &op.limits, limit, minOne)
 		}
@@ -324,9 +329,7 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 	if part.Offset < f.LogStart || part.Offset > end {
 		out := RefusedFetch(kerr.OffsetOutOfRange)
 		out.HighWatermark, out.LogStart = f.HighWatermark, f.LogStart
-		if part.Offset < f.LogStart || f.LogStart == end {
-			out.Producers = p.producersAt(f.LogStart)
-		}
+		out.anew = part.Offset < f.LogStart || f.LogStart == end
 		return out
 	}
 	if first {

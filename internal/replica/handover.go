@@ -21,12 +21,21 @@ func toldProducers(in *kmsg.FetchResponseTopicPartition) (state []byte) {
 	return state
 }
 
-// producersAt is what the log knows of producers at its start. A follower that is not told
-// of them starts all the same: it would else never come back.
-func (p *Partition) producersAt(start int64) []byte {
-	state, err := p.log.ProducersAt(start)
-	if err != nil {
-		p.complain(slog.LevelWarn, ProducersUntold{p.id, start, err})
+// handOver adds what is known of producers to the answer that has a follower start anew. It
+// may be large, and has to be read: an answer has that of one partition, and those of the
+// others say nothing of them yet, until the follower asks again. One that cannot be told
+// starts all the same: it would else never come back.
+func (p *Partition) handOver(f Fetched, follower int32, before bool) (Fetched, bool) {
+	if !p.log.KnowsProducers() {
+		return f, before
 	}
-	return state
+	if before {
+		return p.standing(), true
+	}
+	state, err := p.log.ProducersAt(f.LogStart)
+	if err != nil {
+		p.m.event(slog.LevelWarn, ProducersUntold{p.id, follower, f.LogStart, err})
+	}
+	f.Producers = state
+	return f, true
 }

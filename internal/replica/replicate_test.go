@@ -193,33 +193,45 @@ func TestFollowerFarBehindStartsAnew(t *testing.T) {
 // written all the same: a producer that sends it again is told so, and is not out of order
 // (seed 20000141 of the simulation).
 func TestFollowerThatStartsAnewKnowsTheProducers(t *testing.T) {
-	c := trio(t, "1")
-	send := func(b *broker, sequence int32) (told *kerr.Error) {
+	c := newCluster(t, 1, 3)
+	c.tuning.LagMax = 4 * time.Second
+	c.start()
+	const parts = 4
+	c.create("t", parts, "1")
+	send := func(b *broker, i, sequence int32) (told *kerr.Error) {
 		t.Helper()
 		h := record.NewHeader(0)
 		h.ProducerID, h.ProducerEpoch, h.BaseSequence = 9, 0, sequence
-		part, answered := b.part("t", 0), false
+		part, answered := b.part("t", i), false
 		b.m.Produce([]ProducePart{{part, headed(h, c.clock.Now(), fmt.Sprint(sequence))}}, -1, time.Minute, func(op *ProduceOp) {
 			answered, told = true, op.Results[0].Err
 		})
 		c.until("the write is answered", func() bool { return answered })
 		return told
 	}
-	l, slow := c.leader("t", 0), c.others()[0]
-	if err := send(l, 0); err != nil {
-		t.Fatal(err)
-	}
-	c.isolate(slow.id, false)
-	for i := range int32(9) {
-		if err := send(l, 1+i); err != nil {
-			t.Fatal(err)
+	slow := c.nodes[0]
+	c.isolate(slow.id, true)
+	c.until("others lead", func() bool {
+		for i := range int32(parts) {
+			if l := c.leader("t", i); l == nil || l == slow || !l.part("t", i).Leading() {
+				return false
+			}
 		}
+		return true
+	})
+	for i := range int32(parts) {
+		l := c.leader("t", i)
+		for n := range int32(10) {
+			if err := send(l, i, n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.deleteRecords("t", i, 10, time.Minute)
 	}
-	l.deleteRecords("t", 0, 10, time.Minute)
 	c.run(time.Second)
 	clear(c.cut)
 	c.until("all are in sync", c.inSync)
-	if n := c.told("StartedAnew"); n != 1 {
+	if n := c.told("StartedAnew"); n != parts {
 		t.Fatalf("%d started anew", n)
 	}
 	for _, b := range c.nodes {
@@ -227,17 +239,19 @@ func TestFollowerThatStartsAnewKnowsTheProducers(t *testing.T) {
 			c.isolate(b.id, true)
 		}
 	}
-	c.until("it leads", func() bool { return c.leader("t", 0) == slow && slow.part("t", 0).Leading() })
-	for _, sequence := range []int32{9, 4, 0} {
-		if err := send(slow, sequence); err != kerr.DuplicateSequenceNumber && (err != nil || sequence < 9) {
-			t.Errorf("sequence %d once more: %v", sequence, err)
+	for i := range int32(parts) {
+		c.until("it leads", func() bool { return c.leader("t", i) == slow && slow.part("t", i).Leading() })
+		for _, sequence := range []int32{9, 4, 0} {
+			if err := send(slow, i, sequence); err != kerr.DuplicateSequenceNumber && (err != nil || sequence < 9) {
+				t.Errorf("sequence %d once more: %v", sequence, err)
+			}
 		}
-	}
-	if err := send(slow, 11); err != kerr.OutOfOrderSequenceNumber {
-		t.Errorf("a sequence too far: %v", err)
-	}
-	if err := send(slow, 10); err != nil {
-		t.Error(err)
+		if err := send(slow, i, 11); err != kerr.OutOfOrderSequenceNumber {
+			t.Errorf("a sequence too far: %v", err)
+		}
+		if err := send(slow, i, 10); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

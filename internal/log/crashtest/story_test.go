@@ -49,6 +49,7 @@ var stories = []story{
 	{"a topic is made anew under a name that a checkpoint has", nameTakenAgain, nothingCommitted},
 	{"a topic is made anew a second after the deletion", nameTakenLater, nothingCommitted},
 	{"a replica starts anew with what it is told of producers", toldProducers, knowsProducers},
+	{"the power fails while what a replica was told of producers changes its place", movedStart, knowsProducers},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the

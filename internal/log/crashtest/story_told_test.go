@@ -1,6 +1,11 @@
 package crashtest
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/leat-stream/leat/internal/env"
+)
 
 // A replica drops what it has, and is told what its leader knows of producers where it
 // starts. That is durable when it has begun, as its start is.
@@ -25,6 +30,19 @@ func toldProducers(w *world) error {
 			return nil
 		},
 	)
+}
+
+// Then it is to begin a little before that, and the power fails when the old start is gone.
+func movedStart(w *world) error {
+	if err := toldProducers(w); err != nil {
+		return err
+	}
+	p := w.logs[0]
+	w.cutPowerAfter(func(op env.Op) bool { return op.Kind == env.OpRemove && strings.HasSuffix(op.Path, ".log") })
+	if err := p.log.MoveStart(p.start - 1); err == nil || !w.disk.Crashed() {
+		return fmt.Errorf("it was not cut short: %v", err)
+	}
+	return nil
 }
 
 // knowsProducers checks that they are known.
