@@ -40,6 +40,8 @@ func (s *status) tables() []out.Table {
 			state = "NO ANSWER"
 		case b.DiskDown:
 			state = "DISK OFFLINE"
+		case b.DiskFull:
+			state = "DISK FULL"
 		}
 		free := "-"
 		if b.Free >= 0 && b.Total > 0 {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -61,6 +62,39 @@ func TestWhyReplicasStay(t *testing.T) {
 	for _, s := range left {
 		if s.why != want[s.topic] {
 			t.Errorf("%s: %s", s.topic, s.why)
+		}
+	}
+}
+
+// TestFullDiskIsNotHealthy: a node whose disk has no room takes no records, though it is up, and
+// its replicas count as in sync for a while.
+func TestFullDiskIsNotHealthy(t *testing.T) {
+	dir := func(free int64) kmsg.DescribeLogDirsResponseDir {
+		d := kmsg.NewDescribeLogDirsResponseDir()
+		d.TotalBytes, d.UsableBytes = 1<<30, free
+		return d
+	}
+	for _, test := range []struct {
+		free []int64 // of each directory; -1 when it is not told
+		full bool
+	}{
+		{[]int64{diskRoom}, false}, {[]int64{diskRoom - 1}, true}, {[]int64{0}, true}, {[]int64{1 << 29, 0}, true}, {[]int64{-1}, false},
+	} {
+		resp := kmsg.NewPtrDescribeLogDirsResponse()
+		for _, free := range test.free {
+			d := dir(free)
+			if free < 0 {
+				d.TotalBytes = -1
+			}
+			resp.Dirs = append(resp.Dirs, d)
+		}
+		n := statusNode{ID: 1, Answers: true, Bytes: -1, Free: -1, Total: -1}
+		n.disks(resp)
+		s := &status{Brokers: []statusNode{n}}
+		s.Healthy = s.well()
+		shown := s.tables()[1].Rows[0][3]
+		if n.DiskFull != test.full || s.Healthy == test.full || strings.Contains(shown, "FULL") != test.full {
+			t.Errorf("free %v: full %v, healthy %v, shown as %s", test.free, n.DiskFull, s.Healthy, shown)
 		}
 	}
 }

@@ -49,6 +49,7 @@ type statusNode struct {
 	Free     int64  `json:"bytes_free"` // on its disks
 	Total    int64  `json:"bytes_total"`
 	DiskDown bool   `json:"disk_offline"`
+	DiskFull bool   `json:"disk_full"`
 }
 
 type statusQuorum struct {
@@ -75,13 +76,16 @@ type statusSoftware struct {
 // silentFor is how long a voter may lack something before the cluster is not healthy.
 const silentFor = 10 * time.Second
 
+// diskRoom is what has to be free on a disk: a node refuses to start with less.
+const diskRoom = 1 << 20
+
 func statusCommand(e *conn.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show the health of the cluster on one screen",
 		Long: "Show the health of the cluster: nodes with their versions, racks, leaders, replicas and disks; partitions that are offline, " +
 			"under-replicated or below min.insync.replicas; the metadata quorum with its lags. Not healthy is a cluster in which any of that is " +
-			"wrong, a voter has been behind for ten seconds, or something cannot be told. All nodes are asked at a time, and what has " +
+			"wrong, a voter has been behind for ten seconds, a disk has less than 1 MiB free, or something cannot be told. All nodes are asked at a time, and what has " +
 			"not answered within three seconds (--timeout says otherwise) is left out; what that is stands behind 'not told'.",
 		Example: "  leat cluster status\n  leat cluster status --format json",
 		Args:    cobra.NoArgs,
@@ -139,10 +143,15 @@ func (a *asking) status(ctx context.Context) (*status, error) {
 		s.quorum(quorum.quorum)
 	}
 	s.software(quorum.software, a)
-	// What is not told may be anything: without a quorum, a node answers by what it last knew.
-	s.Healthy = len(s.Missing) == 0 && s.Offline == 0 && s.Under == 0 && s.UnderMin == 0 && s.Silent == 0 &&
-		!slices.ContainsFunc(s.Brokers, func(b statusNode) bool { return b.Fenced || b.DiskDown })
+	s.Healthy = s.well()
 	return s, nil
+}
+
+// well tells whether nothing is wrong. What is not told may be anything: without a quorum, a
+// node answers by what it last knew.
+func (s *status) well() bool {
+	return len(s.Missing) == 0 && s.Offline == 0 && s.Under == 0 && s.UnderMin == 0 && s.Silent == 0 &&
+		!slices.ContainsFunc(s.Brokers, func(b statusNode) bool { return b.Fenced || b.DiskDown || b.DiskFull })
 }
 
 // missing notes what is not told, if there is a reason.
@@ -214,6 +223,7 @@ func (n *statusNode) disks(dirs *kmsg.DescribeLogDirsResponse) {
 		}
 		if d.TotalBytes >= 0 {
 			n.Free, n.Total = max(n.Free, 0)+d.UsableBytes, max(n.Total, 0)+d.TotalBytes
+			n.DiskFull = n.DiskFull || d.UsableBytes < diskRoom
 		}
 	}
 }
