@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -58,7 +59,7 @@ func balanceCommand(e *conn.Env) *cobra.Command {
 					return err
 				}
 				planned := plan(s.nodes(), s.partitions(), planLimits{moves: moves, tolerance: tolerance})
-				if err := show(e, planned, "nothing to move: the nodes are in balance"); err != nil || dryRun || len(planned) == 0 {
+				if err := show(e, planned, balanced(len(s.moving.Sorted()))); err != nil || dryRun || len(planned) == 0 {
 					return err
 				}
 				return r.carryOut(ctx, planned, brokerIDs(s.nodes()))
@@ -72,6 +73,14 @@ func balanceCommand(e *conn.Env) *cobra.Command {
 	f.IntVar(&moves, "moves", 0, "at most so many partitions; 0 is any number")
 	o.add(cmd)
 	return cmd
+}
+
+// balanced is said when there is nothing to move; moving counts partitions that are being moved already.
+func balanced(moving int) string {
+	if moving == 0 {
+		return "nothing to move: the nodes are in balance"
+	}
+	return fmt.Sprintf("nothing else to move: partitions that are being moved already: %d; 'leat cluster balance --cancel' takes that back", moving)
 }
 
 // moveFlags are the flags of the commands that move replicas.

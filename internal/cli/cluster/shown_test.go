@@ -98,3 +98,12 @@ func TestFullDiskIsNotHealthy(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingToMove: while others' moves are under way, the nodes are not said to be in balance.
+func TestNothingToMove(t *testing.T) {
+	for moving, want := range map[int]string{0: "nothing to move: the nodes are in balance", 3: "being moved already: 3; 'leat cluster balance --cancel'"} {
+		if got := balanced(moving); !strings.Contains(got, want) || strings.Contains(got, "in balance") != (moving == 0) {
+			t.Errorf("%d: %s", moving, got)
+		}
+	}
+}

@@ -25,7 +25,10 @@ func (e *Env) Unreachable(err error) error {
 // Reason is why a connection, or an answer, is not to be had.
 func Reason(err error) string {
 	var dns *net.DNSError
+	var parts *kadm.ShardErrors // its text tells of requests, not of reasons
 	switch {
+	case errors.As(err, &parts) && len(parts.Errs) > 0:
+		return Reason(parts.Errs[0].Err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.As(err, &dns) && dns.IsNotFound:
