@@ -47,5 +47,5 @@ func (p *producer) lookout() {
 // knew nothing of the producer yet, and takes its first batch at any sequence, as it does
 // with leat.unknown.producer.wait.ms=0.
 func (p *producer) overtook(l *line, b *pending) bool {
-	return p.eager && p.anyStart && (l.known == 0 || l.known > b.order)
+	return p.anyStart && (l.known == 0 || l.known > b.order)
 }
