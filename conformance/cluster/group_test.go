@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/sim/history"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -58,7 +59,8 @@ func (m *member) fetched(_ context.Context, cl *kgo.Client, resp *kmsg.OffsetFet
 	m.l.mu.Lock()
 	defer m.l.mu.Unlock()
 	see := func(topic string, p int32, offset int64, metadata *string, code int16) {
-		if code != 0 {
+		if err := kerr.ErrorForCode(code); err != nil {
+			m.l.saw("franz "+m.name, "fetch of offsets", fmt.Sprintf("%s-%d: %v", topic, p, err))
 			return
 		}
 		f := history.Fetched{Group: m.group, Generation: generation, Partition: history.Partition{Topic: topic, Number: p}, Offset: offset, Begin: begin, End: now()}
@@ -89,7 +91,7 @@ func (m *member) run(ctx context.Context) {
 		fetches := m.cl.PollFetches(ctx)
 		id, generation := m.cl.GroupMetadata()
 		m.mu.Lock()
-		m.l.keep(fetches, m.next, history.Read{
+		m.l.keep(ctx, fetches, m.next, history.Read{
 			Consumer: fmt.Sprintf("%s %s %d", m.name, id, generation), Group: m.group, Member: id, Generation: generation, Begin: begin, End: now(),
 		})
 		m.mu.Unlock()
@@ -101,10 +103,10 @@ func (m *member) run(ctx context.Context) {
 }
 
 // commit commits how far the member has read.
-func (m *member) commit(ctx context.Context, n int, generation int32) {
+func (m *member) commit(reading context.Context, n int, generation int32) {
 	head := m.cl.UncommittedOffsets()
 	id := fmt.Sprintf("%s/%d", m.name, n)
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second) // less than the rebalance timeout
+	ctx, cancel := context.WithTimeout(reading, 3*time.Second) // less than the rebalance timeout
 	defer cancel()
 	m.l.mu.Lock()
 	first := len(m.l.h.Commits)
@@ -131,14 +133,19 @@ func (m *member) commit(ctx context.Context, n int, generation int32) {
 	})
 	m.cl.CommitOffsets(ctx, head, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		defer close(done)
-		if err != nil {
-			return // whether it is committed is not known
-		}
 		m.l.mu.Lock()
 		defer m.l.mu.Unlock()
+		if err != nil { // whether it is committed is not known
+			if reading.Err() == nil {
+				m.l.saw("franz "+m.name, "commit", err.Error())
+			}
+			return
+		}
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
-				if i, ok := at[p.Partition]; ok && p.ErrorCode == 0 {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					m.l.saw("franz "+m.name, "commit", fmt.Sprintf("%s-%d: %v", t.Topic, p.Partition, err))
+				} else if i, ok := at[p.Partition]; ok {
 					m.l.h.Commits[i].End, m.l.h.Commits[i].Outcome = now(), history.OK
 				}
 			}

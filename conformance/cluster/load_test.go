@@ -37,7 +37,9 @@ type load struct {
 	mu       sync.Mutex
 	h        history.History
 	acked    map[string]int                         // by producer
-	failures []string                               // errors that a client should not have seen
+	failures []string                               // sends that failed
+	errors   []clientError                          // other errors that a client should not see where nothing is broken
+	seen     map[string]*errorCount                 // all other errors, by who was told and in what
 	given    map[string]map[history.Partition]int64 // by group and tail: how far it was given, the next offset
 	clients  []*kgo.Client
 }
@@ -58,7 +60,7 @@ const producers = 3
 // franz starts producers, a group and a reader of the tail, all of franz-go.
 func franz(t *testing.T, seeds []string, seed uint64) *load {
 	t.Helper()
-	l := &load{acked: map[string]int{}, given: map[string]map[history.Partition]int64{}}
+	l := &load{acked: map[string]int{}, seen: map[string]*errorCount{}, given: map[string]map[history.Partition]int64{}}
 	begun, abandon := context.WithCancel(context.Background())
 	sending, stop := context.WithCancel(begun)
 	reading, leave := context.WithCancel(context.Background())
@@ -159,7 +161,7 @@ func (l *load) tail(t *testing.T, ctx context.Context, seeds []string) {
 			begin := now()
 			fetches := cl.PollFetches(ctx)
 			end := now()
-			l.keep(fetches, next, history.Read{Consumer: "tail", Begin: begin, End: end})
+			l.keep(ctx, fetches, next, history.Read{Consumer: "tail", Begin: begin, End: end})
 		}
 	})
 	l.reading.Go(func() {
@@ -173,10 +175,17 @@ func (l *load) tail(t *testing.T, ctx context.Context, seeds []string) {
 	})
 }
 
-// keep records what a poll gave, from the offset on that the reader stood at.
-func (l *load) keep(fetches kgo.Fetches, next map[int32]int64, like history.Read) {
+// keep records what a poll gave, from the offset on that the reader stood at, and its
+// errors; the end of ctx is none.
+func (l *load) keep(ctx context.Context, fetches kgo.Fetches, next map[int32]int64, like history.Read) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	name, _, _ := strings.Cut(like.Consumer, " ")
+	fetches.EachError(func(topic string, p int32, err error) {
+		if ctx.Err() == nil {
+			l.saw("franz "+name, "poll", fmt.Sprintf("%s-%d: %v", topic, p, err))
+		}
+	})
 	who := like.Consumer
 	if like.Group != "" {
 		who = like.Group

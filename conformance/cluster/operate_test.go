@@ -79,7 +79,7 @@ func (c *cluster) limits(adm *kadm.Client, ids ...int32) []string {
 
 // TestOperate: a fourth node gets its share by one command, and the node that is the
 // controller is drained, stopped and removed, while producers, a group and a reader see
-// no error and lose nothing. Everything is done by the command line.
+// no error (errors_test.go) and lose nothing. Everything is done by the command line.
 func TestOperate(t *testing.T) {
 	c := grown(t, 3, func(int) map[string]string { return nil })
 	c.createTopic(loadTopic, loadPartitions, map[string]string{"min.insync.replicas": "2"})
@@ -112,6 +112,7 @@ func TestOperate(t *testing.T) {
 
 	c.removes(adm, s, l)
 	l.finish(t, c.running())
+	l.noErrors(t)
 }
 
 // takesBack begins to balance too slowly to end, gives up, and takes it back.

@@ -112,6 +112,10 @@ func (p *program) take(f []string) bool {
 		close(p.done)
 		return true
 	}
+	if len(f) > 2 && f[0] == "X" {
+		p.l.saw(p.name, f[1], strings.Join(f[2:], " "))
+		return true
+	}
 	if len(f) < 5 {
 		return false
 	}

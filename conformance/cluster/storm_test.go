@@ -70,7 +70,7 @@ func begin(t *testing.T, c *cluster, seed uint64) *load {
 }
 
 // TestRollingRestart: every node is restarted under load, one after the other; no
-// client sees an error, and nothing is lost.
+// client sees an error (errors_test.go), and nothing is lost.
 func TestRollingRestart(t *testing.T) {
 	c := start(t, newPlain(t), 0)
 	l := begin(t, c, seed(t))
@@ -81,6 +81,7 @@ func TestRollingRestart(t *testing.T) {
 		l.awaitProgress(t, "after a restart", l.acknowledged())
 	}
 	l.finish(t, c.seeds())
+	l.noErrors(t)
 }
 
 // TestQuietRestart: nodes come back into a cluster in which nothing happens, and in

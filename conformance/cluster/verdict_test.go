@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -17,23 +18,28 @@ import (
 )
 
 // ends asks where the partitions end.
-func (l *load) ends(ctx context.Context, cl *kgo.Client) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+func (l *load) ends(reading context.Context, cl *kgo.Client) {
+	ctx, cancel := context.WithTimeout(reading, 10*time.Second)
 	defer cancel()
 	begin := now()
 	listed, err := kadm.NewClient(cl).ListEndOffsets(ctx, loadTopic)
-	if err != nil {
-		return // it is asked again
-	}
 	end := now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	listed.Each(func(o kadm.ListedOffset) {
-		if o.Err == nil {
-			l.h.Latests = append(l.h.Latests, history.Latest{
-				Consumer: "ends", Partition: history.Partition{Topic: o.Topic, Number: o.Partition}, Begin: begin, End: end, Offset: o.Offset,
-			})
+	if err != nil { // it is asked again
+		if reading.Err() == nil {
+			l.saw("franz ends", "list offsets", err.Error())
 		}
+		return
+	}
+	listed.Each(func(o kadm.ListedOffset) {
+		if o.Err != nil {
+			l.saw("franz ends", "list offsets", fmt.Sprintf("%s-%d: %v", o.Topic, o.Partition, o.Err))
+			return
+		}
+		l.h.Latests = append(l.h.Latests, history.Latest{
+			Consumer: "ends", Partition: history.Partition{Topic: o.Topic, Number: o.Partition}, Begin: begin, End: end, Offset: o.Offset,
+		})
 	})
 }
 
@@ -69,6 +75,7 @@ func (l *load) finish(t *testing.T, seeds []string) {
 	if len(l.failures) > 0 {
 		t.Errorf("%d sends failed, such as:\n%s", len(l.failures), strings.Join(l.failures[:min(len(l.failures), 10)], "\n"))
 	}
+	l.tellErrors(t)
 	found := history.Check(&l.h)
 	for _, f := range found[:min(len(found), 30)] {
 		t.Error(f)

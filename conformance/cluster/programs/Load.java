@@ -66,7 +66,10 @@ public final class Load {
             while (!end) {
                 long begin = now();
                 ConsumerRecords<String, String> got;
-                try { got = c.poll(Duration.ofMillis(200)); } catch (RetriableException e) { continue; }
+                try { got = c.poll(Duration.ofMillis(200)); } catch (RetriableException e) {
+                    say("X", "poll", e.toString().replace('\n', ' '));
+                    continue;
+                }
                 for (TopicPartition tp : got.partitions()) {
                     List<Object> line = new ArrayList<>(List.of("R", turn[0], tp.partition(), begin, now()));
                     for (var r : got.records(tp)) line.add(r.offset() + ":" + r.value().split(" ", 2)[0]);
@@ -77,6 +80,10 @@ public final class Load {
     }
 
     public static void main(String[] args) throws Exception {
+        Thread.setDefaultUncaughtExceptionHandler((thread, e) -> {
+            e.printStackTrace();
+            Runtime.getRuntime().halt(1);
+        });
         Thread p = new Thread(Load::produce), c = new Thread(Load::consume);
         p.start();
         c.start();
