@@ -33,13 +33,19 @@ func ofThree(ctx context.Context, p plan, name string, f func(c *harness.Cluster
 		return errors.Join(err, c.Kill())
 	}
 	defer cl.Close()
-	return errors.Join(f(c, kadm.NewClient(cl)), c.Kill())
+	err = f(c, kadm.NewClient(cl))
+	if err == nil || ctx.Err() != nil {
+		return errors.Join(err, c.Kill())
+	}
+	kept, quit := c.Quit()
+	return errors.Join(fmt.Errorf("the nodes' output and goroutines are in %s: %w", kept, err), quit)
 }
 
 // threefold makes a topic with three replicas and waits until all are in sync.
 func threefold(ctx context.Context, adm *kadm.Client, topic string, partitions int32) error {
 	two := "2"
-	if _, err := adm.CreateTopic(ctx, partitions, 3, map[string]*string{"min.insync.replicas": &two}, topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	_, err := adm.CreateTopic(ctx, partitions, 3, map[string]*string{"min.insync.replicas": &two}, topic)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) && !errors.Is(err, kerr.RequestTimedOut) { // after a timeout it is made all the same
 		return err
 	}
 	return allInSync(ctx, adm, topic, int(partitions))

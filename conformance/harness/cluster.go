@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Cluster is some brokers of one kind, each a process, each a voter too.
@@ -61,6 +63,21 @@ func (c *Cluster) Kill() error {
 		errs = append(errs, b.Kill())
 	}
 	return errors.Join(errs...)
+}
+
+// Quit ends all nodes by SIGQUIT, so that Leat's tell their goroutines, and keeps what
+// they wrote in a folder of its own, for who looks for the cause of a failure.
+func (c *Cluster) Quit() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "leat-quit-"); err != nil {
+		return "", err
+	}
+	var errs []error
+	for _, b := range c.Brokers {
+		errs = append(errs, b.process.End(syscall.SIGQUIT, 10*time.Second))
+		text, err := os.ReadFile(b.Output())
+		errs = append(errs, err, os.WriteFile(filepath.Join(dir, fmt.Sprintf("node-%d.log", b.id)), text, 0o644))
+	}
+	return dir, errors.Join(errs...)
 }
 
 // Addrs are the nodes' Kafka listeners.
