@@ -391,6 +391,74 @@ func TestClusterDrain(t *testing.T) {
 	w.fails(1, "node 9", "cluster", "drain", "9")
 }
 
+// disks has every node tell of a disk with so many bytes, and of 100 bytes in each partition of
+// orders, whose replicas are on the node of its number and the two behind it.
+func (w *world) disks(totals [4]int64, free int64) {
+	for i := range int32(4) {
+		if err := w.cluster.MoveTopicPartition("orders", i, i); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.cluster.ControlKey(kmsg.DescribeLogDirs.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		resp := r.ResponseKind().(*kmsg.DescribeLogDirsResponse)
+		dir := kmsg.NewDescribeLogDirsResponseDir()
+		dir.Dir, dir.TotalBytes, dir.UsableBytes = "d", totals[w.cluster.CurrentNode()], free
+		topic := kmsg.NewDescribeLogDirsResponseDirTopic()
+		topic.Topic = "orders"
+		for i := range int32(4) {
+			p := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
+			p.Partition, p.Size = i, 100
+			topic.Partitions = append(topic.Partitions, p)
+		}
+		dir.Topics = append(dir.Topics, topic)
+		resp.Dirs = append(resp.Dirs, dir)
+		return resp, nil, true
+	})
+}
+
+// TestMovesLeaveDisksTheirReserve: drain says what has no room, balance which node would get
+// more, and --reserve says how much stays free.
+func TestMovesLeaveDisksTheirReserve(t *testing.T) {
+	w, _ := newMover(t)
+	w.disks([4]int64{9000, 9000, 9000, 9000}, 990)
+	r := w.run("", "cluster", "drain", "0", "--dry-run")
+	if r.code != 1 || !strings.Contains(r.err, ": no room: each disk that may take it would be left with less than --reserve)") {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("", "cluster", "drain", "0", "--dry-run", "--reserve", "0"); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	w.fails(2, "--reserve", "cluster", "drain", "0", "--reserve", "100")
+
+	w, _ = newMover(t)
+	w.disks([4]int64{1000, 1000, 1000, 9000}, 990)
+	var planned struct {
+		Moves   []struct{ From, To []int32 }
+		No_room []int32
+	}
+	w.json(&planned, "cluster", "balance", "--dry-run", "--reserve", "5")
+	brought := func() (n int) {
+		for _, mv := range planned.Moves {
+			if !slices.Contains(mv.From, 3) && slices.Contains(mv.To, 3) {
+				n++
+			}
+		}
+		return n
+	}
+	if brought() != 1 || len(planned.No_room) > 0 {
+		t.Errorf("%+v", planned)
+	}
+	if r := w.run("", "cluster", "balance", "--dry-run"); !strings.Contains(r.err, "no room, beside what --reserve leaves free, for all that node 3 would get\n") {
+		t.Errorf("%+v", r)
+	}
+	planned.Moves = nil
+	w.json(&planned, "cluster", "balance", "--dry-run")
+	if brought() != 0 || !slices.Equal(planned.No_room, []int32{3}) {
+		t.Errorf("%+v", planned)
+	}
+}
+
 // TestClusterBalance: it wants to be told what to do, and --cancel takes moves back.
 func TestClusterBalance(t *testing.T) {
 	w, m := newMover(t)

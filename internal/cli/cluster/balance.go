@@ -26,8 +26,9 @@ func balanceCommand(e *conn.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "balance --dry-run | --apply | --cancel",
 		Short: "Spread replicas and leaders evenly over the nodes; a new node gets its share",
-		Long: "Spread bytes, replicas and leaders evenly over the nodes that are up. Replication factors stay, and the replicas of a " +
-			"partition never stand in fewer racks than before. A new node gets its share. Partitions move a few at a time, at a bounded rate; " +
+		Long: "Spread bytes, replicas and leaders over the nodes that are up: leaders evenly, bytes and replicas by the size of the disks, where " +
+			"nodes tell it. Replication factors stay, the replicas of a " +
+			"partition never stand in fewer racks than before, and --reserve of every disk stays free. A new node gets its share. Partitions move a few at a time, at a bounded rate; " +
 			"--cancel takes back what is under way, whoever began it.",
 		Example: `  leat cluster balance --dry-run
   leat cluster balance --apply --rate 50000000
@@ -58,8 +59,9 @@ func balanceCommand(e *conn.Env) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				planned := plan(s.nodes(), s.partitions(), planLimits{moves: moves, tolerance: tolerance})
-				if err := show(e, planned, balanced(len(s.moving.Sorted()))); err != nil || dryRun || len(planned) == 0 {
+				planned, crowded := plan(s.nodes(), s.partitions(), planLimits{moves: moves, tolerance: tolerance, reserve: o.part()})
+				nothing := balanced(len(s.moving.Sorted()), len(crowded))
+				if err := show(e, planned, crowded, nothing); err != nil || dryRun || len(planned) == 0 {
 					return err
 				}
 				return r.carryOut(ctx, planned, brokerIDs(s.nodes()))
@@ -75,9 +77,13 @@ func balanceCommand(e *conn.Env) *cobra.Command {
 	return cmd
 }
 
-// balanced is said when there is nothing to move; moving counts partitions that are being moved already.
-func balanced(moving int) string {
-	if moving == 0 {
+// balanced is said when there is nothing to move; moving counts partitions that are being moved
+// already, crowded the nodes that would get more.
+func balanced(moving, crowded int) string {
+	switch {
+	case moving == 0 && crowded > 0:
+		return "nothing to move"
+	case moving == 0:
 		return "nothing to move: the nodes are in balance"
 	}
 	return fmt.Sprintf("nothing else to move: partitions that are being moved already: %d; 'leat cluster balance --cancel' takes that back", moving)
@@ -88,11 +94,20 @@ type moveFlags struct {
 	parallel int
 	rate     int64
 	giveUp   time.Duration
+	reserve  int // percent
 }
+
+// part is the reserve as a part.
+func (o *moveFlags) part() float64 { return float64(o.reserve) / 100 }
+
+// reserve is how much of a disk moves leave free, in percent, unless --reserve says: records
+// come in while a move runs, and a cleaner writes a second copy before it drops the first.
+const reserve = 10
 
 func (o *moveFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&o.parallel, "parallel", 10, "partitions that move at once")
 	cmd.Flags().DurationVar(&o.giveUp, "give-up", 2*time.Minute, "fail when nothing has moved for so long; what has begun goes on in the cluster; 0 waits for ever")
+	cmd.Flags().IntVar(&o.reserve, "reserve", reserve, "percent of each node's disk that stay free; a node that has less gets nothing to copy")
 	cmd.Flags().Int64Var(&o.rate, "rate", 100_000_000, "bytes a second that a node sends, and receives, for the moves; 0 is no limit")
 }
 
@@ -102,6 +117,9 @@ func (o *moveFlags) check() error {
 	}
 	if o.rate < 0 {
 		return out.Usagef("--rate=%d: it is no rate", o.rate)
+	}
+	if o.reserve < 0 || o.reserve > 99 {
+		return out.Usagef("--reserve=%d: give 0 to 99 percent", o.reserve)
 	}
 	if o.giveUp < 0 {
 		return out.Usagef("--give-up=%v: it is no time to wait", o.giveUp)

@@ -23,7 +23,8 @@ func drainCommand(e *conn.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
 		Short: "Move everything off a node, so that it can be taken away",
-		Long: "Move all replicas, and what it leads, off a node, to the other nodes that are up; a few partitions at a time, at a bounded rate. " +
+		Long: "Move all replicas, and what it leads, off a node, to the other nodes that are up, of whose disks --reserve stays free; a few " +
+			"partitions at a time, at a bounded rate. " +
 			"What no other node can take stays, and is said with the reason; the exit code is 1 then, with --dry-run, too. " +
 			"New topics may still be placed on it until it stops. What moves is waited for, and every few seconds it is said what that is, and who of " +
 			"the nodes that take part is down. 'leat cluster remove' is next.",
@@ -48,13 +49,13 @@ func drainCommand(e *conn.Env) *cobra.Command {
 					return fmt.Errorf("node %d: the cluster does not know it", id)
 				}
 				nodes, parts := s.nodes(id), s.partitions()
-				moves := plan(nodes, parts, planLimits{evacuate: true})
+				moves, _ := plan(nodes, parts, planLimits{evacuate: true, reserve: o.part()}) // what has no room is in left
 				left := stays(nodes, parts, moves, id)
 				nothing := fmt.Sprintf("node %d holds nothing", id)
 				if len(left) > 0 {
 					nothing = fmt.Sprintf("nothing of node %d can move", id)
 				}
-				if err := show(e, moves, nothing, left...); err != nil {
+				if err := show(e, moves, nil, nothing, left...); err != nil {
 					return err
 				}
 				if len(left) > 0 && (dryRun || len(moves) == 0) {

@@ -18,6 +18,9 @@ type planNode struct {
 	leaving bool
 	// down gets nothing, and keeps what it has.
 	down bool
+	// total is how many bytes its disks have, 0 when it does not tell; free is how many of
+	// them can still be used, those that are on their way taken off.
+	total, free int64
 }
 
 // planPartition is one partition; the first replica is the preferred leader.
@@ -50,19 +53,26 @@ type planLimits struct {
 	// tolerance is the difference of load between two nodes that is left alone, as a
 	// part of the average.
 	tolerance float64
+	// reserve is the part of a node's disks that moves leave free.
+	reserve float64
 	// evacuate says that nothing is moved but what leaves.
 	evacuate bool
 }
 
-// plan is where replicas go.
-func plan(nodes []planNode, parts []planPartition, lim planLimits) []move {
+// plan is where replicas go, and which nodes have no room for all that would be theirs.
+func plan(nodes []planNode, parts []planPartition, lim planLimits) (moves []move, crowded []int32) {
 	p := newPlanner(nodes, parts, lim)
 	p.leave()
 	if !lim.evacuate {
 		p.balance()
 		p.leaders()
 	}
-	return p.moves()
+	for _, n := range p.order {
+		if n.crowded {
+			crowded = append(crowded, n.id)
+		}
+	}
+	return p.moves(), crowded
 }
 
 // planner holds the state of a plan in the making.
@@ -81,17 +91,26 @@ type planner struct {
 
 type nodeLoad struct {
 	planNode
-	load    float64
-	leads   int
-	holds   map[int]bool // partitions, by their place in parts
-	blocked bool         // no more can be moved off it
+	// share is how much of the whole a node is to hold, 1 for an average one: by the size of
+	// its disks. Replicas follow bytes, since partitions of a size are half the bytes where they
+	// are half as many; leaders, who make the work, do not.
+	share    float64
+	weight   float64 // of what it holds
+	leads    int
+	holds    map[int]bool // partitions, by their place in parts
+	blocked  bool         // no more can be moved off it
+	incoming int64        // bytes that are to be copied to it
+	crowded  bool         // it has been passed over for want of room
 }
+
+// load is what a node holds, by its share: equal where all are in balance.
+func (n *nodeLoad) load() float64 { return n.weight / n.share }
 
 func newPlanner(nodes []planNode, parts []planPartition, lim planLimits) *planner {
 	p := &planner{lim: lim, nodes: map[int32]*nodeLoad{}, parts: parts, to: make([][]int32, len(parts))}
 	takers := 0
 	for _, n := range nodes {
-		l := &nodeLoad{planNode: n, holds: map[int]bool{}}
+		l := &nodeLoad{planNode: n, share: 1, holds: map[int]bool{}}
 		p.nodes[n.id] = l
 		p.order = append(p.order, l)
 		if l.takes() {
@@ -99,6 +118,7 @@ func newPlanner(nodes []planNode, parts []planPartition, lim planLimits) *planne
 		}
 	}
 	slices.SortFunc(p.order, func(a, b *nodeLoad) int { return cmp.Compare(a.id, b.id) })
+	p.shares()
 	var bytes, replicas float64
 	for i := range parts {
 		bytes += float64(parts[i].bytes) * float64(len(parts[i].replicas))
@@ -115,7 +135,7 @@ func newPlanner(nodes []planNode, parts []planPartition, lim planLimits) *planne
 		for j, id := range p.to[i] {
 			if n := p.nodes[id]; n != nil {
 				n.holds[i] = true
-				n.load += p.weight(i)
+				n.weight += p.weight(i)
 				if j == 0 {
 					n.leads++
 				}
@@ -125,7 +145,31 @@ func newPlanner(nodes []planNode, parts []planPartition, lim planLimits) *planne
 	return p
 }
 
+// shares sets the share of each node whose disks are known; one that does not tell is taken
+// for an average one.
+func (p *planner) shares() {
+	var sum float64
+	told := 0
+	for _, n := range p.order {
+		if n.takes() && n.total > 0 {
+			sum += float64(n.total)
+			told++
+		}
+	}
+	for _, n := range p.order {
+		if told > 0 && n.total > 0 {
+			n.share = float64(n.total) * float64(told) / sum
+		}
+	}
+}
+
 func (n *nodeLoad) takes() bool { return !n.leaving && !n.down }
+
+// hasRoom says whether so many bytes more may be copied to a node. What it is relieved of
+// does not count: it goes only when the move that takes it away has ended.
+func (n *nodeLoad) hasRoom(bytes int64, reserve float64) bool {
+	return bytes == 0 || n.total <= 0 || float64(n.incoming)+float64(bytes) <= float64(n.free)-reserve*float64(n.total)
+}
 
 // weight is what one replica of a partition adds to a node's load.
 func (p *planner) weight(i int) float64 { return float64(p.parts[i].bytes)*p.perByte + p.perReplica }
@@ -146,7 +190,7 @@ func (p *planner) racks(ids []int32) int {
 }
 
 // may says whether a partition's replica can go from one node to another: it has none
-// there, and its replicas do not stand in fewer racks than before.
+// there, its replicas do not stand in fewer racks than before, and there is room.
 func (p *planner) may(i int, from, to *nodeLoad) bool {
 	if p.parts[i].fixed || !to.takes() || to.holds[i] {
 		return false
@@ -157,8 +201,18 @@ func (p *planner) may(i int, from, to *nodeLoad) bool {
 	if p.lim.bytes > 0 && p.copied+p.parts[i].bytes > p.lim.bytes {
 		return false
 	}
-	return p.racks(replaced(p.to[i], from.id, to.id)) >= p.racks(p.to[i])
+	if p.racks(replaced(p.to[i], from.id, to.id)) < p.racks(p.to[i]) {
+		return false
+	}
+	if p.brings(i, to) && !to.hasRoom(p.parts[i].bytes, p.lim.reserve) {
+		to.crowded = true
+		return false
+	}
+	return true
 }
+
+// brings says whether a node has to copy a partition to have a replica of it.
+func (p *planner) brings(i int, n *nodeLoad) bool { return !slices.Contains(p.parts[i].replicas, n.id) }
 
 func (p *planner) untouched(i int) bool { return slices.Equal(p.to[i], p.parts[i].replicas) }
 
@@ -173,11 +227,13 @@ func (p *planner) shift(i int, from, to *nodeLoad) {
 	if p.untouched(i) {
 		p.moved++
 	}
-	if !slices.Contains(p.parts[i].replicas, to.id) {
+	if p.brings(i, to) {
 		p.copied += p.parts[i].bytes
+		to.incoming += p.parts[i].bytes
 	}
-	if !slices.Contains(p.parts[i].replicas, from.id) {
+	if p.brings(i, from) {
 		p.copied -= p.parts[i].bytes
+		from.incoming -= p.parts[i].bytes
 	}
 	if p.to[i][0] == from.id {
 		from.leads--
@@ -186,12 +242,12 @@ func (p *planner) shift(i int, from, to *nodeLoad) {
 	p.to[i] = replaced(p.to[i], from.id, to.id)
 	delete(from.holds, i)
 	to.holds[i] = true
-	from.load -= p.weight(i)
-	to.load += p.weight(i)
+	from.weight -= p.weight(i)
+	to.weight += p.weight(i)
 }
 
 // leave moves everything off the nodes that are leaving, each replica to the node with
-// the least load that may have it, large ones first.
+// the least load, once it has it, that may have it, large ones first.
 func (p *planner) leave() {
 	for _, from := range p.order {
 		if !from.leaving {
@@ -199,9 +255,10 @@ func (p *planner) leave() {
 		}
 		for _, i := range p.held(from) {
 			var best *nodeLoad
+			least := 0.0
 			for _, to := range p.order {
-				if p.may(i, from, to) && (best == nil || to.load < best.load) {
-					best = to
+				if load := (to.weight + p.weight(i)) / to.share; p.may(i, from, to) && (best == nil || load < least) {
+					best, least = to, load
 				}
 			}
 			if best != nil {
@@ -240,7 +297,7 @@ func (p *planner) balance() {
 func (p *planner) heaviest() *nodeLoad {
 	var most *nodeLoad
 	for _, n := range p.order {
-		if n.takes() && !n.blocked && (most == nil || n.load > most.load) {
+		if n.takes() && !n.blocked && (most == nil || n.load() > most.load()) {
 			most = n
 		}
 	}
@@ -251,19 +308,19 @@ func (p *planner) heaviest() *nodeLoad {
 // load that it helps.
 func (p *planner) relieve(from *nodeLoad) bool {
 	targets := slices.Clone(p.order)
-	slices.SortStableFunc(targets, func(a, b *nodeLoad) int { return cmp.Compare(a.load, b.load) })
+	slices.SortStableFunc(targets, func(a, b *nodeLoad) int { return cmp.Compare(a.load(), b.load()) })
 	held := p.held(from)
 	for _, to := range targets {
-		gap := from.load - to.load
+		gap, both := from.load()-to.load(), (1/from.share+1/to.share)/2
 		if gap <= p.lim.tolerance || !to.takes() {
 			continue
 		}
 		best, gain := -1, 0.0
 		for _, i := range held {
-			// The sum of the squares of the two loads falls by 2*w*(gap-w).
+			// The sum of the squares of the two loads, each times its share, falls by 2*w*(gap-w*both).
 			w := p.weight(i)
-			if g := w * (gap - w); gap-w > p.lim.tolerance/2 && g > gain && p.may(i, from, to) {
-				best, gain = i, g
+			if over := gap - w*both; over > p.lim.tolerance/2 && w*over > gain && p.may(i, from, to) {
+				best, gain = i, w*over
 			}
 		}
 		if best >= 0 {
@@ -333,15 +390,16 @@ func stays(nodes []planNode, parts []planPartition, moves []move, node int32) (a
 			replicas = p.replicas
 		}
 		if slices.Contains(replicas, node) {
-			all = append(all, stay{p.topic, p.index, whyItStays(nodes, p, replicas)})
+			all = append(all, stay{p.topic, p.index, whyItStays(nodes, p, replicas, node)})
 		}
 	}
 	return all
 }
 
 // whyItStays tells why no other node takes a replica.
-func whyItStays(nodes []planNode, p *planPartition, replicas []int32) string {
-	down, free := 0, 0
+func whyItStays(nodes []planNode, p *planPartition, replicas []int32, node int32) string {
+	down, free, fits := 0, 0, 0
+	place := newPlanner(nodes, nil, planLimits{})
 	for _, n := range nodes {
 		switch {
 		case slices.Contains(replicas, n.id), n.leaving:
@@ -349,6 +407,9 @@ func whyItStays(nodes []planNode, p *planPartition, replicas []int32) string {
 			down++
 		default:
 			free++
+			if place.racks(replaced(replicas, node, n.id)) >= place.racks(replicas) {
+				fits++
+			}
 		}
 	}
 	switch {
@@ -356,6 +417,8 @@ func whyItStays(nodes []planNode, p *planPartition, replicas []int32) string {
 		return "it is being moved already"
 	case p.fixed:
 		return "it has no leader"
+	case fits > 0: // and it did not get it
+		return "no room: each disk that may take it would be left with less than --reserve"
 	case free > 0:
 		return "its replicas would stand in fewer racks"
 	case down > 0:

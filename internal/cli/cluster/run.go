@@ -274,6 +274,8 @@ type planned struct {
 	Moves  []plannedMove `json:"moves"`
 	Copied int64         `json:"bytes_to_copy"`
 	Stays  []plannedStay `json:"stays,omitempty"` // on a node that is drained
+	// NoRoom are nodes that would get more if they had room for it.
+	NoRoom []int32 `json:"no_room,omitempty"`
 }
 
 type plannedStay struct {
@@ -290,8 +292,11 @@ type plannedMove struct {
 	Bytes     int64   `json:"bytes_to_copy"`
 }
 
-func show(e *conn.Env, moves []move, nothing string, stays ...stay) error {
-	p := planned{Moves: []plannedMove{}}
+func show(e *conn.Env, moves []move, crowded []int32, nothing string, stays ...stay) error {
+	p := planned{Moves: []plannedMove{}, NoRoom: crowded}
+	if len(crowded) > 0 {
+		e.Note("no room, beside what --reserve leaves free, for all that node %s would get", ids(crowded))
+	}
 	t := out.Table{Header: []string{"topic", "partition", "from", "to", "to copy"}, Right: []int{1, 4}, Empty: nothing}
 	for _, m := range moves {
 		p.Moves = append(p.Moves, plannedMove{m.topic, m.index, m.from, m.to, m.bytes})

@@ -40,7 +40,7 @@ func TestAddressesAreThoseOthersTell(t *testing.T) {
 
 // TestWhyReplicasStay: each reason for which a node keeps a replica.
 func TestWhyReplicasStay(t *testing.T) {
-	nodes := []planNode{{id: 1, rack: "x", leaving: true}, {id: 2, rack: "y"}, {id: 3, rack: "y"}, {id: 4, rack: "z", down: true}}
+	nodes := []planNode{{id: 1, rack: "x", leaving: true}, {id: 2, rack: "y", total: 1000, free: 150}, {id: 3, rack: "y", total: 1000, free: 150}, {id: 4, rack: "z", down: true}}
 	parts := []planPartition{
 		{topic: "moving", replicas: []int32{1, 2}, fixed: true, moving: true},
 		{topic: "headless", replicas: []int32{1, 2}, fixed: true},
@@ -48,15 +48,20 @@ func TestWhyReplicasStay(t *testing.T) {
 		{topic: "down", replicas: []int32{1, 2, 3}},
 		{topic: "everywhere", replicas: []int32{1, 2, 3, 4}},
 		{topic: "goes", replicas: []int32{1}},
+		{topic: "large", replicas: []int32{1}, bytes: 60},
+		{topic: "fits", replicas: []int32{1}, bytes: 40},
+		{topic: "larger", replicas: []int32{4, 1}, bytes: 100},
 		{topic: "elsewhere", replicas: []int32{2}},
 	}
 	want := map[string]string{
 		"moving": "it is being moved already", "headless": "it has no leader", "racks": "its replicas would stand in fewer racks",
 		"down": "no node that is up is without a replica of it", "everywhere": "every other node has a replica of it",
+		"large":  "no room: each disk that may take it would be left with less than --reserve",
+		"larger": "no room: each disk that may take it would be left with less than --reserve",
 	}
-	moves := plan(nodes, parts, planLimits{evacuate: true})
+	moves, _ := plan(nodes, parts, planLimits{evacuate: true, reserve: 0.1})
 	left := stays(nodes, parts, moves, 1)
-	if len(left) != len(want) || len(moves) != 1 {
+	if len(left) != len(want) || len(moves) != 2 {
 		t.Fatalf("%+v, moves %+v", left, moves)
 	}
 	for _, s := range left {
@@ -102,8 +107,13 @@ func TestFullDiskIsNotHealthy(t *testing.T) {
 // TestNothingToMove: while others' moves are under way, the nodes are not said to be in balance.
 func TestNothingToMove(t *testing.T) {
 	for moving, want := range map[int]string{0: "nothing to move: the nodes are in balance", 3: "being moved already: 3; 'leat cluster balance --cancel'"} {
-		if got := balanced(moving); !strings.Contains(got, want) || strings.Contains(got, "in balance") != (moving == 0) {
+		if got := balanced(moving, 0); !strings.Contains(got, want) || strings.Contains(got, "in balance") != (moving == 0) {
 			t.Errorf("%d: %s", moving, got)
+		}
+	}
+	for _, moving := range []int{0, 3} {
+		if got := balanced(moving, 1); strings.Contains(got, "in balance") {
+			t.Errorf("a node has no room, %d move: %s", moving, got)
 		}
 	}
 }

@@ -80,12 +80,23 @@ func reassignments(ctx context.Context, cl kmsg.Requestor) (kadm.ListPartitionRe
 }
 
 // nodes are the brokers to plan for; those of leaving get nothing and keep nothing.
+// What is being moved already is on its way: it takes room that is still free.
 func (s *state) nodes(leaving ...int32) []planNode {
 	var all []planNode
 	for _, b := range s.brokers {
 		n := planNode{id: b.NodeID, down: b.IsFenced, leaving: slices.Contains(leaving, b.NodeID)}
 		if b.Rack != nil {
 			n.rack = *b.Rack
+		}
+		for _, d := range s.dirs[b.NodeID] {
+			if d.Err == nil && d.TotalBytes > 0 && d.UsableBytes >= 0 {
+				n.total, n.free = n.total+d.TotalBytes, n.free+d.UsableBytes
+			}
+		}
+		for _, p := range s.moving.Sorted() {
+			if slices.Contains(p.AddingReplicas, n.id) {
+				n.free -= max(s.size(p.Topic, p.Partition)-s.has(n.id, p.Topic, p.Partition), 0)
+			}
 		}
 		all = append(all, n)
 	}
@@ -115,6 +126,16 @@ func (s *state) size(topic string, partition int32) (most int64) {
 		}
 	}
 	return most
+}
+
+// has is what a broker has of a partition.
+func (s *state) has(id int32, topic string, partition int32) (bytes int64) {
+	for _, d := range s.dirs[id] {
+		if p, ok := d.Topics.Lookup(topic, partition); ok {
+			bytes += p.Size
+		}
+	}
+	return bytes
 }
 
 // holds counts the replicas that a broker is to have, those on their way included.
