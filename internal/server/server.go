@@ -188,7 +188,10 @@ func (s *Server) closeHTTP() error {
 func Run(ctx context.Context, opt Options) error {
 	s, err := Start(ctx, opt)
 	if err != nil {
-		return err
+		if ctx.Err() != nil {
+			opt.Log.Info("stopped before it served")
+		}
+		return besideStop(ctx, err)
 	}
 	var failure error
 	select {
@@ -198,6 +201,26 @@ func Run(ctx context.Context, opt Options) error {
 		opt.Log.Error("stopping after a failure", "why", failure)
 	}
 	return errors.Join(failure, s.Stop())
+}
+
+// besideStop is what a start that was told to stop failed with, besides that it was: a node
+// that waits for its cluster stops in order, as one that serves.
+func besideStop(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	if err == context.Canceled || err == context.Cause(ctx) {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var rest []error
+	for _, e := range joined.Unwrap() {
+		rest = append(rest, besideStop(ctx, e))
+	}
+	return errors.Join(rest...)
 }
 
 // buildInfo is the constant metric that names the build.

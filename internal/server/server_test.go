@@ -274,6 +274,59 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// waits is a log that calls a function once it says that the node waits for its cluster.
+type waits struct{ call func() }
+
+func (w waits) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "waiting for") {
+		w.call()
+	}
+	return len(p), nil
+}
+
+// TestRunEndsInOrderWhileItWaits: a node that is told to stop before it has found its
+// cluster stops as one that serves does, without an error; supervisors start again what fails.
+func TestRunEndsInOrderWhileItWaits(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := nobody.Addr().String()
+	nobody.Close()
+	for name, sets := range map[string][]string{
+		"for the others of its list": {"node.id=1", "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
+			"controller.listener.names=CONTROLLER", "controller.quorum.bootstrap.servers=" + other},
+		"for an id": {"listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0", "controller.listener.names=CONTROLLER", "leat.join=" + other},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			opt := options(t, sets...)
+			opt.Log = slog.New(slog.NewTextHandler(waits{stop}, nil))
+			if err := Run(ctx, opt); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestAStopHidesNothing: what else went wrong while a node stopped is told.
+func TestAStopHidesNothing(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	broken := errors.New("the disk failed")
+	both := errors.Join(errors.Join(context.Canceled, nil), broken)
+	if err := besideStop(ctx, both); err != both {
+		t.Errorf("not told to stop: %v", err)
+	}
+	stop()
+	if err := besideStop(ctx, both); !errors.Is(err, broken) || errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if err := besideStop(ctx, errors.Join(context.Canceled, nil)); err != nil {
+		t.Errorf("nothing else: %v", err)
+	}
+}
+
 func TestRunEndsWithAFailure(t *testing.T) {
 	s := startServer(t)
 	broken := errors.New("the metadata log failed")
