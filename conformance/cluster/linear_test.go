@@ -97,29 +97,47 @@ type span struct {
 	broker   int
 }
 
-// patience is how long a broker asks one controller after the other.
-const patience = int64(15 * time.Second)
+const (
+	// patience is how long a broker asks one controller after the other (controllerPatience of
+	// internal/node).
+	patience = int64(15 * time.Second)
+	// settling is how long what was asked may take to be carried out or given up while no
+	// controller fails (controllerTimeout of internal/node, within which a decision is committed;
+	// a connection that does not take the request is given up sooner, transport.DefaultStall).
+	settling = int64(15 * time.Second)
+)
 
 // withRepeats adds what a broker may have done beyond the answer that it gave: while
 // controllers change, it asks the next one when one does not answer, as with Kafka (KIP-590), and
-// the first may have carried the change out, or may do so still. Each of those times is
-// an operation of its own, whose answer was lost. What is asked of a controller itself is
-// asked once.
+// the first may have carried the change out, or may do so still. That is one operation of its
+// own, whose answer was lost. What is asked of a controller itself is asked once.
+//
+// A change without an answer takes effect until it is settled, or never: that is settling
+// after the broker has last asked for it, and after the trouble that it met. What a controller
+// proposed and could not commit is decided with the first entry of the next one, which either
+// has it or overwrites it; and trouble lasts until one leads whom all follow.
 func withRepeats(h []porcupine.Operation, troubled []span) []porcupine.Operation {
 	all := slices.Clone(h)
-	for _, o := range h {
+	for i, o := range h {
 		c, a := o.Input.(change), o.Output.(answer)
-		switch {
-		case c.via == 0, c.op == "look", c.op == "read", c.op == "grow" && a.what == done:
-			continue // asked again, it changes nothing
-		}
-		end := min(o.Return, o.Call+patience)
+		asked := min(o.Return, o.Call+patience) // the last time
+		end, again := asked, false
 		for _, t := range troubled {
-			if o.Call <= t.to && end >= t.from && (t.broker == 0 || t.broker == c.via) {
-				o.Output, o.Return = answer{what: open}, math.MaxInt64
-				all = append(all, o)
+			if o.Call <= t.to && asked >= t.from {
+				end = max(end, t.to)
+				again = again || t.broker == 0 || t.broker == c.via
 			}
 		}
+		end += settling
+		if a.what == open {
+			all[i].Return = end
+		}
+		switch {
+		case !again, c.via == 0, c.op == "look", c.op == "read", c.op == "grow" && a.what == done:
+			continue // asked again, it changes nothing
+		}
+		o.Output, o.Return = answer{what: open}, end
+		all = append(all, o)
 	}
 	return all
 }
@@ -175,6 +193,39 @@ func TestModel(t *testing.T) {
 		h[1].Input = change{op: "delete", object: "x", via: c.via}
 		if _, v := linearizable(withRepeats(h, c.troubled), nil, time.Minute); (v == porcupine.Ok) != c.legal {
 			t.Errorf("asked of broker %d, trouble %v: %v", c.via, c.troubled, v)
+		}
+	}
+	// What has no answer, and what is asked again, explains nothing once it is settled, and one thing.
+	const late = 6 + patience + settling + 1 // the broker has an answer at 6
+	for _, c := range []struct {
+		name     string
+		troubled []span
+		legal    bool
+		h        []porcupine.Operation
+	}{
+		{"a deletion is asked again", []span{{4, 5, 0}}, true, []porcupine.Operation{at(1, 2, "create", 7, done, 0), at(3, 6, "delete", 0, done, 7),
+			at(7, 8, "create", 8, done, 0), at(9, 10, "look", 0, done, 0)}},
+		{"once", []span{{4, 5, 0}, {5, 6, 1}}, false, []porcupine.Operation{at(1, 2, "create", 7, done, 0), at(3, 6, "delete", 0, done, 7),
+			at(7, 8, "create", 8, done, 0), at(9, 10, "create", 9, done, 0), at(11, 12, "look", 0, done, 0)}},
+		{"while the trouble lasts", []span{{4, late, 0}}, true, []porcupine.Operation{at(1, 2, "create", 7, done, 0), at(3, 6, "delete", 0, done, 7),
+			at(late, late+1, "create", 8, done, 0), at(late+2, late+3, "look", 0, done, 0)}},
+		{"a later loss is one", []span{{4, 5, 0}}, false, []porcupine.Operation{at(1, 2, "create", 7, done, 0), at(3, 6, "delete", 0, done, 7),
+			at(late, late+1, "create", 8, done, 0), at(late+2, late+3, "look", 0, done, 0)}},
+		{"a value that was set again", []span{{4, 5, 0}}, true, []porcupine.Operation{at(3, 6, "set", 5, done, 0), at(7, 8, "set", 6, done, 0), at(9, 10, "read", 0, done, 5)}},
+		{"a value that is lost later", []span{{4, 5, 0}}, false, []porcupine.Operation{at(3, 6, "set", 5, done, 0), at(late, late+1, "set", 6, done, 0),
+			at(late+2, late+3, "read", 0, done, 5)}},
+		{"a deletion without an answer", nil, true, []porcupine.Operation{at(1, 2, "create", 7, done, 0), at(3, 0, "delete", 0, open, 0),
+			at(7, 8, "look", 0, refused, 0), at(9, 10, "look", 0, done, 0)}},
+		{"and a loss later than it", []span{{4, 5, 0}}, false, []porcupine.Operation{at(1, 2, "create", 7, done, 0), at(3, 0, "delete", 0, open, 0),
+			at(late, late+1, "look", 0, refused, 0), at(late+2, late+3, "look", 0, done, 0)}},
+	} {
+		for i := range c.h {
+			in := c.h[i].Input.(change)
+			in.via = 1
+			c.h[i].Input = in
+		}
+		if _, v := linearizable(withRepeats(c.h, c.troubled), nil, time.Minute); (v == porcupine.Ok) != c.legal {
+			t.Errorf("%s: %v", c.name, v)
 		}
 	}
 }
