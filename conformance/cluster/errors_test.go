@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -78,14 +79,18 @@ var usual = []struct{ who, what, text, why string }{
 	{"franz ends", "list offsets", "NOT_LEADER_FOR_PARTITION",
 		"kgo asks again for the first of the brokers that answer so and drops what it knows of the topic. Of a second one, asked at the same " +
 			"time, it gives the answer to the caller, since what it knows is dropped already (maybeDeleteCachedMeta)."},
+	{"franz ends", "list offsets", context.DeadlineExceeded.Error(), ownLimit},
+	{"franz franz-", "commit", context.DeadlineExceeded.Error(), ownLimit},
 	{"librdkafka", "error_cb", "_TRANSPORT",
 		"What the callback is told is for information (rdkafka.h, error_cb): a connection to the node that is away was refused or broke. " +
 			"Records and requests go elsewhere or wait, and an error that they end with is told in the delivery report, the poll or the commit."},
 }
 
+const ownLimit = "The load waits for an answer for a while and asks again; how long one takes is not asserted. That all comes to an end is (awaitGiven)."
+
 func (e clientError) normal() bool {
 	for _, u := range usual {
-		if e.who == u.who && e.what == u.what && strings.Contains(e.text, u.text) {
+		if strings.HasPrefix(e.who, u.who) && e.what == u.what && strings.Contains(e.text, u.text) {
 			return true
 		}
 	}
