@@ -3,6 +3,7 @@ package consume
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,10 +104,13 @@ func run(cmd *cobra.Command, e *conn.Env, topics []string, fl flags) error {
 // plan says what is read: the topics, where each partition begins, and where it
 // ends (nil ends never).
 type plan struct {
-	topics []string
-	from   kadm.Offsets
-	until  map[string]map[int32]int64 // offsets; a partition leaves when it is reached
-	reset  kgo.Offset                 // of a group without committed offsets
+	topics  []string
+	from    kadm.Offsets
+	until   map[string]map[int32]int64     // offsets; a partition leaves when it is reached
+	reset   kgo.Offset                     // of a group without committed offsets
+	broken  map[string]map[int32]time.Time // since when partitions are damaged where the reading is
+	next    map[string]map[int32]int64     // behind the last record that came
+	refused error                          // came with the last records, and ends the reading after them
 }
 
 func makePlan(ctx context.Context, e *conn.Env, topics []string, from conn.Position, until *conn.Position, fl flags) (*plan, error) {
@@ -288,13 +292,16 @@ var (
 const retryPause = 100 * time.Millisecond
 
 // records are the next ones that come; none when the reading has an end and nothing
-// comes, or the error that kept them away.
+// comes, or the error that kept them away. Those that came with an error come first.
 func records(ctx context.Context, cl *kgo.Client, p *plan, committed bool) (kgo.Fetches, error) {
 	poll, cancel := ctx, context.CancelFunc(func() {})
 	if p.until != nil {
 		poll, cancel = context.WithTimeout(ctx, idleEnd)
 	}
 	defer cancel()
+	if p.refused != nil {
+		return nil, p.refused
+	}
 	var last error
 	for unknown := 0; ; {
 		fetches, idle := pollOnce(poll, cl, p.until != nil)
@@ -307,11 +314,15 @@ func records(ctx context.Context, cl *kgo.Client, p *plan, committed bool) (kgo.
 			return nil, ctx.Err()
 		}
 		lasting, passing := fetchErrors(fetches)
+		damage, spent := p.damage(cl, fetches, time.Now())
 		switch {
+		case fetches.NumRecords() > 0:
+			p.refused = lasting
+			return fetches, nil
 		case lasting != nil:
 			return nil, lasting
-		case fetches.NumRecords() > 0:
-			return fetches, nil
+		case spent:
+			return nil, damage
 		case poll.Err() != nil:
 			return nil, last
 		case errors.Is(passing, kerr.UnknownTopicID): // new to the broker, or deleted
@@ -319,7 +330,7 @@ func records(ctx context.Context, cl *kgo.Client, p *plan, committed bool) (kgo.
 				return nil, passing
 			}
 		}
-		last = passing
+		last = cmp.Or(damage, passing)
 		cl.AllowRebalance()
 		select {
 		case <-time.After(retryPause):
@@ -340,12 +351,12 @@ func pollOnce(ctx context.Context, cl *kgo.Client, ends bool) (f kgo.Fetches, id
 }
 
 // fetchErrors is the error that ends a reading, if there is one, and passing one that may
-// pass, as those of a leader that moves. Damage does not pass.
+// pass, as those of a leader that moves. Of damage tells plan.damage.
 func fetchErrors(fetches kgo.Fetches) (lasting, passing error) {
 	for _, fe := range fetches.Errors() {
 		switch {
-		case errors.Is(fe.Err, context.DeadlineExceeded):
-		case kerr.IsRetriable(fe.Err) && !errors.Is(fe.Err, kerr.CorruptMessage):
+		case errors.Is(fe.Err, context.DeadlineExceeded), damaged(fe.Topic, fe.Err):
+		case kerr.IsRetriable(fe.Err):
 			passing = fmt.Errorf("%s-%d: %w", fe.Topic, fe.Partition, fe.Err)
 		default:
 			return fe.Err, nil
