@@ -388,7 +388,16 @@ func TestClusterDrain(t *testing.T) {
 		t.Errorf("settings %v", m.settings)
 	}
 	w.fails(2, "no node id", "cluster", "drain", "x")
-	w.fails(1, "node 9", "cluster", "drain", "9")
+	w.fails(1, "node 9: the cluster does not know it", "cluster", "drain", "9")
+}
+
+// TestDrainOfAController: a node that is no broker holds nothing, and is known all the same.
+func TestDrainOfAController(t *testing.T) {
+	w, m := newMover(t)
+	m.alone = true
+	if r := w.run("", "cluster", "drain", "7"); r.code != 0 || !strings.Contains(r.err, "node 7 is no broker, a controller only, and holds no replicas") {
+		t.Errorf("%+v", r)
+	}
 }
 
 // disks has every node tell of a disk with so many bytes, and of 100 bytes in each partition of

@@ -46,7 +46,7 @@ func drainCommand(e *conn.Env) *cobra.Command {
 					return err
 				}
 				if !slices.ContainsFunc(s.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id }) {
-					return fmt.Errorf("node %d: the cluster does not know it", id)
+					return r.drainNoBroker(ctx, id)
 				}
 				nodes, parts := s.nodes(id), s.partitions()
 				moves, _ := plan(nodes, parts, planLimits{evacuate: true, reserve: o.part()}) // what has no room is in left
@@ -88,7 +88,7 @@ func keeps(id int32, left []stay) error {
 	for _, reason := range slices.Sorted(maps.Keys(count)) {
 		why = append(why, fmt.Sprintf("%d: %s", count[reason], reason))
 	}
-	return out.Hint(fmt.Errorf("node %d keeps replicas of %d partitions (%s)", id, len(left), strings.Join(why, "; ")),
+	return out.Hint(fmt.Errorf("node %d keeps replicas of %s (%s)", id, partitions(len(left)), strings.Join(why, "; ")),
 		"it is empty once other nodes can take them; topics with fewer replicas, or another node, make room")
 }
 
@@ -99,10 +99,33 @@ func (r *runner) drained(ctx context.Context, id int32) error {
 		return err
 	}
 	if n := s.holds(id); n > 0 {
-		return fmt.Errorf("node %d still has replicas of %d partitions: there is no other node up that may take them, or others move them, or took moves back", id, n)
+		return fmt.Errorf("node %d still has replicas of %s: there is no other node up that may take them, or others move them, or took moves back", id, partitions(n))
 	}
 	r.e.Note("node %d is empty", id)
 	return nil
+}
+
+// drainNoBroker is the drain of a node that is not among the brokers: a controller holds
+// nothing.
+func (r *runner) drainNoBroker(ctx context.Context, id int32) error {
+	_, quorum, err := describeQuorum(ctx, r.cl)
+	if err != nil {
+		return r.e.Explain(fmt.Errorf("node %d is no broker; whether it is a controller is not told: %w", id, err))
+	}
+	for _, q := range slices.Concat(quorum.CurrentVoters, quorum.Observers) {
+		if q.ReplicaID == id {
+			return show(r.e, nil, nil, fmt.Sprintf("node %d is no broker, a controller only, and holds no replicas", id))
+		}
+	}
+	return fmt.Errorf("node %d: the cluster does not know it", id)
+}
+
+// partitions is a number of them, in words.
+func partitions(n int) string {
+	if n == 1 {
+		return "1 partition"
+	}
+	return fmt.Sprintf("%d partitions", n)
 }
 
 func nodeID(arg string) (int32, error) {

@@ -60,7 +60,7 @@ func removeCommand(e *conn.Env) *cobra.Command {
 func (done *removed) remove(ctx context.Context, a *asking, h *home, br *kgo.Broker, force bool) error {
 	id := done.Node
 	if n := h.holds(id); n > 0 {
-		return fmt.Errorf("node %d has replicas of %d partitions; 'leat cluster drain %d' moves them", id, n, id)
+		return fmt.Errorf("node %d has replicas of %s; 'leat cluster drain %d' moves them", id, partitions(n), id)
 	}
 	at := slices.IndexFunc(h.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id })
 	if at >= 0 && !h.brokers[at].IsFenced && !force {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +115,15 @@ func TestNothingToMove(t *testing.T) {
 	for _, moving := range []int{0, 3} {
 		if got := balanced(moving, 1); strings.Contains(got, "in balance") {
 			t.Errorf("a node has no room, %d move: %s", moving, got)
+		}
+	}
+}
+
+// TestKeepsOne: one partition is no plural.
+func TestKeepsOne(t *testing.T) {
+	for n, want := range map[int]string{1: "node 3 keeps replicas of 1 partition (1: no room)", 2: "node 3 keeps replicas of 2 partitions (2: no room)"} {
+		if err := keeps(3, slices.Repeat([]stay{{topic: "t", why: "no room"}}, n)); !strings.HasPrefix(err.Error(), want) {
+			t.Error(err)
 		}
 	}
 }

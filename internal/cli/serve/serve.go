@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
+	"github.com/leat-stream/leat/internal/cli/out"
 	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/server"
 )
@@ -43,7 +44,7 @@ func Command(run Runner) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, warnings, err := fl.Load(os.Environ())
 			if err != nil {
-				return err
+				return asUsage(err)
 			}
 			if run == nil {
 				return errors.New("this program was built without the server")
@@ -69,6 +70,19 @@ func Command(run Runner) *cobra.Command {
 	// The only error is a flag that does not exist.
 	_ = cmd.MarkFlagFilename("config", "properties")
 	return cmd
+}
+
+// setFlag is what stands for --set, and for the flags that are short for it, in errors.
+const setFlag = "--set"
+
+// asUsage makes a setting that is wrong in a flag a usage error; in a file or in the
+// environment it is none.
+func asUsage(err error) error {
+	var bad *config.Error
+	if errors.As(err, &bad) && (bad.Where == setFlag || bad.Name == setFlag) {
+		return out.Usagef("%v", err)
+	}
+	return err
 }
 
 // untilEnd calls end once nothing more can come from a reader.

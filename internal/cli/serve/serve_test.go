@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/leat-stream/leat/internal/cli/out"
 	"github.com/leat-stream/leat/internal/config"
 )
 
@@ -29,6 +30,27 @@ func TestJoin(t *testing.T) {
 	_, _, err := Flags{Join: "here"}.Load(nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "leat.join=here (--set): this is no address of a node") {
 		t.Error(err)
+	}
+}
+
+// TestWrongSettings: in a flag they are wrong flags, for the exit code; in a file they are not.
+func TestWrongSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "server.properties")
+	if err := os.WriteFile(file, []byte("num.partitions=none\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for want, all := range map[int][][]string{
+		out.ExitUsage:   {{"--set", "num.partitions=none"}, {"--set", "num.partitions"}, {"--join", "here"}},
+		out.ExitFailure: {{"--config", file}, {"--config", file + ".old"}},
+	} {
+		for _, args := range all {
+			cmd := Command(func(context.Context, *config.Config, []config.Warning) error { return nil })
+			cmd.SilenceErrors, cmd.SilenceUsage = true, true
+			cmd.SetArgs(args)
+			if err := cmd.Execute(); out.Code(err) != want {
+				t.Errorf("%q: exit %d, want %d: %v", args, out.Code(err), want, err)
+			}
+		}
 	}
 }
 
