@@ -24,6 +24,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -271,8 +272,28 @@ func dataDirError(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("data directory %s: no permission: %w", path, err)
 	}
-	return fmt.Errorf("data directory %s: %w", path, err)
+	return &dirError{path, err}
 }
+
+// dirError is an error of the data directory; what calls it a log directory says which
+// once more.
+type dirError struct {
+	path string
+	err  error
+}
+
+func (e *dirError) Error() string {
+	text, again := e.err.Error(), "log directory "+e.path
+	for strings.HasPrefix(text, again+": ") {
+		text = strings.TrimPrefix(text, again+": ")
+	}
+	if rest, ok := strings.CutPrefix(text, again+" "); ok {
+		return "data directory " + e.path + " " + rest
+	}
+	return "data directory " + e.path + ": " + text
+}
+
+func (e *dirError) Unwrap() error { return e.err }
 
 // ID is the node's id.
 func (n *Node) ID() int32 { return n.id }
