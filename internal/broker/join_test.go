@@ -474,6 +474,32 @@ func TestWipedDisk(t *testing.T) {
 	js.replicates(three, "t", 3)
 }
 
+// TestMajorityWiped: while most voters are down or have empty disks, nobody is told that
+// its id is in use: what is wrong is that the metadata has no leader, and who is left says
+// whom it waits for.
+func TestMajorityWiped(t *testing.T) {
+	js := trio(t)
+	one, two, three := js.all[0], js.all[1], js.all[2]
+	js.voters(one, 1, 2, 3)
+	two.stop()
+	three.stop()
+	const waits = "the metadata quorum has no leader: it takes 2 of the voters [1 at "
+	js.until("node 1 says what it waits for", func() bool { return one.log.has("WARN", waits, "hears of [1 at ", "] only") })
+	two.fs = env.NewDisk(98)
+	two.disk().SetClock(env.Real)
+	two.sets = append(two.sets, "node.id=2")
+	two.begin()
+	js.until("node 2 says what is wrong", func() bool {
+		return two.log.has("another data directory has had node.id 2", "the cluster's metadata has no leader", "(node 1 at ")
+	})
+	if two.log.has("in use by another node") {
+		t.Errorf("node 2 blames another node:\n%s", two.log)
+	}
+	three.up() // it has its data: the two of them are a majority
+	two.serves()
+	js.voters(one, 1, 2, 3)
+}
+
 // TestChangeVoters: an operator takes a vote away and gives it back; what was wanted
 // stays, and the node without a vote goes on.
 func TestChangeVoters(t *testing.T) {

@@ -76,10 +76,16 @@ func (m *Machine) objection(req *nodewire.HelloRequest) *Refusal {
 		if req.ClusterID != "" && req.ClusterID != m.cluster {
 			return otherCluster(m.cfg.Self, m.cluster, req.ClusterID)
 		}
-		for _, n := range append([]nodewire.Identity{m.cfg.Self}, m.known.Nodes...) {
-			if n.NodeID >= 0 && n.NodeID == req.From.NodeID && n.DirectoryID != req.From.DirectoryID {
-				return idTaken(n)
-			}
+		another := func(n nodewire.Identity) bool {
+			return n.NodeID >= 0 && n.NodeID == req.From.NodeID && n.DirectoryID != req.From.DirectoryID
+		}
+		switch holder := slices.IndexFunc(m.known.Nodes, another); {
+		case another(m.cfg.Self):
+			return idTaken(m.cfg.Self)
+		case m.known.Leader.NodeID < 0 && (holder >= 0 || slices.ContainsFunc(m.known.Voters, another)):
+			return noLeader(req.From.NodeID, m.cfg.Self, m.known.Voters)
+		case holder >= 0:
+			return idTaken(m.known.Nodes[holder])
 		}
 		return nil
 	}

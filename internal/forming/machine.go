@@ -329,8 +329,12 @@ func (m *Machine) heard(e Heard) {
 }
 
 // denied deals with a refusal by another node. One id in use may be that of a node that
-// has just died.
+// has just died; who has it is not known while the cluster has no leader.
 func (m *Machine) denied(r *Refusal) {
+	if r.Kind == NoLeader {
+		m.takenAt = time.Time{}
+		return
+	}
 	if r.Kind == IDTaken {
 		if m.takenAt.IsZero() {
 			m.takenAt = m.now

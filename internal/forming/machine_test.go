@@ -276,6 +276,48 @@ func TestIDInUse(t *testing.T) {
 	}
 }
 
+// Without a leader nobody knows whether the holder of an id is alive: the newcomer waits, is
+// told why, and is refused or taken once there is one.
+func TestIDOfAClusterWithoutALeader(t *testing.T) {
+	member := New(Config{Self: id(2, 2), ClusterID: "c", InCluster: true})
+	standing := Standing{Leader: nodewire.Identity{NodeID: -1}, Voters: []nodewire.Identity{id(1, 9), id(2, 2), id(3, 3)}}
+	m := one(nil)
+	ask := find[Ask](t, m.Step(epoch, Tick{}))
+	m.Step(epoch, Heard{Address: "n3:9093", Err: errors.New("connection refused")})
+	for name, nodes := range map[string][]nodewire.Identity{"taken for alive": {id(1, 9), id(2, 2)}, "a voter": nil} {
+		standing.Nodes = nodes
+		member.Step(epoch, Known{standing})
+		reply := find[Answer](t, member.Step(epoch, Asked{1, ask.Req})).Resp
+		for _, at := range []time.Time{epoch, epoch.Add(2 * patience)} {
+			if out := m.Step(at, Heard{Address: "n2:9093", Resp: reply}); has[Refuse](out) || has[Join](out) {
+				t.Errorf("%s: %+v", name, out)
+			}
+		}
+	}
+	say := find[Say](t, m.Step(epoch.Add(2*patience), Tick{}))
+	if want := "waiting for n2:9093 (another data directory has had node.id 1, and whether its node is alive is not known: the cluster's metadata has no leader, " +
+		"as far as node 2 at n2:9093 knows, which takes a majority of the voters (node 1 at n1:9093, node 2 at n2:9093, node 3 at n3:9093): " +
+		"start those with the data directories that they had; where those of a majority are gone for good, see 'The quorum is lost' in docs/disasters.md), " +
+		"n3:9093 (connection refused)"; say.Text != want {
+		t.Errorf("%s\nwant %s", say.Text, want)
+	}
+	standing.Leader, standing.Nodes = id(2, 2), nil
+	member.Step(epoch, Known{standing})
+	reply := find[Answer](t, member.Step(epoch, Asked{2, ask.Req})).Resp
+	if j := find[Join](t, heard(m, reply)); j.NodeID != 1 {
+		t.Errorf("%+v", j)
+	}
+
+	// A node that answers is alive itself.
+	m = one(func(c *Config) { c.Self = id(2, 7) })
+	standing.Leader.NodeID = -1
+	member.Step(epoch, Known{standing})
+	reply = find[Answer](t, member.Step(epoch, Asked{3, find[Ask](t, m.Step(epoch, Tick{})).Req})).Resp
+	if reply.ErrorCode != kerr.DuplicateBrokerRegistration.Code {
+		t.Errorf("%+v", reply)
+	}
+}
+
 func TestJoinTakesAFreeID(t *testing.T) {
 	m := one(func(c *Config) { c.Self.NodeID, c.Listed, c.Join = -1, nil, "n2:9092" })
 	m.Step(epoch, Tick{})

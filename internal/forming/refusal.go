@@ -33,6 +33,9 @@ const (
 	LostLog
 	// StillVotes: this node has a vote in the metadata quorum, and is to be no controller.
 	StillVotes
+	// NoLeader: nobody can tell now who has this node's id, and whether that one is alive:
+	// the cluster's metadata has no leader. It is waited for.
+	NoLeader
 )
 
 // Refusal stops the start. Its text is one line.
@@ -58,6 +61,7 @@ var codes = map[Kind]int16{
 	OtherCluster:  kerr.InconsistentClusterID.Code,
 	IDTaken:       kerr.DuplicateBrokerRegistration.Code,
 	ListsDisagree: kerr.InconsistentVoterSet.Code,
+	NoLeader:      kerr.LeaderNotAvailable.Code,
 }
 
 // deny is an answer that says in the asker's words why it is refused.
@@ -78,6 +82,8 @@ func Denied(resp *nodewire.HelloResponse) *Refusal {
 		return &Refusal{IDTaken, text}
 	case codes[ListsDisagree]:
 		return &Refusal{ListsDisagree, text}
+	case codes[NoLeader]:
+		return &Refusal{NoLeader, text}
 	}
 	return nil
 }
@@ -91,6 +97,18 @@ func otherCluster(node nodewire.Identity, theirs, ours string) *Refusal {
 func idTaken(holder nodewire.Identity) *Refusal {
 	return refusal(IDTaken, "node.id %d is in use by another node that is alive, %s: give this node another node.id; "+
 		"if it is to take that one's place, stop that one first", holder.NodeID, name(holder))
+}
+
+// noLeader is what a newcomer is told by a node that knew another with its id, and cannot
+// know whether that is still so.
+func noLeader(id int32, self nodewire.Identity, voters []nodewire.Identity) *Refusal {
+	var all []string
+	for _, v := range voters {
+		all = append(all, name(v))
+	}
+	return refusal(NoLeader, "another data directory has had node.id %d, and whether its node is alive is not known: the cluster's metadata has no leader, "+
+		"as far as %s knows, which takes a majority of the voters (%s): start those with the data directories that they had; "+
+		"where those of a majority are gone for good, see 'The quorum is lost' in docs/disasters.md", id, name(self), strings.Join(all, ", "))
 }
 
 func listsDisagree(setting string, asker, answerer nodewire.Identity, askers, answerers []string) *Refusal {

@@ -131,6 +131,7 @@ func (n *Node) attend() {
 		m.lostLeader = now
 	case now.Sub(m.lostLeader) >= leaderless:
 		m.observe()
+		m.tellLeaderless(now)
 	}
 	n.greet()
 	n.stepVoters()

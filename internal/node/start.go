@@ -88,6 +88,7 @@ type joining struct {
 	unnoted    bool      // the lives note is to be written
 	asking     bool      // the voters are asked about a doubt
 	lostLeader time.Time // since when a voter has no leader
+	waits      saidAt    // for one
 	greeted    time.Time // when a node last answered a hello with something of use
 }
 
