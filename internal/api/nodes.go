@@ -4,6 +4,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/nodewire"
+	"github.com/leat-stream/leat/internal/wire"
 )
 
 // betweenNodes serves the requests between nodes that Kafka has no message for (package
@@ -30,6 +31,26 @@ func (s *Server) serveNode(r *Request) Verdict {
 	r.Msg = msg
 	s.Nodes(r, msg)
 	return Verdict{Handler: betweenNodes}
+}
+
+// AnswerHello answers a frame (without its size prefix) with a hello's response, size prefix
+// included, for a node that serves nothing else yet: any other request is an error.
+func AnswerHello(frame []byte, resp *nodewire.HelloResponse) ([]byte, error) {
+	h, body, err := wire.ParseHeader(frame)
+	if err != nil {
+		return nil, err
+	}
+	if h.Key != nodewire.KeyHello {
+		return nil, refused{h.Key, h.Version, "this node waits for an id"}
+	}
+	req := &nodewire.HelloRequest{Version: h.Version}
+	if err := req.ReadFrom(body); err != nil {
+		return nil, refused{h.Key, h.Version, err.Error()}
+	}
+	resp.Version = h.Version
+	out := resp.AppendTo(wire.AppendResponseHeader(nil, h.Key, h.Version, h.CorrelationID))
+	wire.PatchSize(out, 0)
+	return out, nil
 }
 
 // nodesKey tells whether a key is one of theirs that this connection may use.

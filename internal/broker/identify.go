@@ -37,6 +37,7 @@ func (b *Broker) identify(ctx context.Context) (directory [16]byte, err error) {
 	for _, v := range voters {
 		ask.Addresses = append(ask.Addresses, v.Endpoint.String())
 	}
+	defer b.receive(directory)()
 	stop := node.AskID(ask, func(id int32) { given <- id })
 	defer stop()
 	select {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -348,6 +349,40 @@ func TestIDTaken(t *testing.T) {
 	js.until("the twin says what it waits for", func() bool { return twin.log.has("in use by another node that is alive") })
 	a.stop()
 	twin.serves()
+}
+
+// TestJoinEachOther: two nodes without an id that are to join each other wait, and say that
+// the other one does, too; one that is in a cluster, at such an address, takes the other in.
+func TestJoinEachOther(t *testing.T) {
+	js := &joints{t: t}
+	a, b := js.add(both), js.add(both)
+	a.sets = append(a.sets, "leat.join="+b.address("CONTROLLER"))
+	before := b.sets
+	b.sets = append(slices.Clone(before), "leat.join="+a.address("CONTROLLER"))
+	ctx, stop := context.WithCancel(t.Context())
+	opened := make(chan error, 1)
+	opt := b.options()
+	opt.Clock = env.Real
+	go func() {
+		_, err := Open(ctx, opt)
+		opened <- err
+	}()
+	begun := make(chan struct{})
+	go func() {
+		defer close(begun)
+		a.begin()
+	}()
+	for _, j := range js.all {
+		js.until("it says that the other one waits", func() bool { return j.log.has("it waits to join a cluster, too") })
+	}
+	stop()
+	if err := <-opened; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	b.sets = before
+	b.up() // it founds a cluster
+	<-begun
+	a.serves()
 }
 
 // TestDuplicateRegistration: a broker whose id another one has says so, once, and goes on

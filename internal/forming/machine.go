@@ -49,6 +49,13 @@ type Config struct {
 	Software     string
 }
 
+// What is said of an address that leads to no cluster: it is the node's own, or that of one
+// that has no id yet, since it waits to be given one by a cluster.
+const (
+	ItselfWaits = "this is the node itself, which is in no cluster: another node's address is wanted"
+	OtherWaits  = "it waits to join a cluster, too: the address of a node that is in one is wanted"
+)
+
 // Times of a Machine.
 const (
 	retryEvery = 250 * time.Millisecond // hellos to one address
@@ -306,7 +313,11 @@ func (m *Machine) heard(e Heard) {
 		return
 	}
 	if m.cfg.Join == e.Address && e.Resp.From.DirectoryID == m.cfg.Self.DirectoryID {
-		p.answer, p.why = nil, "this is the node itself, which is in no cluster: another node's address is wanted"
+		p.answer, p.why = nil, ItselfWaits
+		return
+	}
+	if e.Resp.From.NodeID < 0 { // it could take part in no founding either
+		p.answer, p.why = nil, OtherWaits
 		return
 	}
 	if r := Denied(e.Resp); r != nil {

@@ -382,6 +382,25 @@ func TestJoinsItself(t *testing.T) {
 	}
 }
 
+// TestOneThatHasNoIDYet: it is no partner in founding a cluster, and no way into one.
+func TestOneThatHasNoIDYet(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"joined": func(c *Config) { c.Listed, c.Join = nil, "n2:9093" },
+		"listed": func(c *Config) { c.Listed = listed(1, 2) },
+	} {
+		m := one(change)
+		m.Step(epoch, Tick{})
+		r := fresh(-1, 2)
+		if out := m.Step(epoch, Heard{Address: "n2:9093", Resp: r}); len(out) != 0 {
+			t.Errorf("%s: %+v", name, out)
+		}
+		say := find[Say](t, m.Step(epoch.Add(quiet), Tick{}))
+		if say.Text != "waiting for n2:9093 (it waits to join a cluster, too: the address of a node that is in one is wanted)" {
+			t.Errorf("%s: %s", name, say.Text)
+		}
+	}
+}
+
 // TestVoterThatIsNoController: a node with a vote is a controller; its log is not taken
 // for lost, whoever founded the cluster.
 func TestVoterThatIsNoController(t *testing.T) {

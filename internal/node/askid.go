@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/forming"
 	"github.com/leat-stream/leat/internal/log"
@@ -121,6 +122,10 @@ func (s *idSeeker) heard(address string, r *nodewire.HelloResponse) {
 		more = append(more, v.Address)
 	}
 	switch {
+	case r.From.DirectoryID == s.o.DirectoryID:
+		s.answered(address, -1, nil, forming.ItselfWaits)
+	case r.From.NodeID < 0:
+		s.answered(address, -1, nil, forming.OtherWaits)
 	case !r.HasLog:
 		s.answered(address, -1, nil, "it is in no cluster yet")
 	case r.ErrorCode != 0:
@@ -177,6 +182,16 @@ func (s *idSeeker) tell() {
 		s.said = text
 		s.o.Log.Info(text)
 	}
+}
+
+// AnswerWaiting answers the hello of another node, a frame without its size prefix, while
+// this one waits for an id; address is that of its controllers' listener. Any other request
+// is an error.
+func AnswerWaiting(directory [16]byte, address, software string, frame []byte) ([]byte, error) {
+	return api.AnswerHello(frame, &nodewire.HelloResponse{
+		From:   nodewire.Identity{NodeID: -1, DirectoryID: directory, Address: address},
+		Leader: nodewire.Identity{NodeID: -1}, FreeNodeID: -1, Software: software,
+	})
 }
 
 // noHello tells of an address that took a hello and does not understand it: a listener
