@@ -265,7 +265,7 @@ func (p *Partition) outcome(t *tenure, a *kmsg.AlterPartitionResponseTopicPartit
 	case kerr.FencedLeaderEpoch, kerr.InvalidUpdateVersion, kerr.NewLeaderElected, kerr.UnknownTopicID, kerr.UnknownTopicOrPartition:
 		c.answered = true
 	case kerr.IneligibleReplica, kerr.OperationNotAttempted, kerr.InvalidRequest:
-		if !c.doubt.IsZero() && now.Sub(c.doubt) < doubtTime {
+		if !c.doubt.IsZero() && now.Sub(c.doubt) < doubtTime && !p.surpassed(c) {
 			return true
 		}
 		t.change, t.refused = nil, now
@@ -275,6 +275,27 @@ func (p *Partition) outcome(t *tenure, a *kmsg.AlterPartitionResponseTopicPartit
 	default:
 		c.doubt = now
 		return true
+	}
+	return false
+}
+
+// surpassed tells whether a wish can never be carried out any more, late as it may arrive: one
+// of its members has registered as a later incarnation, in committed metadata where the
+// partition is still as it was. What was decided before that registration would be before
+// it in the log, and is not there; what is decided behind it is refused.
+func (p *Partition) surpassed(c *change) bool {
+	img := p.m.image()
+	t := img.TopicByID(p.id.TopicID)
+	if t == nil {
+		return false
+	}
+	if s := t.Partition(p.id.Partition); s == nil || s.PartitionEpoch != c.partitionEpoch || s.LeaderEpoch != c.leaderEpoch {
+		return false
+	}
+	for i, id := range c.isr {
+		if b := img.Broker(id); b != nil && c.epochs[i] >= 0 && b.Epoch > c.epochs[i] {
+			return true
+		}
 	}
 	return false
 }

@@ -273,6 +273,22 @@ func TestOutcomesOfAChange(t *testing.T) {
 		l.answer(kerr.IneligibleReplica.Code, 0)
 		l.expectHW(1)
 	})
+	t.Run("unknown, and of an earlier incarnation", func(t *testing.T) {
+		l := setup(t)
+		l.done[0](nil, lost)
+		l.done = l.done[1:]
+		l.clock.Advance(isrPause)
+		l.broker(3, 14) // it has started again: whoever decides from now on refuses
+		l.must(l.apply())
+		l.expectHW(0)
+		l.answer(kerr.IneligibleReplica.Code, 0)
+		l.expectHW(1)
+		l.clock.Advance(isrRefused)
+		l.fetch(3, 14, 1)
+		if n := len(l.asked); n != 3 || l.asked[2].Topics[0].Partitions[0].NewEpochISR[2].BrokerEpoch != 14 {
+			t.Fatalf("asked %d times", n)
+		}
+	})
 	t.Run("not the controller", func(t *testing.T) {
 		l := setup(t)
 		resp := l.asked[0].ResponseKind().(*kmsg.AlterPartitionResponse)

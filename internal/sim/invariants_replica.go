@@ -32,7 +32,7 @@ func (v *invariants) marksRight(h *Host, w *watch) {
 	if synced := r.Log().SyncedOffset(); r.Durable() && synced < hw {
 		v.c.Failf("the high watermark of %v rises to %d at %s, which has synced %d", w.id, hw, h.Name, synced)
 	}
-	doubted := v.c.doubted(w.id, st)
+	doubted := v.c.doubted(w.id, st, h.Process.(insides).Image())
 	for _, f := range r.Followers() {
 		in := f.InSync || f.Wished || slices.Contains(doubted, f.ID)
 		if in && f.End < hw {
