@@ -322,7 +322,7 @@ func (m *Manager) tick() {
 		return
 	}
 	m.Each(func(p *Partition) {
-		if r := p.st.Load(); !r.leading || len(r.replicas) < 2 {
+		if r := p.st.Load(); !r.leading || len(r.replicas) < 2 && !r.recovering {
 			return
 		}
 		var wake wakeups

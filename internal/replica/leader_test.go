@@ -216,6 +216,30 @@ func TestExpansion(t *testing.T) {
 	}
 }
 
+// TestRecoveryOfALoneReplicaIsToldAgain: the controller refuses the first time, as it may a
+// broker that it has not heard from for a while.
+func TestRecoveryOfALoneReplicaIsToldAgain(t *testing.T) {
+	l := newLead(t, 1, 1)
+	l.record(&schema.Topic{TopicID: topicID("alone"), Name: "alone"})
+	l.topics["alone"] = durable()
+	l.record(&schema.Partition{TopicID: topicID("alone"), Leader: self, Replicas: []int32{1}, ISR: []int32{1}, Recovering: true})
+	l.must(l.apply())
+	for try := 1; try <= 3; try++ {
+		if len(l.asked) != try || l.asked[try-1].Topics[0].TopicID != topicID("alone") {
+			t.Fatalf("the controller was asked %d times, of %d", len(l.asked), try)
+		}
+		resp := l.asked[try-1].ResponseKind().(*kmsg.AlterPartitionResponse)
+		topic := kmsg.NewAlterPartitionResponseTopic()
+		topic.TopidID = topicID("alone")
+		part := kmsg.NewAlterPartitionResponseTopicPartition()
+		part.ErrorCode = kerr.IneligibleReplica.Code
+		topic.Partitions = append(topic.Partitions, part)
+		resp.Topics = append(resp.Topics, topic)
+		l.done[try-1](resp, nil)
+		l.clock.Advance(l.m.tuning().LagMax)
+	}
+}
+
 func TestOutcomesOfAChange(t *testing.T) {
 	setup := func(t *testing.T) *lead {
 		l := newLead(t, 1, 1, 2)
