@@ -220,7 +220,7 @@ func TestNodesEndWithTheirParent(t *testing.T) {
 func TestAStartThatIsRefused(t *testing.T) {
 	text := newSaid()
 	code := leat(t.Context(), text, "dev", "cluster", "--nodes", "3", "--port", "0", "--data", t.TempDir(), "--set", "num.partitions=many")
-	if code != 1 || !regexp.MustCompile(`(?m)^leat: node \d did not start: exit status 1: num.partitions=many`).MatchString(text.String()) {
+	if code != 1 || !regexp.MustCompile(`(?m)^leat: node \d did not start: exit status 2: num.partitions=many`).MatchString(text.String()) {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
 	for _, args := range [][]string{{"--nodes", "0"}, {"--nodes", "99"}, {"--port", "65000"}, {"--port", "-1"}} {
