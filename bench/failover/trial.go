@@ -155,7 +155,7 @@ func trial(ctx context.Context, c *cluster, ws *writers, kind string) (time.Dura
 		at = time.Now() // what was sent until now may have come through
 	}
 	if kind == "pause" {
-		time.AfterFunc(4*time.Second, func() { _ = victim.Signal(syscall.SIGCONT) })
+		time.AfterFunc(4*time.Second, func() { _ = victim.Signal(syscall.SIGCONT) }) // one that has ended needs none
 	}
 	took, last, ok := ws.since(ctx, at, limit)
 	if ctx.Err() != nil {

@@ -2,14 +2,11 @@ package consume
 
 import (
 	"bytes"
-	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
@@ -20,23 +17,7 @@ import (
 // has been asked for so many times from there on; asked is how often it was.
 func consumeDamaged(t *testing.T, mended int, args ...string) (text string, asked int, err error) {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	p, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("t"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	for range 3 {
-		if err := p.ProduceSync(ctx, kgo.StringRecord("x")).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c, ctx := withThree(t)
 	broken := batch(t, 1, false)
 	broken[len(broken)-2] ^= 1
 	c.ControlKey(kmsg.Fetch.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {

@@ -48,23 +48,7 @@ func TestEndsWhereNothingIsLeft(t *testing.T) {
 		"nothing": nil, "empty batches": append(batch(t, 1, true), batch(t, 2, true)...), "an empty batch": batch(t, 1, true), "later records": batch(t, 3, false),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
-			p, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("t"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Close()
-			for range 3 {
-				if err := p.ProduceSync(ctx, kgo.StringRecord("x")).FirstErr(); err != nil {
-					t.Fatal(err)
-				}
-			}
+			c, ctx := withThree(t)
 			c.ControlKey(kmsg.Fetch.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
 				c.KeepControl()
 				req := r.(*kmsg.FetchRequest)
@@ -122,4 +106,27 @@ func TestPassEmpty(t *testing.T) {
 			t.Errorf("%s: %d %v, want %d %v", name, next, records, c.next, c.records)
 		}
 	}
+}
+
+// withThree is a cluster with three records in its topic t, until the test ends or time is up.
+func withThree(t *testing.T) (*kfake.Cluster, context.Context) {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	p, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for range 3 {
+		if err := p.ProduceSync(ctx, kgo.StringRecord("x")).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c, ctx
 }
