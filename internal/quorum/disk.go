@@ -112,9 +112,16 @@ func writeOf(m *raftpb.Message) write {
 	return w
 }
 
-// diskFull leaves the writes where they are, and tries again later.
+// diskFull leaves the writes where they are, and tries again later. A leader hands over to
+// a voter that has room, if there is one: it hands out nothing that it has not synced itself.
 func (n *Node) diskFull(err error) {
 	n.opts.Logger.Error("no space for the metadata log, waiting for some", "error", err)
+	// An error of do says that the node is ending.
+	_ = n.do(func(c *core) {
+		if c.startTransfer(0, nil) == nil {
+			n.opts.Logger.Warn("no space for the metadata log, handing over leadership")
+		}
+	})
 	n.mu.Lock()
 	n.writer.full = true
 	n.mu.Unlock()

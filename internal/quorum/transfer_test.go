@@ -92,6 +92,32 @@ func TestHungDiskOfTheLeader(t *testing.T) {
 	w.agree()
 }
 
+// TestFullDiskOfTheLeader: a leader whose log cannot grow hands over at once, and is one of
+// the group again when there is room.
+func TestFullDiskOfTheLeader(t *testing.T) {
+	w := newWorld(t, 9, 0)
+	w.prepare = func(n *simNode) {
+		n.change = func(o *Options) { o.SnapshotBytes = 1 << 30 } // which would have no room
+	}
+	w.found(3)
+	lead := w.wait()
+	lead.disk.SetFree(0)
+	w.until("its segment is full", func() bool { w.propose(); return lead.node.writer.full })
+	w.run(300 * time.Millisecond) // shorter than an election timeout
+	if now := w.leader(); now == nil || now == lead {
+		t.Fatalf("the leader without room leads on: %+v", lead.node.Status())
+	}
+	before := len(w.acked)
+	w.propose()
+	w.until("commits go on", func() bool { return len(w.acked) > before })
+	w.run(5 * time.Second)
+	if now := w.leader(); now == nil || now == lead {
+		t.Fatal("who has no room leads again")
+	}
+	lead.disk.SetFree(-1)
+	w.agree()
+}
+
 // TestOldCopyOfTheLogIsNoticed: a voter whose directory was put back to an earlier
 // state says so, refuses to start from then on, and comes back as a new member.
 func TestOldCopyOfTheLogIsNoticed(t *testing.T) {
