@@ -274,18 +274,17 @@ func (m *Manager) drop(t *topic, p *Partition, moved *metadata.Partition) error 
 	m.moves.Add(1)
 	old := p.st.Load()
 	gone := *old
-	gone.leading, gone.leader = false, metadata.NoLeader
+	gone.leading, gone.leader, gone.leaderEpoch, gone.away = false, metadata.NoLeader, -1, kerr.UnknownTopicOrPartition
+	if moved != nil {
+		gone.leader, gone.leaderEpoch, gone.away = moved.Leader, moved.LeaderEpoch, kerr.NotLeaderForPartition
+	}
 	p.mu.Lock()
 	p.st.Store(&gone)
 	p.tenure, p.damage = nil, nil
 	p.mu.Unlock()
 	m.steer(p, &gone)
-	why, to := kerr.UnknownTopicOrPartition, Leadership{metadata.NoLeader, -1}
-	if moved != nil {
-		why, to = kerr.NotLeaderForPartition, Leadership{moved.Leader, moved.LeaderEpoch}
-	}
-	p.failProduces(why, to)
-	p.failDeletes(why)
+	p.failProduces(gone.away, Leadership{gone.leader, gone.leaderEpoch})
+	p.failDeletes(gone.away)
 	p.wakeFetches()
 	if old.Watched && old.leading {
 		m.opt.Resigned(p, old.leaderEpoch)

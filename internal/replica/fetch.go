@@ -258,6 +258,10 @@ func (op *FetchOp) read(first bool) []Fetched {
 		} else {
 			all[i] = p.read(&op.parts[i], &op.limits, limit, minOne)
 		}
+		if r := p.st.Load(); r.away != nil { // since it was found: what a deleted log says is no answer
+			all[i].Release()
+			all[i] = r.refuse(r.away)
+		}
 		if run := all[i].Run; run != nil {
 			minOne = false
 			left -= int64(run.Len())

@@ -1,10 +1,14 @@
 package replica
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/schema"
 )
 
 func TestLongPollWakesWhenRecordsAreVisible(t *testing.T) {
@@ -180,4 +184,82 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	w.expect(a, "waiting")
 	w.m.GiveUp()
 	w.expect(a, notLeader)
+}
+
+// A reader that found the partition just before it was given up is told what one that
+// comes later is: who leads, or that nobody has it.
+func TestReadersBesideAPartitionsEnd(t *testing.T) {
+	for _, c := range []struct {
+		moved bool
+		err   *kerr.Error
+		to    Leadership
+	}{
+		{true, kerr.NotLeaderForPartition, Leadership{2, 1}},
+		{false, kerr.UnknownTopicOrPartition, Leadership{-1, -1}},
+	} {
+		w := newWorld(t)
+		w.create("t", 1, durable())
+		w.send("t", 0, -1, "a")
+		w.mustSync()
+		p := w.part("t", 0)
+		if c.moved {
+			r := schema.NewPartitionChange()
+			r.TopicID, r.Leader, r.Replicas, r.ISR = topicID("t"), 2, []int32{2, 3}, []int32{2}
+			w.record(r)
+			if err := w.apply(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			w.remove("t")
+		}
+		part, l := from("t", 0, 0), &FetchLimits{Replica: Consumer, Rack: "r"}
+		for what, f := range map[string]Fetched{
+			"a consumer": p.read(&part, l, part.MaxBytes, true),
+			"a follower": p.readFollower(&part, &FetchLimits{Replica: 2}, part.MaxBytes, true, true),
+		} {
+			if f.Err != c.err || f.Leadership != c.to {
+				t.Errorf("moved %v: %s is told %v, leader %v", c.moved, what, f.Err, f.Leadership)
+			}
+		}
+		if l := p.ListOffset(Latest, -1, false); l.Err != c.err {
+			t.Errorf("moved %v: ListOffsets is told %v", c.moved, l.Err)
+		}
+		if _, _, err := p.EpochEnd(0, 0); err != c.err {
+			t.Errorf("moved %v: OffsetForLeaderEpoch is told %v", c.moved, err)
+		}
+		if a := w.produce(-1, ProducePart{p, w.batch("b")}); a.results[0].Err != c.err {
+			t.Errorf("moved %v: a producer is told %v", c.moved, a)
+		}
+	}
+}
+
+// The log of a partition may go while it is read from: whatever was found, the reader is
+// told that it went.
+func TestAPartitionGoesWhileItIsRead(t *testing.T) {
+	hooks := &beforeReads{}
+	w := &world{t: t, wrap: func(f env.FS) env.FS { hooks.FS = f; return hooks }}
+	w.begin()
+	w.create("t", 1, durable())
+	w.send("t", 0, -1, "a")
+	w.mustSync()
+	if err := w.dir.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	w.kill() // what an append knows of positions is forgotten
+	hooks.read = func(name string) {
+		if !strings.HasSuffix(name, ".log") {
+			return
+		}
+		hooks.read = nil
+		r := schema.NewPartitionChange()
+		r.TopicID, r.Leader, r.Replicas, r.ISR = topicID("t"), 2, []int32{2, 3}, []int32{2}
+		w.record(r)
+		if err := w.apply(); err != nil {
+			t.Error(err)
+		}
+	}
+	w.expectRead("t", 0, 0, notLeader)
+	if hooks.read != nil {
+		t.Fatal("the log was not read")
+	}
 }

@@ -74,7 +74,7 @@ const (
 // are woken at the end of Apply.
 func (m *Manager) steer(p *Partition, r *role) {
 	leader := int32(-1)
-	if !r.leading && r.leader >= 0 && r.leader != m.opt.NodeID && m.opt.Fetch != nil {
+	if !r.leading && r.away == nil && r.leader >= 0 && r.leader != m.opt.NodeID && m.opt.Fetch != nil {
 		leader = r.leader
 	}
 	p.mu.Lock()

@@ -97,7 +97,7 @@ func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartiti
 // followed is the role if it still is that of a follower of leader in epoch, else nil;
 // mu is held.
 func (p *Partition) followed(leader, epoch int32) *role {
-	if r := p.st.Load(); !r.leading && r.leader == leader && r.leaderEpoch == epoch {
+	if r := p.st.Load(); !r.leading && r.away == nil && r.leader == leader && r.leaderEpoch == epoch {
 		return r
 	}
 	return nil

@@ -5,7 +5,7 @@ import "slices"
 // serves tells whether this follower answers a consumer's fetch: one of its own rack,
 // where the cluster sends consumers to the nearest replica (KIP-392).
 func (p *Partition) serves(r *role, l *FetchLimits) bool {
-	return !r.leading && r.leader >= 0 && l.Replica == Consumer && l.Rack != "" &&
+	return !r.leading && r.away == nil && r.leader >= 0 && l.Replica == Consumer && l.Rack != "" &&
 		p.m.tuning().RackAware && l.Rack == *p.m.rack.Load()
 }
 

@@ -44,6 +44,9 @@ type role struct {
 	leading        bool    // this broker is the leader
 	recovering     bool    // the leader was elected uncleanly, and has not said that it has recovered
 	minISR         int     // effective: min.insync.replicas, at most the number of replicas
+	// away is what is told of a replica that was given up: that others have it, or that
+	// nobody has. nil while it is here. Who found it just before still has it in hand.
+	away *kerr.Error
 	// epochStart is where the log ended when this broker began to lead in leaderEpoch;
 	// -1 while it does not.
 	epochStart int64
@@ -93,6 +96,8 @@ func (p *Partition) Settings() Settings { return p.st.Load().Settings }
 func (p *Partition) leads(currentEpoch int32) (*role, *kerr.Error) {
 	r := p.st.Load()
 	switch {
+	case r.away != nil:
+		return r, r.away
 	case currentEpoch >= 0 && currentEpoch < r.leaderEpoch:
 		return r, kerr.FencedLeaderEpoch
 	case currentEpoch > r.leaderEpoch:
