@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/record"
 	"github.com/leat-stream/leat/internal/schema"
 )
 
@@ -279,6 +280,37 @@ func TestStartWithinABatchIsToldAgain(t *testing.T) {
 	slow.open()
 	c.until("all are in sync", c.inSync)
 	c.expectEnds(slow, "3-4 hw 4")
+}
+
+// TestWhatWentAnotherWayEndsAtTheStart: a former leader's log ends where the leader's starts
+// now, within a batch. That its last records went another way is not known to the leader any
+// more, which has deleted its own, so nothing of the log stays, not even for the duplicates of
+// a producer (seed 110000487 of the simulation).
+func TestWhatWentAnotherWayEndsAtTheStart(t *testing.T) {
+	c := trio(t, "2")
+	c.acked("t", 0, "a")
+	old := c.leader("t", 0)
+	c.isolate(old.id, true)
+	h := record.NewHeader(0)
+	h.ProducerID, h.ProducerEpoch, h.BaseSequence = 9, 0, 0
+	old.m.Produce([]ProducePart{{old.part("t", 0), headed(h, c.clock.Now(), "w", "x", "y", "z")}}, -1, time.Minute, func(*ProduceOp) {})
+	c.until("another leads", func() bool { l := c.leader("t", 0); return l != nil && l != old && l.part("t", 0).Leading() })
+	l := c.leader("t", 0)
+	c.acked("t", 0, "b", "c")
+	a := l.send("t", 0, -1, "d", "e", "f", "g") // one batch, from 3 to 6
+	c.until("the write is answered", func() bool { return a.answered })
+	d := l.deleteRecords("t", 0, 5, time.Minute)
+	c.until("it is answered", func() bool { return d.answered > 0 })
+	clear(c.cut)
+	c.until("all are in sync", c.inSync)
+	c.run(time.Second)
+	c.expectEnds(old, "5-7 hw 7")
+	if c.told("StartedAnew") != 1 {
+		t.Fatal(c.events)
+	}
+	if list := old.part("t", 0).log.Producers(); len(list) != 0 {
+		t.Fatalf("it remembers %+v", list)
+	}
 }
 
 // starting states where a follower's log starts.

@@ -312,6 +312,16 @@ func (p *Partition) look(r *role, part *FetchPart) (f Fetched, decided bool) {
 	return f, false
 }
 
+// unknownBefore tells whether a follower that asks for the very start of this log has
+// records before it of which nobody can say any more whether they were this log's too: what
+// is known here of their epoch is deleted with them. Where the last of them is of the epoch
+// that begins here they were, since an epoch has one leader. Kept, they would make the
+// follower remember producers' batches that were never committed, and would lie below a
+// first batch that begins before the start.
+func (p *Partition) unknownBefore(part *FetchPart, start int64) bool {
+	return part.Offset == start && part.LastFetchedEpoch >= 0 && p.log.EpochForOffset(start) != part.LastFetchedEpoch
+}
+
 // readFollower takes a run of records up to the log's end, for a follower. The first
 // look at a fetch takes where the follower is.
 func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32, minOne, first bool) Fetched {
@@ -330,10 +340,11 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 		return f
 	}
 	end := p.log.EndOffset()
-	if part.Offset < f.LogStart || part.Offset > end {
+	behind := part.Offset < f.LogStart || p.unknownBefore(part, f.LogStart)
+	if behind || part.Offset > end {
 		out := RefusedFetch(kerr.OffsetOutOfRange)
 		out.HighWatermark, out.LogStart = f.HighWatermark, f.LogStart
-		out.anew = part.Offset < f.LogStart || f.LogStart == end
+		out.anew = behind || f.LogStart == end
 		return out
 	}
 	if first {

@@ -174,7 +174,7 @@ func (p *Partition) cut(end int64) {
 }
 
 // outOfRange starts the log anew where the leader's starts, if that has nothing any more
-// of what this replica has.
+// of what this replica has: it lies behind the end here, or at it.
 func (p *Partition) outOfRange(leader, epoch int32, in *kmsg.FetchResponseTopicPartition) verdict {
 	p.mu.Lock()
 	if p.followed(leader, epoch) == nil {
@@ -183,7 +183,7 @@ func (p *Partition) outOfRange(leader, epoch int32, in *kmsg.FetchResponseTopicP
 	}
 	p.m.counters.outOfRange.Add(1)
 	start, end := p.log.StartOffset(), p.log.EndOffset()
-	if in.LogStartOffset < 0 || (in.LogStartOffset <= end && start < end) {
+	if in.LogStartOffset < 0 || (in.LogStartOffset < end && start < end) {
 		p.mu.Unlock()
 		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, fmt.Errorf("offset %d is out of range there, where the log starts at %d", end, in.LogStartOffset)})
 		return trouble
