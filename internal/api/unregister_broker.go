@@ -3,6 +3,9 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/metadata"
+	"github.com/leat-stream/leat/internal/nodewire"
 )
 
 // UnregisterBroker, key 64: forgets a broker that does not come back; decided by the
@@ -23,5 +26,11 @@ func handleUnregisterBroker(s *Server, r *Request) {
 		r.Reply(failed(kerr.ClusterAuthorizationFailed))
 		return
 	}
-	s.forward(r, r.Msg, failed)
+	// A copy of the request may outlive a broken connection, and the broker may come back.
+	req := r.Msg.(*kmsg.UnregisterBrokerRequest)
+	if b := s.Image().Broker(req.BrokerID); b != nil && !r.Conn.Controller {
+		nodewire.SetIncarnation(req, b.Epoch)
+	}
+	ask := &metadata.Request{Context: s.context(r), Req: req, Incarnation: nodewire.Incarnation(req)}
+	s.decide(r, ask, func(resp kmsg.Response) kmsg.Response { return resp }, failed)
 }

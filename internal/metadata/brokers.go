@@ -191,14 +191,19 @@ func (c *Controller) checkDirectories(req *kmsg.BrokerRegistrationRequest) error
 // Kafka's does: whether it holds replicas that others lack is for who asks to see.
 // The broker's replicas stay assigned, and count as lost; if the process runs on, its
 // requests are answered by STALE_BROKER_EPOCH until it has registered anew. With it
-// goes the registration of a controller of that id, also where there is no broker.
-func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest) outcome {
+// goes the registration of a controller of that id, also where there is no broker. A request
+// that names a registration which is over is refused: it may be a copy that comes late.
+func (c *Controller) unregister(req *kmsg.UnregisterBrokerRequest, epoch *int64) outcome {
 	resp := req.ResponseKind().(*kmsg.UnregisterBrokerResponse)
 	var recs []schema.Record
+	b := c.View().Broker(req.BrokerID)
+	if epoch != nil && b != nil && b.Epoch != *epoch {
+		resp.ErrorCode, resp.ErrorMessage = code(refuse(kerr.StaleBrokerEpoch, "Broker ID %d has registered anew since it was to be removed", req.BrokerID))
+		return outcome{body: resp}
+	}
 	if c.View().ControllerNode(req.BrokerID) != nil {
 		recs = append(recs, &schema.UnregisterController{NodeID: req.BrokerID})
 	}
-	b := c.View().Broker(req.BrokerID)
 	if b == nil && len(recs) > 0 {
 		return outcome{body: resp, recs: append(recs, c.unwish(req.BrokerID)...)}
 	}

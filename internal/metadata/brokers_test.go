@@ -392,6 +392,29 @@ func TestUnregister(t *testing.T) {
 	k.expect("sole", 0, "leader 2 epoch 2 isr [2] recovering")
 }
 
+// TestLateRemovalIsRefused: a copy of a request may lie in a broken connection until the broker
+// has registered anew (seed 110000891 of the simulation).
+func TestLateRemovalIsRefused(t *testing.T) {
+	k := newCluster(t, 3)
+	epoch := k.img().Broker(2).Epoch
+	req := kmsg.NewPtrUnregisterBrokerRequest()
+	req.BrokerID = 2
+	ask := func() int16 {
+		return k.do(&Request{Req: req, Incarnation: &epoch}).(*kmsg.UnregisterBrokerResponse).ErrorCode
+	}
+	if code := ask(); code != 0 {
+		t.Fatal(kerr.ErrorForCode(code))
+	}
+	k.register(2, 9)
+	if code := ask(); code != kerr.StaleBrokerEpoch.Code || k.img().Broker(2) == nil {
+		t.Fatalf("answered %v, registered: %v", kerr.ErrorForCode(code), k.img().Broker(2) != nil)
+	}
+	epoch = k.img().Broker(2).Epoch
+	if code := ask(); code != 0 || k.img().Broker(2) != nil {
+		t.Fatalf("answered %v, registered: %v", kerr.ErrorForCode(code), k.img().Broker(2) != nil)
+	}
+}
+
 // TestReturnIsTold: who operates the cluster hears of a broker that was unregistered and comes
 // back with what it had; a broker that is new, or was only down, is no news.
 func TestReturnIsTold(t *testing.T) {

@@ -61,6 +61,8 @@ type Request struct {
 	// Creation tells one CreateTopics from others: a request that is asked again, as its
 	// answer was lost, has the same. nil tells nothing.
 	Creation []byte
+	// Incarnation is the epoch of the registration that an UnregisterBroker ends; nil: any.
+	Incarnation *int64
 }
 
 // Controller is the machine (package machine) of the metadata log: its state is
@@ -211,7 +213,7 @@ func (c *Controller) request(r *Request, in machine.Input) outcome {
 	case *kmsg.BrokerHeartbeatRequest:
 		return c.heartbeat(req, in.Now)
 	case *kmsg.UnregisterBrokerRequest:
-		return c.unregister(req)
+		return c.unregister(req, r.Incarnation)
 	case *kmsg.AllocateProducerIDsRequest:
 		return c.allocateProducerIDs(req)
 	case *kmsg.AssignReplicasToDirsRequest:

@@ -1,6 +1,7 @@
 package nodewire
 
 import (
+	"encoding/binary"
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -54,4 +55,25 @@ func Creation(req *kmsg.CreateTopicsRequest) (unique []byte) {
 		}
 	})
 	return unique
+}
+
+// incarnationTag is a field of an UnregisterBrokerRequest: the epoch of the broker as the
+// node that was asked knew it, 8 bytes, so that a copy which arrives late, after the broker
+// has registered anew, does not remove that.
+const incarnationTag = 20_002
+
+// SetIncarnation names the registration that is to go.
+func SetIncarnation(req *kmsg.UnregisterBrokerRequest, epoch int64) {
+	req.UnknownTags.Set(incarnationTag, binary.BigEndian.AppendUint64(nil, uint64(epoch)))
+}
+
+// Incarnation is the epoch of the registration that is to go; nil where any will do.
+func Incarnation(req *kmsg.UnregisterBrokerRequest) (epoch *int64) {
+	req.UnknownTags.Each(func(tag uint32, b []byte) {
+		if tag == incarnationTag && len(b) == 8 {
+			e := int64(binary.BigEndian.Uint64(b))
+			epoch = &e
+		}
+	})
+	return epoch
 }

@@ -36,3 +36,23 @@ func TestCreation(t *testing.T) {
 		}
 	}
 }
+
+// TestIncarnation: it survives the wire, and what is no epoch is not taken for one.
+func TestIncarnation(t *testing.T) {
+	sent := kmsg.NewPtrUnregisterBrokerRequest()
+	if epoch := Incarnation(sent); epoch != nil {
+		t.Fatalf("nothing is read as %d", *epoch)
+	}
+	SetIncarnation(sent, 1<<40+3)
+	got := kmsg.NewPtrUnregisterBrokerRequest()
+	if err := got.ReadFrom(sent.AppendTo(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if epoch := Incarnation(got); epoch == nil || *epoch != 1<<40+3 {
+		t.Fatalf("read as %v", epoch)
+	}
+	got.UnknownTags.Set(incarnationTag, []byte("short"))
+	if epoch := Incarnation(got); epoch != nil {
+		t.Fatalf("five bytes are read as %d", *epoch)
+	}
+}

@@ -107,6 +107,7 @@ func (d *departure) ask() {
 			err := o.noted("UnregisterBroker", resp.ErrorCode)
 			switch {
 			case err == nil, errors.Is(err, kerr.RequestTimedOut), errors.Is(err, kerr.NotController):
+			case errors.Is(err, kerr.StaleBrokerEpoch): // it has registered anew, as this or another copy knows
 			case errors.Is(err, kerr.BrokerIDNotRegistered) && f.c.inv.newest.Broker(d.h.Node) == nil:
 				// The broker that was asked tried again when a controller died with its answer.
 			default:
