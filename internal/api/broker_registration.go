@@ -33,7 +33,7 @@ func handleBrokerRegistration(s *Server, r *Request) {
 		r.Reply(failed(kerr.ClusterAuthorizationFailed))
 		return
 	}
-	reg, err := unpackRegistration(r.Msg.(*kmsg.BrokerRegistrationRequest))
+	reg, err := UnpackRegistration(r.Msg.(*kmsg.BrokerRegistrationRequest))
 	if err != nil {
 		r.Reply(failed(kerr.InvalidRequest))
 		return
@@ -59,7 +59,8 @@ func PackRegistration(reg *metadata.RegisterBroker) *kmsg.BrokerRegistrationRequ
 
 var errLost = errors.New("the list of lost replicas is cut")
 
-func unpackRegistration(req *kmsg.BrokerRegistrationRequest) (*metadata.RegisterBroker, error) {
+// UnpackRegistration is a registration that came from another node.
+func UnpackRegistration(req *kmsg.BrokerRegistrationRequest) (*metadata.RegisterBroker, error) {
 	reg := &metadata.RegisterBroker{Req: req}
 	var err error
 	req.UnknownTags.Each(func(tag uint32, b []byte) {

@@ -64,6 +64,7 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 	}
 	inv := newInvariants(c)
 	c.Check, c.Ending, c.Told, c.Unanswered, c.Lost, c.Wishing = inv.check, c.ended, inv.tells, c.unanswered, inv.tellsLoss, inv.wishesOnce
+	c.Returning = inv.returns
 	c.inv, c.load = inv, drawLoad(w.Stream("load"))
 	g := &groups{c: c}
 	c.Asked, c.Replied = g.asked, g.answered

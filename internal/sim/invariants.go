@@ -3,6 +3,9 @@ package sim
 import (
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
 	"github.com/leat-stream/leat/internal/nodewire"
@@ -32,8 +35,9 @@ type invariants struct {
 	voters    map[*Host]int       // the life in which a host's metadata log was looked at
 	deleted   map[log.LogID]int64 // up to where clients were told that it is
 	lost      map[lossOf]bool     // what brokers told
-	vanished  []vanished          // replicas whose files are gone
-	left      map[int32]bool      // brokers that were registered, and are not
+	returned  map[returnedWithout]bool
+	vanished  []vanished     // replicas whose files are gone
+	left      map[int32]bool // brokers that were registered, and are not
 }
 
 // watched is what there is to check of a host's process, so that an event costs only
@@ -90,6 +94,23 @@ func (v *invariants) tellsLoss(req *nodewire.LostRequest) {
 	}
 }
 
+// returnedWithout is a replica that lacks records, as its broker told when it registered.
+type returnedWithout struct {
+	incarnation [16]byte
+	replica     metadata.TopicPartition
+}
+
+func (v *invariants) returns(req *kmsg.BrokerRegistrationRequest) {
+	reg, err := api.UnpackRegistration(req)
+	if err != nil {
+		v.c.Failf("a registration: %w", err)
+		return
+	}
+	for _, tp := range reg.Lost {
+		v.returned[returnedWithout{req.IncarnationID, tp}] = true
+	}
+}
+
 type epochOf struct {
 	id    log.LogID
 	epoch int32
@@ -98,7 +119,7 @@ type epochOf struct {
 func newInvariants(c *Cluster) *invariants {
 	return &invariants{c: c, images: map[int64]*metadata.Image{}, seen: map[*Host]*metadata.Image{}, leaders: map[epochOf]reign{},
 		watched: map[*Host]*watched{}, committed: map[log.LogID]int64{}, wishes: map[wishOf][]replica.Wish{},
-		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}, deleted: map[log.LogID]int64{}, lost: map[lossOf]bool{}, left: map[int32]bool{}}
+		promises: map[uint64]*promise{}, reigns: map[uint64]uint64{}, voters: map[*Host]int{}, deleted: map[log.LogID]int64{}, lost: map[lossOf]bool{}, returned: map[returnedWithout]bool{}, left: map[int32]bool{}}
 }
 
 func (v *invariants) check(h *Host) {
@@ -318,7 +339,7 @@ func (v *invariants) changes(old, img *metadata.Image) {
 			}
 			if what := v.changed(o, p, func(m int32) bool {
 				b := img.Broker(m)
-				return b != nil && v.lost[lossOf{m, b.Epoch, t.ID, p.Index}]
+				return b != nil && (v.lost[lossOf{m, b.Epoch, t.ID, p.Index}] || v.returned[returnedWithout{b.IncarnationID, metadata.TopicPartition{TopicID: t.ID, Partition: p.Index}}])
 			}); what != "" {
 				v.throttled(img, t.Name, what)
 			}

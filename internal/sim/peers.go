@@ -102,8 +102,11 @@ func (p *peers) Call(to peer.Target, l peer.Lane, req kmsg.Request, timeout time
 	if ask, ok := req.(*kmsg.AlterPartitionRequest); ok {
 		p.h.w.Wishing(ask)
 	}
-	if _, ok := req.(*kmsg.BrokerRegistrationRequest); ok && p.h.w.Registering != nil {
-		p.h.w.Registering(p.h, link.to)
+	if reg, ok := req.(*kmsg.BrokerRegistrationRequest); ok {
+		p.h.w.Returning(reg)
+		if p.h.w.Registering != nil {
+			p.h.w.Registering(p.h, link.to)
+		}
 	}
 	link.Call(req, timeout, func(resp kmsg.Response, err error) {
 		if ask, ok := req.(*kmsg.AlterPartitionRequest); ok && err != nil {

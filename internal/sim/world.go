@@ -58,7 +58,9 @@ type World struct {
 	Told       func(*nodewire.RaftRequest)
 	Lost       func(*nodewire.LostRequest) // a broker says that it lacks what it acknowledged
 	Unanswered func(*kmsg.AlterPartitionRequest)
-	// Registering, if not nil, is called with each registration that a node sends to another.
+	// Returning is called with each registration that a node sends to another.
+	Returning func(*kmsg.BrokerRegistrationRequest)
+	// Registering, if not nil, is told from where to where.
 	Registering func(from, to *Host)
 	// Wishing is called with each wish that leaves a node.
 	Wishing func(*kmsg.AlterPartitionRequest)
