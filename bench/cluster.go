@@ -17,8 +17,8 @@ import (
 	"github.com/leat-stream/leat/conformance/harness"
 )
 
-// ofThree runs f with a cluster of three nodes of its own.
-func ofThree(ctx context.Context, p plan, name string, f func(c *harness.Cluster, adm *kadm.Client) error) error {
+// inThree runs f with a cluster of three nodes of its own.
+func inThree(ctx context.Context, p plan, name string, f func(c *harness.Cluster, adm *kadm.Client) error) error {
 	dir, clean, err := folder(p, name)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ const rollingRate = 500
 // again, and measures what a producer sees of it.
 func rolling(ctx context.Context, p plan, r *results) error {
 	const partitions = 3000
-	return ofThree(ctx, p, "rolling", func(c *harness.Cluster, adm *kadm.Client) error {
+	return inThree(ctx, p, "rolling", func(c *harness.Cluster, adm *kadm.Client) error {
 		if err := threefold(ctx, adm, "rolling", partitions); err != nil {
 			return err
 		}
@@ -89,6 +89,7 @@ func rolling(ctx context.Context, p plan, r *results) error {
 		if err != nil {
 			return err
 		}
+		defer w.close()
 		start := time.Now()
 		for _, b := range c.Brokers {
 			if err := b.Stop(time.Minute); err != nil {
@@ -101,18 +102,17 @@ func rolling(ctx context.Context, p plan, r *results) error {
 				return err
 			}
 		}
-		took := time.Since(start)
-		if err := w.end(ctx); err != nil {
+		r.single("three nodes, 3,000 partitions with three replicas: rolling restart, in all", "s", 60, 1, time.Since(start).Seconds())
+		flushed := w.end(ctx)
+		r.single(fmt.Sprintf("— produce p99 during it, %d records/s over all partitions, acks=all", rollingRate), "ms", 0, 1, w.quantile(99))
+		r.single("— p99.9", "ms", 0, 1, w.quantile(99.9))
+		r.single("— longest", "ms", 0, 1, w.quantile(100))
+		failed, why := w.failures()
+		r.single("— errors that the producer (franz-go) saw", "", 1, 1, float64(failed))
+		if err := errors.Join(flushed, why); err != nil {
 			return err
 		}
-		if err := w.allThere(ctx, adm, "rolling"); err != nil {
-			return err
-		}
-		r.single("three nodes, 3,000 partitions with three replicas: rolling restart, in all", "s", 60, took.Seconds())
-		r.single(fmt.Sprintf("— produce p99 during it, %d records/s, acks=all", rollingRate), "ms", 0, w.quantile(99))
-		r.single("— p99.9", "ms", 0, w.quantile(99.9))
-		r.single("— longest", "ms", 0, w.quantile(100))
-		return nil
+		return w.allThere(ctx, adm, "rolling")
 	})
 }
 
@@ -127,7 +127,8 @@ type trickle struct {
 	mu    sync.Mutex
 	hist  *hdrhistogram.Histogram
 	acked []int64 // records of each partition
-	err   error
+	fails int     // records that were not acknowledged
+	err   error   // why the first of them was not
 }
 
 // newTrickle returns when every partition has a record.
@@ -164,9 +165,14 @@ func (w *trickle) run(ctx context.Context, partitions int) {
 		w.c.Produce(context.WithoutCancel(ctx), &kgo.Record{Partition: int32(n % partitions), Value: make([]byte, 100)}, func(r *kgo.Record, err error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.err = errors.Join(w.err, err)
-			if err == nil {
+			switch {
+			case err == nil:
 				w.acked[r.Partition]++
+			case w.err == nil:
+				w.err = err
+				fallthrough
+			default:
+				w.fails++
 			}
 			// It is within the range, so that it cannot fail.
 			_ = w.hist.RecordValue(min(max(1, time.Since(due).Microseconds()), w.hist.HighestTrackableValue()))
@@ -174,14 +180,39 @@ func (w *trickle) run(ctx context.Context, partitions int) {
 	}
 }
 
-// end waits for what is under way.
+// end waits for what is under way, for a minute.
 func (w *trickle) end(ctx context.Context) error {
-	w.stop()
-	w.done.Wait()
-	defer w.c.Close()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("what is under way is not acknowledged within a minute"))
 	defer cancel()
-	return errors.Join(w.c.Flush(ctx), w.err)
+	w.stop()
+	sent := make(chan struct{})
+	go func() { // which close waits for, too
+		w.done.Wait()
+		close(sent)
+	}()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-sent:
+	}
+	if err := w.c.Flush(ctx); err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	return nil
+}
+
+// close gives up what is under way, so that nothing is sent beside the cases that follow.
+func (w *trickle) close() {
+	w.stop()
+	w.c.Close() // a send that waits for room ends by this
+	w.done.Wait()
+}
+
+// failures are the records that were not acknowledged, and why the first was not.
+func (w *trickle) failures() (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fails, w.err
 }
 
 // allThere compares what was acknowledged with where the partitions end.
@@ -199,18 +230,28 @@ func (w *trickle) allThere(ctx context.Context, adm *kadm.Client, topic string) 
 	return nil
 }
 
-func (w *trickle) quantile(q float64) float64 { return float64(w.hist.ValueAtQuantile(q)) / 1000 }
+func (w *trickle) quantile(q float64) float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return float64(w.hist.ValueAtQuantile(q)) / 1000
+}
+
+// How long many replicas settle, and how long they are watched.
+const (
+	idleSettle = 10 * time.Second
+	idleTime   = time.Minute
+)
 
 // idle measures what many replicas cost that nobody uses, on each of three nodes.
 func idle(ctx context.Context, p plan, r *results) error {
 	const topics, partitions = 10, 334 // 10,020 replicas
-	return ofThree(ctx, p, "idle", func(c *harness.Cluster, adm *kadm.Client) error {
+	return inThree(ctx, p, "idle", func(c *harness.Cluster, adm *kadm.Client) error {
 		for i := range topics {
 			if err := threefold(ctx, adm, fmt.Sprint("idle", i), partitions); err != nil {
 				return err
 			}
 		}
-		if err := pause(ctx, 10*time.Second); err != nil { // what was made is written
+		if err := pause(ctx, idleSettle); err != nil { // what was made is written
 			return err
 		}
 		before, err := usedBy(c)
@@ -218,7 +259,7 @@ func idle(ctx context.Context, p plan, r *results) error {
 			return err
 		}
 		start := time.Now()
-		if err := pause(ctx, time.Minute); err != nil {
+		if err := pause(ctx, idleTime); err != nil {
 			return err
 		}
 		after, err := usedBy(c)
@@ -234,8 +275,8 @@ func idle(ctx context.Context, p plan, r *results) error {
 			}
 			rss = append(rss, held)
 		}
-		r.single("three nodes, 10,000 replicas in all, idle for a minute: CPU of each", "% of a core", 3, shares...)
-		r.single("— resident memory of each", "MiB", 0, rss...)
+		r.single("three nodes, 10,000 replicas in all, idle for a minute: CPU of each", "% of a core", 3, len(c.Brokers), shares...)
+		r.single("— resident memory of each", "MiB", 0, len(c.Brokers), rss...)
 		return nil
 	})
 }

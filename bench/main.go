@@ -6,7 +6,8 @@
 // The broker is pinned to the first core and the client to the second. Brokers run in
 // turn, in several rounds, every other one in the opposite order; every case has a
 // fresh topic and a disk without unwritten data, and warms up before it counts. A case
-// that fails is noted, and the run goes on; the report is written after every round.
+// that fails is noted, and the run goes on; the page is written anew after every figure
+// and every failure, so that a run that is cut short leaves what it has.
 // Figures are medians over the rounds. Nothing here is a test: it asserts nothing.
 //
 //	go run ./bench -leat bin/leat -out docs/benchmarks.md
@@ -15,7 +16,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"log"
 	"os"
 	"os/signal"
@@ -27,41 +30,27 @@ import (
 	"github.com/leat-stream/leat/bench/load"
 )
 
-// plan is what one run does.
-type plan struct {
-	rounds  int
-	seconds int // measured, per case
-	warm    int // seconds before that
-	cases   *regexp.Regexp
-	scratch string
-	gigas   int // of data on disk for the restart case
-	trials  int // of each kind of failure of a node
-	calm    time.Duration
-	leat    string
-	out     string
-}
-
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "load" {
 		load.Command(os.Args[2:])
 		return
 	}
-	var p plan
-	var pattern string
+	p, pattern := whole, "."
 	short := flag.Bool("short", false, "one round of three seconds, 1 GB, 20 s busy: to see that it works")
-	flag.IntVar(&p.rounds, "rounds", 3, "rounds of each broker")
-	flag.IntVar(&p.seconds, "seconds", 8, "measured seconds of a case")
-	flag.IntVar(&p.warm, "warm", 4, "warm-up seconds of a case")
-	flag.IntVar(&p.gigas, "gigabytes", 20, "data on disk when the broker is killed and started again")
-	flag.IntVar(&p.trials, "trials", 5, "trials of each failure of a node")
-	flag.DurationVar(&p.calm, "calm", 10*time.Minute, "how long all processors are kept busy, to see that no node is taken for dead")
-	flag.StringVar(&pattern, "cases", ".", "regular expression of the cases to run")
+	flag.IntVar(&p.rounds, "rounds", p.rounds, "rounds of each broker")
+	flag.IntVar(&p.seconds, "seconds", p.seconds, "measured seconds of a case")
+	flag.IntVar(&p.warm, "warm", p.warm, "warm-up seconds of a case")
+	flag.IntVar(&p.gigas, "gigabytes", p.gigas, "data on disk when the broker is killed and started again")
+	flag.IntVar(&p.trials, "trials", p.trials, "trials of each failure of a node")
+	flag.IntVar(&p.kafkaTrials, "kafka-trials", p.kafkaTrials, "trials of each failure of a node of Kafka, where there are to be fewer; 0: as many")
+	flag.DurationVar(&p.calm, "calm", p.calm, "how long all processors are kept busy, to see that no node is taken for dead")
+	flag.StringVar(&pattern, "cases", pattern, "regular expression of the cases to run")
 	flag.StringVar(&p.leat, "leat", "bin/leat", "Leat's binary")
 	flag.StringVar(&p.scratch, "scratch", "", "folder for data (a temporary one by default)")
-	flag.StringVar(&p.out, "out", "docs/benchmarks.md", "where the report goes, anew after each round")
+	flag.StringVar(&p.out, "out", "docs/benchmarks.md", "where the page goes, anew after each figure; to a device only at the end")
 	flag.Parse()
 	if *short {
-		p.rounds, p.seconds, p.warm, p.gigas, p.trials, p.calm = 1, 3, 2, 1, 2, 20*time.Second
+		p.rounds, p.seconds, p.warm, p.gigas, p.trials, p.kafkaTrials, p.calm = 1, 3, 2, 1, 2, 0, 20*time.Second
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, p, pattern)
@@ -89,22 +78,32 @@ func run(ctx context.Context, p plan, pattern string) error {
 		defer os.RemoveAll(p.scratch)
 	}
 	r := newResults()
-	if err := r.describe(); err != nil {
+	if err := r.describe(ctx, p); err != nil {
 		return err
 	}
-	start := time.Now()
+	fmt.Fprintf(os.Stderr, "commit %s; what has a fixed time takes %v, the rest about %v\n", r.commit, p.fixed(), p.rest())
+	r.started = time.Now()
+	r.save = func() {
+		if p.device() {
+			return
+		}
+		if err := r.write(p); err != nil {
+			log.Print("the page could not be written, the run goes on: ", err)
+		}
+	}
+	err = everything(ctx, p, r)
+	r.complete = err == nil
+	return errors.Join(err, r.write(p))
+}
+
+// everything runs all rounds, and what has none. An error is that of a run that was
+// cut short; what fails is noted.
+func everything(ctx context.Context, p plan, r *results) error {
 	for round := 1; round <= p.rounds; round++ {
 		if err := runRound(ctx, p, round, r); err != nil {
 			return err
 		}
 		r.done = round
-		if err := r.write(p, time.Since(start)); err != nil {
-			return err
-		}
 	}
-	if err := singles(ctx, p, r); err != nil {
-		return err
-	}
-	r.complete = true
-	return r.write(p, time.Since(start))
+	return singles(ctx, p, r)
 }

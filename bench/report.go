@@ -3,7 +3,6 @@
 package main
 
 import (
-	_ "embed"
 	"fmt"
 	"io"
 	"os"
@@ -12,14 +11,10 @@ import (
 	"time"
 )
 
-// notes say what limits a figure, by hand, under a heading for each case.
-//
-//go:embed notes.md
-var notes string
-
-// write puts the report in place of the one before.
-func (r *results) write(p plan, took time.Duration) error {
-	if !strings.HasPrefix(p.out, "/dev/") {
+// write puts the page in place of the one before.
+func (r *results) write(p plan) error {
+	took := time.Since(r.started)
+	if !p.device() {
 		tmp := filepath.Join(filepath.Dir(p.out), "."+filepath.Base(p.out)+".tmp")
 		f, err := os.Create(tmp)
 		if err != nil {
@@ -43,85 +38,61 @@ func (r *results) write(p plan, took time.Duration) error {
 	return r.report(f, p, took)
 }
 
+// report writes the whole page.
 func (r *results) report(w io.Writer, p plan, took time.Duration) error {
 	out := &errWriter{w: w}
 	out.printf("# Benchmarks\n\nWritten by `make bench`; run it to have your own. Ratios are ours over Kafka's in the same run.\n\n")
 	if !r.complete {
-		out.printf("**The run is not complete**: this was written after round %d of %d.\n\n", r.done, p.rounds)
+		out.printf("**The run is not complete**: this was written %s after its start, in: %s. %d of %d rounds had ended.\n\n", took.Round(time.Second), r.at, r.done, p.rounds)
 	}
+	r.circumstances(out, p, took)
+	notes := splitNotes(notes)
+	r.comparisons(out, ofOne)
+	r.busy(out, ofOne)
+	r.alone(out, ofOne)
+	r.beside(out, notes, ofOne)
+	if r.has(ofThree) {
+		out.printf("\n## Three nodes\n")
+		r.comparisons(out, ofThree)
+		r.together(out)
+		r.busy(out, ofThree)
+		r.alone(out, ofThree)
+		r.beside(out, notes, ofThree)
+	}
+	r.failed(out)
+	r.fewer(out, p)
+	r.limits(out, notes)
+	return out.err
+}
+
+// circumstances say where, of what and how the figures were taken.
+func (r *results) circumstances(out *errWriter, p plan, took time.Duration) {
+	out.printf("- Commit: %s. Load average of the minute before the run: %s.\n", r.commit, r.load)
 	out.printf("- Machine: %s.\n", r.machine)
+	out.printf("- The run took %s.\n", took.Round(time.Second))
+	if p.cases != nil && p.cases.String() != "." {
+		out.printf("- Only cases that match `%s`.\n", p.cases)
+	}
 	out.printf("- Apache Kafka %s, KRaft, combined nodes, its stock settings and JVM flags; Leat at its defaults (durable) unless it says relaxed.\n", r.kafka)
 	out.printf("- %d of %d rounds ran to their end, each other one with the brokers in the opposite order; %d s warm-up and %d s measured for each case. Figures are medians (least–most); the last column says how many rounds gave a figure, ours and Kafka's.\n", r.done, p.rounds, p.warm, p.seconds)
 	out.printf("- A single broker is pinned to one core, the client program to the other. Bulk loads (1 KiB records) speak the protocol by hand on one connection: batches of 256 KiB, one for each partition in a request, five requests under way; one fetch at a time of up to 1 MiB a partition; the same bytes to both. Small producers and end to end run on franz-go.\n")
-	out.printf("- Three nodes: each is voter and broker, all of them and the client share both cores. A topic has three replicas and min.insync.replicas 2; each leader has a connection of its own. Before the first case a cluster is written to for %d s. CPU is of all three together.\n", clusterWarm*p.warm)
 	out.printf("- Each case has a fresh topic and begins with nothing left to write back to the disk. What is consumed is 1 GiB that was just written.\n")
 	out.printf("- Before each bulk case a third of the memory is touched and freed: the host of a virtual machine may take free memory back, and what the next user of a page pays for that would else be measured.\n")
 	out.printf("- CPU is the broker's, in seconds for a gigabyte of values, within the measured time, from /proc.\n")
 	if raw := spreadOf(r.rounds[key(rawCase, leat)], mbs); raw.n > 0 {
 		out.printf("- The disk alone, written in 4 MiB pieces with a sync after each, just before the durable case: %s MB/s.\n", raw.text(0))
 	}
-	out.printf("- The whole run took %s.\n", took.Round(time.Second))
-	r.comparisons(out)
-	r.busy(out)
-	r.alone(out)
-	r.failed(out)
-	r.limits(out)
-	return out.err
-}
-
-func (r *results) comparisons(out *errWriter) {
-	out.printf("\n## Beside Apache Kafka\n\n| case | unit | Leat | Kafka | ratio | goal | | rounds |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
-	for _, c := range comparisons {
-		out.printf("%s", c.row(r))
+	if r.has(ofThree) {
+		out.printf("- Three nodes: each is voter and broker, all of them and the client share both cores. A topic has three replicas and min.insync.replicas 2; each leader has a connection of its own. Before the first case a cluster is written to for %d s, so that three virtual machines have compiled. CPU is of all three together.\n", clusterWarm*p.warm)
 	}
 }
 
-// busy says for each case which core was the limit.
-func (r *results) busy(out *errWriter) {
-	out.printf("\n## What was busy\n\nShare of one core that the broker (the three nodes of a cluster together) and the client used, medians. Where the client's is near 100 %%, the ratio above is one of the client, and the broker could do more.\n\n")
-	out.printf("| case | Leat | its client | Kafka | its client | read from disk, MB, Leat and Kafka |\n| --- | --- | --- | --- | --- | --- |\n")
-	seen := map[string]bool{}
-	percent := func(name, variant string, f func(measured) float64) string {
-		s := spreadOf(r.rounds[key(name, variant)], f)
-		if s.n == 0 {
-			return "–"
-		}
-		return fmt.Sprintf("%.0f %%", 100*s.median)
-	}
-	broker := func(m measured) float64 { return m.brokerBusy }
-	client := func(m measured) float64 { return m.clientBusy }
-	read := func(m measured) float64 { return m.diskRead }
-	for _, c := range comparisons {
-		ours, theirs := r.rounds[key(c.name, c.ours)], r.rounds[key(c.name, c.theirs)]
-		if seen[c.name] || len(ours)+len(theirs) == 0 {
-			continue
-		}
-		seen[c.name] = true
-		out.printf("| %s | %s | %s | %s | %s | %s, %s |\n", c.name, percent(c.name, c.ours, broker), percent(c.name, c.ours, client),
-			percent(c.name, c.theirs, broker), percent(c.name, c.theirs, client),
-			spreadOf(ours, read).text(0), spreadOf(theirs, read).text(0))
-	}
-}
-
-func (r *results) alone(out *errWriter) {
-	if len(r.singles) == 0 {
-		return
-	}
-	out.printf("\n## Leat alone\n\n| what | median (least–most) | times | goal | |\n| --- | --- | --- | --- | --- |\n")
-	for _, s := range r.singles {
-		goal := ""
-		if s.goal > 0 {
-			goal = fmt.Sprintf("under %.0f %s", s.goal, s.unit)
-		}
-		out.printf("| %s | %s %s | %d | %s | %s |\n", s.what, s.text(), s.unit, len(s.values), goal, s.verdict())
-	}
-}
-
+// failed are the cases, and whole brokers, that gave no figure.
 func (r *results) failed(out *errWriter) {
 	if len(r.failures) == 0 {
 		return
 	}
-	out.printf("\n## What failed\n\nEach case has %d attempts in a round, whichever the broker.\n\n| round | broker | what | reason |\n| --- | --- | --- | --- |\n", attempts)
+	out.printf("\n## What failed\n\nEach case of a round has %d attempts, whichever the broker, unless the broker ends in the first.\n\n| round | broker | what | reason |\n| --- | --- | --- | --- |\n", attempts)
 	for _, f := range r.failures {
 		round := fmt.Sprint(f.round)
 		if f.round == 0 {
@@ -131,61 +102,36 @@ func (r *results) failed(out *errWriter) {
 	}
 }
 
-// limits are the notes on the cases that have missed a goal, and those on all.
-func (r *results) limits(out *errWriter) {
-	missing := map[string]bool{}
-	for _, c := range comparisons {
-		if _, _, _, v := c.judge(r); v == missed {
-			missing[c.name] = true
+// fewer are the cases with fewer rounds than there were to be, and the figures with
+// fewer trials.
+func (r *results) fewer(out *errWriter, p plan) {
+	var all []string
+	for _, v := range variants {
+		for _, c := range p.chosen(v) {
+			if n := len(r.rounds[key(c.name, v.name)]); n < p.rounds {
+				all = append(all, fmt.Sprintf("`%s`, %s: %d of %d rounds", c.name, v.name, n, p.rounds))
+			}
 		}
 	}
+	gave := map[string]bool{}
 	for _, s := range r.singles {
-		if s.verdict() == missed {
-			missing["alone"] = true
+		gave[s.name] = true
+		if n := len(s.values); n < s.wanted {
+			all = append(all, fmt.Sprintf("`%s`, %s: %d of %d times", s.name, s.what, n, s.wanted))
 		}
 	}
-	out.printf("\n## What limits it\n\n")
-	general, byCase := splitNotes(notes)
-	if general != "" {
-		out.printf("%s\n", general)
-	}
-	for _, name := range append(caseNames(), "alone") {
-		if !missing[name] {
-			continue
-		}
-		text := byCase[name]
-		if text == "" {
-			text = "Not looked into yet."
-		}
-		out.printf("\n**%s** %s\n", name, text)
-	}
-	if len(missing) == 0 {
-		out.printf("\nNo goal that has a figure was missed.\n")
-	}
-}
-
-func caseNames() []string {
-	var names []string
-	for _, c := range comparisons {
-		if len(names) == 0 || names[len(names)-1] != c.name {
-			names = append(names, c.name)
+	for _, s := range singleCases {
+		if p.runs(s.name) && !gave[s.name] {
+			all = append(all, fmt.Sprintf("`%s`: no figure", s.name))
 		}
 	}
-	return names
-}
-
-// splitNotes takes the file of notes apart: what is above its first heading of a case
-// (and below the title) is for all.
-func splitNotes(s string) (general string, byCase map[string]string) {
-	byCase = map[string]string{}
-	parts := strings.Split("\n"+s, "\n## ")
-	_, general, _ = strings.Cut(strings.TrimSpace(parts[0]), "\n\n")
-	_, general, _ = strings.Cut(general, "\n\n") // how the file is used
-	for _, p := range parts[1:] {
-		name, text, _ := strings.Cut(p, "\n")
-		byCase[strings.TrimSpace(name)] = strings.TrimSpace(text)
+	out.printf("\n## Fewer rounds or trials than there were to be\n\n")
+	if len(all) == 0 {
+		out.printf("None.\n")
 	}
-	return strings.TrimSpace(general), byCase
+	for _, line := range all {
+		out.printf("- %s\n", line)
+	}
 }
 
 // errWriter keeps the first error.

@@ -3,9 +3,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/leat-stream/leat/bench/load"
 	"github.com/leat-stream/leat/conformance/harness"
@@ -38,12 +41,15 @@ func (m measured) String() string {
 
 // results collects the rounds.
 type results struct {
-	machine, kafka string
-	rounds         map[string][]measured // case and variant
-	failures       []failure
-	singles        []single
-	done           int // rounds that ran to their end
-	complete       bool
+	machine, kafka, commit, load string
+	rounds                       map[string][]measured // case and variant
+	failures                     []failure
+	singles                      []single
+	started                      time.Time
+	done                         int    // rounds that ran to their end
+	at                           string // what is under way
+	complete                     bool
+	save                         func() // writes the page anew
 }
 
 // failure is a case, or a whole broker, that gave no figure.
@@ -53,36 +59,59 @@ type failure struct {
 	reason        string
 }
 
-// single is a figure that is not a rate: a time, a size.
+// single is a figure that is not a rate: a time, a size, or a count, which has no unit.
 type single struct {
+	name   string // of the case that gave it
 	what   string
-	values []float64
 	unit   string
 	goal   float64 // to stay below, 0 for none
+	wanted int     // how many values it should have
+	values []float64
 }
 
+// text is the figure with its unit.
 func (s single) text() string {
 	sp := spreadOfValues(s.values)
-	if sp.median < 10 {
-		return sp.text(2)
+	switch {
+	case sp.n == 0:
+		return "–"
+	case s.unit == "" && sp.most == 0:
+		return "none"
+	case s.unit == "":
+		return sp.text(0)
+	case sp.median < 10:
+		return sp.text(2) + " " + s.unit
 	}
-	return sp.text(0)
+	return sp.text(0) + " " + s.unit
+}
+
+// goalText says the goal; a count that is to stay below one is to be none.
+func (s single) goalText() string {
+	switch {
+	case s.goal == 0:
+		return ""
+	case s.unit == "" && s.goal == 1:
+		return "none"
+	}
+	return strings.TrimSpace(fmt.Sprintf("under %.0f %s", s.goal, s.unit))
 }
 
 func (s single) verdict() verdict {
 	switch {
 	case s.goal == 0:
 		return noGoal
+	case len(s.values) == 0:
+		return noFigure
 	case spreadOfValues(s.values).median >= s.goal:
 		return missed
 	}
 	return met
 }
 
-func newResults() *results { return &results{rounds: map[string][]measured{}} }
+func newResults() *results { return &results{rounds: map[string][]measured{}, save: func() {}} }
 
-// describe says where and against what the figures are taken; it fetches Kafka.
-func (r *results) describe() error {
+// describe says where, of what and against what the figures are taken; it fetches Kafka.
+func (r *results) describe(ctx context.Context, p plan) error {
 	machine, err := describeMachine()
 	if err != nil {
 		return err
@@ -92,25 +121,33 @@ func (r *results) describe() error {
 		return err
 	}
 	r.machine, r.kafka = machine, harness.KafkaVersion(jars)
-	return nil
+	if r.load, err = loadAverage(); err != nil {
+		return err
+	}
+	r.commit, err = describeCommit(ctx, harness.Root(), p.leat)
+	return err
 }
 
 func key(name, variant string) string { return name + "|" + variant }
 
 func (r *results) add(name, variant string, m measured) {
 	r.rounds[key(name, variant)] = append(r.rounds[key(name, variant)], m)
+	r.save()
 }
 
 func (r *results) fail(round int, variant, what string, err error) {
 	f := failure{round, variant, what, firstLines(err.Error())}
 	r.failures = append(r.failures, f)
 	fmt.Fprintf(os.Stderr, "  FAILED %s: %s: %s\n", variant, what, f.reason)
+	r.save()
 }
 
-func (r *results) single(what string, unit string, goal float64, values ...float64) {
-	s := single{what, values, unit, goal}
+// single notes a figure of the case that is under way.
+func (r *results) single(what, unit string, goal float64, wanted int, values ...float64) {
+	s := single{r.at, what, unit, goal, wanted, values}
 	r.singles = append(r.singles, s)
-	fmt.Fprintf(os.Stderr, "  %s: %s %s\n", what, s.text(), unit)
+	fmt.Fprintf(os.Stderr, "  %s: %s\n", what, s.text())
+	r.save()
 }
 
 // spread is a median with the smallest and the largest value beside it.

@@ -29,10 +29,12 @@ const (
 	clientCore = "1"
 )
 
-// attempts is how often a case is tried in a round, whichever the broker.
+// attempts is how often a case, and the start of a broker, is tried in a round, whichever
+// the broker.
 const attempts = 2
 
-// runRound runs every variant once. What fails is noted and the round goes on.
+// runRound runs every variant once. What fails is noted and the round goes on: after a
+// case in which a broker ended, the variant's other cases have a new one.
 func runRound(ctx context.Context, p plan, round int, r *results) error {
 	order := slices.Clone(variants)
 	if round%2 == 0 {
@@ -42,58 +44,64 @@ func runRound(ctx context.Context, p plan, round int, r *results) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		v.cases = slices.DeleteFunc(slices.Clone(v.cases), func(c benchCase) bool { return !p.cases.MatchString(c.name) })
-		if len(v.cases) == 0 {
-			continue
-		}
-		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round, p.rounds, v.name)
-		if err := runVariant(ctx, p, v, round, r); err != nil {
+		v.cases = p.chosen(v)
+		for starts := 1; len(v.cases) > 0; {
+			r.at = fmt.Sprintf("round %d of %d, %s", round, p.rounds, v.name)
+			fmt.Fprintln(os.Stderr, r.at)
+			begun, err := runVariant(ctx, p, v, round, r)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			r.fail(round, v.name, "broker", err)
+			if err != nil {
+				r.fail(round, v.name, "broker", err)
+			}
+			if begun > 0 {
+				v.cases = v.cases[begun:]
+			} else if starts++; starts > attempts {
+				break // it does not start
+			}
 		}
 	}
 	return nil
 }
 
-// runVariant runs a variant's cases in an empty folder. An error means that the
-// cases which have no result and no failure could not be run at all.
-func runVariant(ctx context.Context, p plan, v variant, round int, r *results) (err error) {
+// runVariant runs a variant's cases in an empty folder, and says how many of them were
+// begun. An error means that the last of these failed, or that the broker did.
+func runVariant(ctx context.Context, p plan, v variant, round int, r *results) (begun int, err error) {
 	dir, clean, err := folder(p, "data")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer clean()
 	b, err := start(ctx, v, dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, b.end()) }()
 	if v.nodes > 0 {
 		if err := warmCluster(ctx, p, b); err != nil {
-			return err
+			return 0, fmt.Errorf("warming up: %w", err)
 		}
 	}
-	for _, c := range v.cases {
+	for i, c := range v.cases {
 		if c.name == "durable-12p" && v.name == leat {
-			rate, err := rawRate(dir)
-			if err != nil {
-				return err
+			if rate, err := rawRate(dir); err != nil {
+				r.fail(round, v.name, rawCase, err)
+			} else {
+				r.add(rawCase, v.name, measured{Result: load.Result{Bytes: int64(rate * 1e6), Seconds: 1}})
+				fmt.Fprintf(os.Stderr, "  %-14s %.0f MB/s\n", rawCase, rate)
 			}
-			r.add(rawCase, v.name, measured{Result: load.Result{Bytes: int64(rate * 1e6), Seconds: 1}})
-			fmt.Fprintf(os.Stderr, "  %-14s %.0f MB/s\n", rawCase, rate)
 		}
 		m, err := tryCase(ctx, p, b, v, c, round, r)
 		if err != nil {
-			return err
+			return i + 1, err
 		}
 		if m != nil {
 			r.add(c.name, v.name, *m)
 			fmt.Fprintf(os.Stderr, "  %-14s %s\n", c.name, m)
 		}
 	}
-	return nil
+	return len(v.cases), nil
 }
 
 // clusterWarm is how many times as long as a case a cluster warms up before its first:

@@ -17,35 +17,60 @@ import (
 	"github.com/leat-stream/leat/conformance/harness"
 )
 
-// singles measures what is a time or a size rather than a rate. What fails is noted.
+// singleCases are measured once, after the rounds: what is a time, a size or a count
+// rather than a rate. Each has a limit, so that one that hangs does not keep the others.
+var singleCases = []struct {
+	name  string
+	limit time.Duration
+	f     func(context.Context, plan, *results) error
+}{
+	{"single-binary", time.Minute, binarySize},
+	{"single-first", 5 * time.Minute, firstRecord},
+	{"single-many", 10 * time.Minute, manyPartitions},
+	{"single-restart", 15 * time.Minute, restart},
+	{"single-metadata", 10 * time.Minute, metadata},
+	{"cluster-rolling", 10 * time.Minute, rolling},
+	{"cluster-idle", 10 * time.Minute, idle},
+	{"cluster-failover", 20 * time.Minute, failovers}, // and what the processors are kept busy
+	{"cluster-cut", 30 * time.Minute, cuts},
+}
+
+// singles measures what has no rounds. What fails is noted.
 func singles(ctx context.Context, p plan, r *results) error {
-	for _, s := range []struct {
-		name string
-		f    func(context.Context, plan, *results) error
-	}{
-		{"single-binary", binarySize}, {"single-first", firstRecord}, {"single-many", manyPartitions}, {"single-restart", restart},
-		{"single-metadata", metadata},
-		{"cluster-rolling", rolling}, {"cluster-idle", idle}, {"cluster-failover", failovers}, {"cluster-cut", cuts},
-	} {
-		if !p.cases.MatchString(s.name) {
+	for _, s := range singleCases {
+		if !p.runs(s.name) {
 			continue
 		}
-		if err := s.f(ctx, p, r); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		r.at = s.name
+		limit := s.limit
+		if s.name == "cluster-failover" {
+			limit += p.calm
+		}
+		limited, end := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s has not ended within %v", s.name, limit))
+		err := s.f(limited, p, r)
+		end()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
 			r.fail(0, leat, s.name, err)
 		}
 	}
 	return nil
 }
 
+// firsts is how often a start in an empty folder is measured, restarts how often others.
+const (
+	firsts   = 5
+	restarts = 3
+)
+
 func binarySize(_ context.Context, p plan, r *results) error {
 	info, err := os.Stat(p.leat)
 	if err != nil {
 		return err
 	}
-	r.single("size of the binary", "MB", 40, float64(info.Size())/1e6)
+	r.single("size of the binary", "MB", 40, 1, float64(info.Size())/1e6)
 	return nil
 }
 
@@ -70,21 +95,27 @@ func alone(ctx context.Context, p plan, name string, f func(b *harness.Broker) e
 // folder, and what an idle broker holds.
 func firstRecord(ctx context.Context, p plan, r *results) error {
 	var times, rss []float64
-	for range 5 {
-		if err := alone(ctx, p, "first", func(b *harness.Broker) error {
-			took, err := startTime(ctx, b, "first")
-			if err != nil {
-				return err
-			}
-			held, err := rssOf(b.PID())
-			times, rss = append(times, took), append(rss, held)
-			return err
-		}); err != nil {
-			return err
-		}
+	var err error
+	for n := 0; n < firsts && err == nil; n++ {
+		err = alone(ctx, p, "first", func(b *harness.Broker) error { return timed(ctx, b, "first", &times, &rss) })
 	}
-	r.single("exec to first acknowledged record, empty folder", "ms", 300, times...)
-	r.single("resident memory, idle, after that record", "MiB", 60, rss...)
+	r.single("exec to first acknowledged record, empty folder", "ms", 300, firsts, times...)
+	r.single("resident memory, idle, after that record", "MiB", 60, firsts, rss...)
+	return err
+}
+
+// timed starts a broker and adds how long it took, in ms, and what it holds then, in MiB.
+func timed(ctx context.Context, b *harness.Broker, topic string, times, rss *[]float64) error {
+	took, err := startTime(ctx, b, topic)
+	if err != nil {
+		return err
+	}
+	*times = append(*times, took)
+	held, err := rssOf(b.PID())
+	if err != nil {
+		return err
+	}
+	*rss = append(*rss, held)
 	return nil
 }
 
@@ -146,6 +177,7 @@ func manyPartitions(ctx context.Context, p plan, r *results) error {
 			return err
 		}
 		var rss []float64
+		var err error
 		for _, c := range []struct {
 			how string
 			end func() error
@@ -154,24 +186,15 @@ func manyPartitions(ctx context.Context, p plan, r *results) error {
 			{"kill -9", b.Kill},
 		} {
 			var times []float64
-			for range restarts {
-				if err := c.end(); err != nil {
-					return err
+			for n := 0; n < restarts && err == nil; n++ {
+				if err = c.end(); err == nil {
+					err = timed(ctx, b, "many", &times, &rss)
 				}
-				took, err := startTime(ctx, b, "many")
-				if err != nil {
-					return err
-				}
-				held, err := rssOf(b.PID())
-				if err != nil {
-					return err
-				}
-				times, rss = append(times, took), append(rss, held)
 			}
-			r.single("10,000 partitions: exec to first acknowledged record after "+c.how, "ms", 3000, times...)
+			r.single("10,000 partitions: exec to first acknowledged record after "+c.how, "ms", 3000, restarts, times...)
 		}
-		r.single("10,000 partitions: resident memory", "MiB", 400, rss...)
-		return nil
+		r.single("10,000 partitions: resident memory", "MiB", 400, 2*restarts, rss...)
+		return err
 	})
 }
 
@@ -191,9 +214,6 @@ func fillPartitions(ctx context.Context, addr string, n int) error {
 	return c.ProduceSync(ctx, records...).FirstErr()
 }
 
-// restarts is how often a start is measured.
-const restarts = 3
-
 // restart measures starts after kill -9 under load, with much data on disk.
 func restart(ctx context.Context, p plan, r *results) error {
 	return alone(ctx, p, "restart", func(b *harness.Broker) error {
@@ -201,21 +221,16 @@ func restart(ctx context.Context, p plan, r *results) error {
 			return err
 		}
 		more := int64(p.gigas) * 1e9
-		var times []float64
-		for range restarts {
-			err := fill(ctx, b.Addr, more, b.Kill)
-			if err != nil {
-				return err
+		var times, rss []float64
+		var err error
+		for n := 0; n < restarts && err == nil; n++ {
+			if err = fill(ctx, b.Addr, more, b.Kill); err == nil {
+				err = timed(ctx, b, "fill", &times, &rss)
 			}
 			more = 1e9
-			took, err := startTime(ctx, b, "fill")
-			if err != nil {
-				return err
-			}
-			times = append(times, took)
 		}
-		r.single(fmt.Sprintf("exec to first acknowledged record after kill -9 under load, %d GB and more on disk", p.gigas), "ms", 2000, times...)
-		return nil
+		r.single(fmt.Sprintf("exec to first acknowledged record after kill -9 under load, %d GB and more on disk", p.gigas), "ms", 2000, restarts, times...)
+		return err
 	})
 }
 
@@ -234,5 +249,5 @@ func fill(ctx context.Context, addr string, bytes int64, end func() error) error
 	for written := int64(0); written < bytes && ctx.Err() == nil; written += int64(len(value)) {
 		c.Produce(ctx, &kgo.Record{Value: value}, nil)
 	}
-	return errors.Join(ctx.Err(), end())
+	return errors.Join(context.Cause(ctx), end())
 }

@@ -34,7 +34,9 @@ type Plan struct {
 type Figure struct {
 	What, Unit string
 	Goal       float64 // to stay below; 0: none
+	Wanted     int     // how many values there should be
 	Values     []float64
+	Err        error // why there are fewer
 }
 
 // Kinds are what Plan.Do may have, in the order in which they make sense; ApartKinds are

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -25,32 +26,54 @@ const topic = "failover"
 // limit is when a trial is given up.
 const limit = 60 * time.Second
 
-// Run runs the trials of each kind on one cluster, and says what each came to.
-func Run(ctx context.Context, p Plan, say func(Figure)) (err error) {
+// Run runs the trials of each kind and says what each came to. All run on one cluster; after a
+// kind that failed, the others have a new one. What such a kind came to has the reason
+// with it; an error is that of a cluster: it did not start or has lost a record.
+func Run(ctx context.Context, p Plan, say func(Figure)) error {
 	p.say = say
-	c, err := start(ctx, p)
-	if err != nil {
-		return err
+	var errs []error
+	for rest := p.Do; len(rest) > 0 && ctx.Err() == nil; {
+		n, err := p.some(ctx, rest)
+		errs, rest = append(errs, err), rest[n:]
 	}
-	defer func() { err = errors.Join(err, c.stop()) }()
-	if err := create(ctx, c, topic, p.Partitions); err != nil {
-		return err
+	return errors.Join(append(errs, context.Cause(ctx))...)
+}
+
+// some runs kinds on a cluster until one of them fails, and says how many of them are
+// over with. Where there is no cluster, all are.
+func (p Plan) some(ctx context.Context, kinds []string) (over int, err error) {
+	if err := empty(p.Scratch); err != nil {
+		return len(kinds), err
+	}
+	c, err := start(ctx, p)
+	if err == nil {
+		defer func() { err = errors.Join(err, c.stop()) }()
+		err = create(ctx, c, topic, p.Partitions)
+	}
+	if err != nil {
+		for _, kind := range kinds {
+			p.figure(kind, nil, nil)
+		}
+		return len(kinds), err
 	}
 	ws := newWriters(ctx, c.Addrs(), topic, p.Partitions, p.Pace)
 	defer ws.close()
-	for _, kind := range p.Do {
-		if kind == "calm" {
-			err = calm(ctx, p, c, ws)
+	for failed := false; over < len(kinds) && !failed; over++ {
+		var values []float64
+		if kinds[over] == "calm" {
+			values, err = calm(ctx, p, c, ws)
 		} else {
-			err = trials(ctx, p, c, ws, kind)
+			values, err = trials(ctx, p, c, ws, kinds[over])
 		}
-		if err != nil {
-			return err
-		}
+		failed = err != nil
+		p.figure(kinds[over], values, err)
 	}
 	ws.close()
-	return check(ctx, p, c, ws)
+	return over, check(ctx, p, c, ws)
 }
+
+// empty makes a folder empty.
+func empty(dir string) error { return errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)) }
 
 // create makes a topic of three replicas once there are three brokers.
 func create(ctx context.Context, c *cluster, name string, partitions int) error {
@@ -100,19 +123,31 @@ func whole(ctx context.Context, c *cluster) error {
 	})
 }
 
-func trials(ctx context.Context, p Plan, c *cluster, ws *writers, kind string) error {
-	var all []float64
+// trials are the times that the trials of a kind took, in ms.
+func trials(ctx context.Context, p Plan, c *cluster, ws *writers, kind string) (all []float64, err error) {
 	for n := range p.Rounds {
 		if err := whole(ctx, c); err != nil {
-			return err
+			return all, err
 		}
 		// Not always at the same moment between two heartbeats.
 		time.Sleep(time.Second + time.Duration(n*137%500)*time.Millisecond)
 		took, err := trial(ctx, c, ws, kind)
 		if err != nil {
-			return err
+			return all, err
 		}
 		all = append(all, float64(took.Microseconds())/1000)
+	}
+	return all, nil
+}
+
+// figure says what a kind came to.
+func (p Plan) figure(kind string, values []float64, err error) {
+	if err != nil {
+		err = fmt.Errorf("%s: %w", kind, err)
+	}
+	if kind == "calm" {
+		p.sayCalm(values, err)
+		return
 	}
 	what := failures[kind].said
 	if kind == p.Do[0] {
@@ -120,8 +155,7 @@ func trials(ctx context.Context, p Plan, c *cluster, ws *writers, kind string) e
 	} else if !strings.HasPrefix(what, "—") {
 		what = "— " + what
 	}
-	p.say(Figure{What: what, Unit: "ms", Goal: p.goal(kind), Values: all})
-	return nil
+	p.say(Figure{What: what, Unit: "ms", Goal: p.goal(kind), Wanted: p.Rounds, Values: values, Err: err})
 }
 
 // trial makes one node fail and waits until every partition is written to again.
@@ -162,7 +196,8 @@ func trial(ctx context.Context, c *cluster, ws *writers, kind string) (time.Dura
 		return 0, context.Cause(ctx)
 	}
 	if !ok {
-		return 0, fmt.Errorf("%s: partition %d took no write for %v: %s", kind, last.partition, limit, last.why)
+		err := fmt.Errorf("partition %d took no write for %v: %s", last.partition, limit, last.reason())
+		return 0, errors.Join(err, undo())
 	}
 	if kind == "pause" {
 		time.Sleep(time.Until(at.Add(5 * time.Second)))
@@ -194,18 +229,19 @@ func (p Plan) whose() string {
 	return "three nodes"
 }
 
-// calm keeps all processors busy and counts what moves all the same.
-func calm(ctx context.Context, p Plan, c *cluster, ws *writers) error {
+// calm keeps all processors busy and counts what moves all the same: the leader epochs
+// and terms of the controller that passed, and the writes that failed.
+func calm(ctx context.Context, p Plan, c *cluster, ws *writers) ([]float64, error) {
 	if err := whole(ctx, c); err != nil {
-		return err
+		return nil, err
 	}
 	before, err := stand(c.Addrs(), topic)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, term, err := controller(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	failures := ws.failures()
 	busy, end := context.WithTimeout(ctx, p.Calm)
@@ -214,26 +250,34 @@ func calm(ctx context.Context, p Plan, c *cluster, ws *writers) error {
 		cmd := exec.CommandContext(busy, "sh", "-c", "while :; do :; done")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Start(); err != nil {
-			return err
+			return nil, err
 		}
 		defer func() { _ = cmd.Wait() }() // it is killed
 	}
 	<-busy.Done()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	var after standing
 	if err := await(ctx, "standing", func(context.Context) (err error) { after, err = stand(c.Addrs(), topic); return err }); err != nil {
-		return err
+		return nil, err
 	}
 	_, now, err := controller(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.say(Figure{What: fmt.Sprintf("three nodes, all processors kept busy for %v: false failovers (leader epochs and terms of the controller that passed)", p.Calm), Goal: 1,
-		Values: []float64{float64(after.moves - before.moves + int64(now-term))}})
-	p.say(Figure{What: "— writes that failed meanwhile", Values: []float64{float64(ws.failures() - failures)}})
-	return nil
+	return []float64{float64(after.moves - before.moves + int64(now-term)), float64(ws.failures() - failures)}, nil
+}
+
+// sayCalm says what calm counted, if it did.
+func (p Plan) sayCalm(values []float64, err error) {
+	var moved, failed []float64
+	if len(values) == 2 {
+		moved, failed = values[:1], values[1:]
+	}
+	p.say(Figure{What: fmt.Sprintf("three nodes, all processors kept busy for %v by %d loops: leader epochs and terms of the controller that passed", p.Calm, 2*runtime.NumCPU()),
+		Goal: 1, Wanted: 1, Values: moved, Err: err})
+	p.say(Figure{What: "— writes that failed meanwhile", Goal: 1, Wanted: 1, Values: failed})
 }
 
 // check reads everything back: an acknowledged record lies where it was acknowledged.
@@ -275,6 +319,6 @@ func check(ctx context.Context, p Plan, c *cluster, ws *writers) error {
 			return err
 		}
 	}
-	p.say(Figure{What: "— acknowledged records, all found in their places afterwards", Values: []float64{float64(total)}})
+	p.say(Figure{What: "— acknowledged records, all found in their places afterwards", Wanted: 1, Values: []float64{float64(total)}})
 	return nil
 }

@@ -125,6 +125,13 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
+// reason is the last error.
+func (w *writer) reason() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.why
+}
+
 // wait waits for news of the leaders, for a moment.
 func (w *writer) wait(ctx context.Context, news <-chan struct{}) {
 	select {
