@@ -8,6 +8,11 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
+// maxTermJump is how far beyond its own a member takes a term. Every term is an election that
+// could be won, of two a second at most: nobody misses 2^32 of them, which is 68 years, and a
+// frame that names the last of all terms, after which there is no election, changes nothing.
+const maxTermJump = 1 << 32
+
 // Vet tells why a message cannot have been written by the member from for this node. The
 // library takes what it is given at its word: it panics on what no member can write, and
 // takes messages of its own threads from whoever claims to be them.
@@ -19,6 +24,10 @@ func (n *Node) Vet(m *raftpb.Message, from uint64) error {
 		return fmt.Errorf("%v for member %016x, this is %016x", m.GetType(), m.GetTo(), n.id)
 	case m.GetTerm() == 0 || len(m.GetResponses()) > 0:
 		return fmt.Errorf("%v is not what members send each other", m.GetType())
+	}
+	// A member that is new knows no term yet, and takes that of the group.
+	if own := n.Status().Term; own > 0 && m.GetTerm() > own && m.GetTerm()-own > maxTermJump {
+		return fmt.Errorf("%v in term %d, this member is in term %d", m.GetType(), m.GetTerm(), own)
 	}
 	switch m.GetType() {
 	case raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgAppResp,

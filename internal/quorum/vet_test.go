@@ -30,6 +30,7 @@ func entries(pairs ...uint64) (es []*raftpb.Entry) {
 
 func TestVet(t *testing.T) {
 	n := &Node{id: 1}
+	n.status.Store(&Status{Term: 5})
 	app := func(index, term uint64, es []*raftpb.Entry) *raftpb.Message {
 		return message(raftpb.MsgApp, func(m *raftpb.Message) { m.Index, m.LogTerm, m.Entries = &index, &term, es })
 	}
@@ -68,6 +69,28 @@ func TestVet(t *testing.T) {
 	}
 	if err := n.Vet(message(raftpb.MsgHeartbeat, func(m *raftpb.Message) { m.From = proto.Uint64(1) }), 1); err == nil {
 		t.Error("a message of its own is taken")
+	}
+}
+
+// TestVetTerms: whoever was away takes the term of the others, however many elections it
+// missed; no frame uses the terms up, so that nobody could be elected any more.
+func TestVetTerms(t *testing.T) {
+	for _, c := range []struct {
+		own, in uint64
+		taken   bool
+	}{
+		{5, 1, true}, {5, 1 << 31, true}, {5, 5 + 1<<32, true}, {5, 6 + 1<<32, false}, {5, math.MaxUint64, false},
+		{math.MaxUint64 - 1, math.MaxUint64, true}, {1 << 40, 1 << 41, false},
+		{0, 1 << 40, true}, // new in an old group
+	} {
+		n := &Node{id: 1}
+		n.status.Store(&Status{Term: c.own})
+		for _, of := range []raftpb.MessageType{raftpb.MsgHeartbeat, raftpb.MsgApp, raftpb.MsgVote, raftpb.MsgPreVote, raftpb.MsgAppResp} {
+			err := n.Vet(message(of, func(m *raftpb.Message) { m.Term = &c.in }), 2)
+			if (err == nil) != c.taken {
+				t.Errorf("%v in term %d by a member in term %d: %v", of, c.in, c.own, err)
+			}
+		}
 	}
 }
 
