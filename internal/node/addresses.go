@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/leat-stream/leat/internal/nodewire"
 	"github.com/leat-stream/leat/internal/peer"
@@ -18,11 +19,19 @@ import (
 type addresses struct {
 	// belongs tells whether the cluster knows a node; nil for none.
 	belongs func(node int32) bool
+	now     func() time.Time
 
 	mu        sync.Mutex
 	known     map[int32]nodewire.Identity
 	hearsay   map[int32]nodewire.Identity // the last that others said; of known nodes
 	strangers []int32                     // of known, in the order in which they came; some may belong by now
+	said      map[int32]word              // the last that each said of itself; of known nodes
+}
+
+// word is what a node said of itself, and when it last did.
+type word struct {
+	nodewire.Identity
+	at time.Time
 }
 
 const (
@@ -33,28 +42,40 @@ const (
 	maxAddress = 300
 )
 
-// heard takes what a node says of itself.
-func (a *addresses) heard(from nodewire.Identity) { a.take(from, false) }
+// heard takes what a node says of itself. It is false, and nothing is taken, when the node
+// with that id has just said that it is another, or elsewhere: whoever is there speaks again
+// and again, and one word by mistake, or by a stranger, leads nobody away from it. A node that
+// really moved is believed once the old one has been silent for presentFor.
+func (a *addresses) heard(from nodewire.Identity) bool { return a.take(from, false) }
 
 // told takes what is said of a node: it counts when nothing is known of that one, and
 // when it has changed.
 func (a *addresses) told(of nodewire.Identity) { a.take(of, true) }
 
-func (a *addresses) take(of nodewire.Identity, byOthers bool) {
+func (a *addresses) take(of nodewire.Identity, byOthers bool) bool {
 	if of.NodeID < 0 || of.Address == "" || len(of.Address) > maxAddress {
-		return
+		return true
 	}
-	if a.put(of, byOthers) && !a.ours(of.NodeID) {
+	unknown, contradicted := a.put(of, byOthers)
+	if unknown && !a.ours(of.NodeID) {
 		a.stranger(of.NodeID)
 	}
+	return !contradicted
 }
 
-// put is true for a node of which nothing was known.
-func (a *addresses) put(of nodewire.Identity, byOthers bool) (unknown bool) {
+// put tells whether nothing was known of the node, and whether its own word is against it.
+func (a *addresses) put(of nodewire.Identity, byOthers bool) (unknown, contradicted bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.known == nil {
-		a.known, a.hearsay = map[int32]nodewire.Identity{}, map[int32]nodewire.Identity{}
+		a.known, a.hearsay, a.said = map[int32]nodewire.Identity{}, map[int32]nodewire.Identity{}, map[int32]word{}
+	}
+	if !byOthers {
+		now := a.now()
+		if w, spoke := a.said[of.NodeID]; spoke && w.Identity != of && now.Sub(w.at) < presentFor {
+			return false, true
+		}
+		a.said[of.NodeID] = word{of, now}
 	}
 	before, twice := a.hearsay[of.NodeID]
 	_, known := a.known[of.NodeID]
@@ -64,7 +85,7 @@ func (a *addresses) put(of nodewire.Identity, byOthers bool) (unknown bool) {
 	if !byOthers || !known || twice && before != of {
 		a.known[of.NodeID] = of
 	}
-	return !known
+	return !known, false
 }
 
 func (a *addresses) ours(node int32) bool { return a.belongs != nil && a.belongs(node) }
@@ -82,6 +103,7 @@ func (a *addresses) stranger(node int32) {
 	for ; len(all) > maxStrangers; all = all[1:] {
 		delete(a.known, all[0])
 		delete(a.hearsay, all[0])
+		delete(a.said, all[0])
 	}
 	a.strangers = all
 }

@@ -166,7 +166,7 @@ func (n *Node) open() error {
 		return err
 	}
 	n.meta = meta
-	n.addresses.belongs = n.belongs
+	n.addresses.belongs, n.addresses.now = n.belongs, n.clock.Now
 	if n.former, err = newFormer(n, n.meta.known()); err != nil {
 		return err
 	}

@@ -271,8 +271,8 @@ func (n *Node) welcome(r *api.Request, req *nodewire.HelloRequest, resp *nodewir
 		return
 	}
 	if req.From.NodeID >= 0 {
-		n.addresses.heard(req.From)
-		if l := n.meta.log.Load(); l != nil && req.ClusterID != "" && req.ClusterID == n.dir.ClusterID() {
+		heard := n.addresses.heard(req.From)
+		if l := n.meta.log.Load(); heard && l != nil && req.ClusterID != "" && req.ClusterID == n.dir.ClusterID() {
 			n.present.heard(req, n.belongs(req.From.NodeID), l.Node().Status().Commit, n.clock.Now())
 		}
 		r.Reply(resp)
