@@ -182,6 +182,6 @@ func (r *runner) cancel(ctx context.Context) error {
 	if r.e.JSON() {
 		return r.e.WriteJSON(cancelled{n})
 	}
-	r.e.Note("%d moves taken back", n)
+	r.e.Note("%s", counted(n, "1 move taken back", "%d moves taken back"))
 	return nil
 }

@@ -121,11 +121,14 @@ func (r *runner) drainNoBroker(ctx context.Context, id int32) error {
 }
 
 // partitions is a number of them, in words.
-func partitions(n int) string {
+func partitions(n int) string { return counted(n, "1 partition", "%d partitions") }
+
+// counted says something of one thing, or of as many; many has their number as %d.
+func counted(n int, one, many string) string {
 	if n == 1 {
-		return "1 partition"
+		return one
 	}
-	return fmt.Sprintf("%d partitions", n)
+	return fmt.Sprintf(many, n)
 }
 
 func nodeID(arg string) (int32, error) {

@@ -158,7 +158,7 @@ func (r *runner) carryOut(ctx context.Context, moves []move, brokers []int32) er
 		failed = err
 	}
 	if failed == nil {
-		r.e.Note("%d moves have ended", len(moves))
+		r.e.Note("%s", counted(len(moves), "1 move has ended", "%d moves have ended"))
 	}
 	return errors.Join(failed, r.unthrottle(ctx, topicsOf(moves), brokers))
 }
@@ -255,7 +255,7 @@ func (r *runner) prefer(ctx context.Context, moves []move) error {
 		return nil
 	})
 	if down > 0 {
-		r.e.Note("%d partitions are not led by their first replica, which is not up", down)
+		r.e.Note("%s", counted(down, "1 partition is not led by its first replica, which is not up", "%d partitions are not led by their first replicas, which are not up"))
 	}
 	return errors.Join(err, failures.Err())
 }

@@ -119,6 +119,15 @@ func TestNothingToMove(t *testing.T) {
 	}
 }
 
+// TestCounted: one is no plural, none is.
+func TestCounted(t *testing.T) {
+	for n, want := range map[int]string{0: "0 moves have ended", 1: "1 move has ended", 12: "12 moves have ended"} {
+		if got := counted(n, "1 move has ended", "%d moves have ended"); got != want {
+			t.Errorf("%d: %s", n, got)
+		}
+	}
+}
+
 // TestKeepsOne: one partition is no plural.
 func TestKeepsOne(t *testing.T) {
 	for n, want := range map[int]string{1: "node 3 keeps replicas of 1 partition (1: no room)", 2: "node 3 keeps replicas of 2 partitions (2: no room)"} {
