@@ -185,13 +185,21 @@ func trial(ctx context.Context, c *cluster, ws *writers, kind string) (time.Dura
 	if err := do(); err != nil {
 		return 0, err
 	}
-	if c.net != nil {
+	gone := at
+	switch kind {
+	case "stop", "pause", "stop-controller":
+		if err := awaitStopped(ctx, victim.PID()); err != nil {
+			return 0, errors.Join(err, undo())
+		}
+		gone = time.Now() // what was sent until now may have been answered
+	case "silent", "silent-controller":
 		at = time.Now() // what was sent until now may have come through
+		gone = at
 	}
 	if kind == "pause" {
 		time.AfterFunc(4*time.Second, func() { _ = victim.Signal(syscall.SIGCONT) }) // one that has ended needs none
 	}
-	took, last, ok := ws.since(ctx, at, limit)
+	took, last, ok := ws.since(ctx, at, gone, limit)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}

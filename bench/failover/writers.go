@@ -64,22 +64,25 @@ func (ws *writers) failures() (n int64) {
 }
 
 // since waits until every partition has acknowledged a request that was sent after a
-// time, and gives how long after it the last of them did, and which that was.
-func (ws *writers) since(ctx context.Context, t time.Time, limit time.Duration) (took time.Duration, last *writer, ok bool) {
-	for time.Since(t) < limit && ctx.Err() == nil {
+// node was gone, and gives how long after the failure the last of them did. Where that takes
+// too long, last is a partition that did not.
+func (ws *writers) since(ctx context.Context, failure, gone time.Time, limit time.Duration) (took time.Duration, last *writer, ok bool) {
+	for {
 		last = nil
 		for _, w := range ws.all {
-			if w.sent.Load() < t.UnixNano() {
+			if w.sent.Load() < gone.UnixNano() {
 				last = w
 				break
 			}
 		}
 		if last == nil {
-			return time.Since(t), nil, true
+			return time.Since(failure), nil, true
+		}
+		if time.Since(failure) >= limit || ctx.Err() != nil {
+			return time.Since(failure), last, false
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return time.Since(t), last, false
 }
 
 func (w *writer) run(ctx context.Context) {
