@@ -87,7 +87,10 @@ func (d *diverging) where() (to int64, cut bool) {
 	case to > d.from: // at the end itself epochs without records go
 		d.err = fmt.Errorf("the log ends at %d and should be cut back to %d", d.from, to)
 	case to < p.log.StartOffset():
-		d.err = p.log.TruncateFullyTo(to)
+		// Nothing stays, and what the leader has before that is not here either. It has a
+		// replica that begins below its start begin there, and tells it of the producers
+		// (handOver); where it has all records, they tell.
+		d.err = p.log.TruncateFullyTo(0)
 	default:
 		return to, true
 	}

@@ -336,3 +336,67 @@ func TestRelaxedPartitionsDoNotWaitForTheDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestFollowerThatGoesBackBelowItsStart: after an unclean election, a replica may have to go
+// back to before its own start. It then has what its leader has, from that one's start on, and
+// knows the producers that the leader knows.
+func TestFollowerThatGoesBackBelowItsStart(t *testing.T) {
+	for _, deleted := range []int64{0, 2} { // from the leader to be
+		c := trio(t, "1", [2]string{"unclean.leader.election.enable", "true"})
+		send := func(b *broker, producer int64, sequence int32) {
+			t.Helper()
+			h := record.NewHeader(0)
+			h.ProducerID, h.ProducerEpoch, h.BaseSequence = producer, 0, sequence
+			var got []Produced
+			b.m.Produce([]ProducePart{{b.part("t", 0), headed(h, c.clock.Now(), fmt.Sprint(sequence))}}, -1, time.Minute, func(op *ProduceOp) { got = op.Results })
+			c.until("the write is answered", func() bool { return got != nil })
+			if got[0].Err != nil {
+				t.Fatal(got[0].Err)
+			}
+		}
+		c.until("all are in sync", c.inSync)
+		l := c.leader("t", 0)
+		send(l, 8, 0)
+		for n := range int32(4) {
+			send(l, 9, n)
+		}
+		if deleted > 0 {
+			l.deleteRecords("t", 0, deleted, time.Minute)
+		}
+		c.run(time.Second)
+		for _, b := range c.others() {
+			c.isolate(b.id, true)
+		}
+		c.until("the leader is alone", func() bool { return len(c.img().Partition("t", 0).ISR) == 1 })
+		for n := range int32(6) {
+			send(l, 9, 4+n)
+		}
+		c.until("the others are fenced", func() bool { return c.img().Broker(c.others()[0].id).Fenced && c.img().Broker(c.others()[1].id).Fenced })
+		l.deleteRecords("t", 0, 9, time.Minute)
+		c.run(time.Second)
+		if start := l.part("t", 0).log.StartOffset(); start != 9 {
+			t.Fatalf("it starts at %d", start)
+		}
+		clear(c.cut)
+		c.isolate(l.id, true)
+		c.until("another leads", func() bool { n := c.leader("t", 0); return n != nil && n != l && n.part("t", 0).Leading() })
+		n := c.leader("t", 0)
+		send(n, 7, 0)
+		clear(c.cut)
+		c.until("all are in sync", func() bool { return c.inSync() && !c.img().Partition("t", 0).Recovering() })
+		c.run(time.Second)
+		was, is := l.part("t", 0), n.part("t", 0)
+		if is.log.StartOffset() != deleted || was.log.StartOffset() != deleted || was.log.EndOffset() != is.log.EndOffset() {
+			t.Errorf("the leader has %d to %d, the other %d to %d", is.log.StartOffset(), is.log.EndOffset(), was.log.StartOffset(), was.log.EndOffset())
+		}
+		for _, p := range []*Partition{is, was} {
+			known := map[int64]int32{}
+			for _, k := range p.log.Producers() {
+				known[k.ProducerID] = k.LastSequence
+			}
+			if len(known) != 3 || known[7] != 0 || known[8] != 0 || known[9] != 3 {
+				t.Errorf("%d deleted: of the producers is known %v", deleted, known)
+			}
+		}
+	}
+}
