@@ -51,7 +51,8 @@ func rage(t *testing.T, f fabric, d time.Duration) {
 	t.Logf("LEAT_SEED=%d", first)
 	disk := 0
 	if _, root := f.(*namespaced); root {
-		disk = 128 + 64*int(d/time.Minute)
+		// However short the storm is: about 100 MiB are written before it and behind it.
+		disk = 256 + int(64*d.Minutes())
 	}
 	c := start(t, f, disk)
 	l := begin(t, c, first)
