@@ -3,6 +3,7 @@ package replica
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -81,5 +82,36 @@ func TestManyLogsAreCutBackTogether(t *testing.T) {
 	}
 	if s := old.m.Stats(); s.TruncatedBelowHW != 0 {
 		t.Fatalf("%+v", s)
+	}
+}
+
+// TestEndsInsideABatchWhereTheLeaderStarts: a former leader's log went another way, and ends
+// where that of its leader starts now, which is inside a batch: the epochs tell nothing of it.
+func TestEndsInsideABatchWhereTheLeaderStarts(t *testing.T) {
+	c := trio(t, "2")
+	old := c.leader("t", 0)
+	c.isolate(old.id, false)
+	old.send("t", 0, 1, "x")
+	old.send("t", 0, 1, "y")
+	c.run(100 * time.Millisecond)
+	old.crash(false)
+	c.until("another one leads", func() bool { l := c.leader("t", 0); return l != nil && l != old && l.part("t", 0).Leading() })
+	c.acked("t", 0, "a", "b", "c")
+	deleted := false
+	lead := c.leader("t", 0)
+	lead.m.DeleteRecords([]DeletePart{{lead.part("t", 0), 2}}, time.Minute, func(op *DeleteOp) { deleted = op.Results[0].Err == nil })
+	c.until("two records are deleted", func() bool { return deleted })
+	clear(c.cut)
+	old.open()
+	if end := func() int64 {
+		c.until("it is there", func() bool { return old.part("t", 0) != nil })
+		return old.part("t", 0).log.EndOffset()
+	}(); end != 2 {
+		t.Fatalf("it ends at %d", end)
+	}
+	c.until("all are in sync", c.inSync)
+	got, err := old.part("t", 0).stored(2, 3)
+	if err != nil || len(got) != 1 || got[0].value != "c" {
+		t.Errorf("it has %v, %v", got, err)
 	}
 }
