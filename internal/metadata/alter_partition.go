@@ -77,13 +77,18 @@ func (c *Controller) alterOne(req *kmsg.AlterPartitionRequest, t *Topic, ask *km
 		joins := slices.Contains(isr, r) && !p.counted(r) && c.directoryOfNew(r) != [16]byte{}
 		return c.canLead(p, r) || joins && c.View().Active(r)
 	}
+	if handsOver(ask) {
+		if to := c.heir(p, isr); to != NoLeader {
+			e.acceptable = func(r int32) bool { return r == to }
+		}
+	}
 	after, change := p, e.decide()
 	if change != nil {
 		after = merge(p, change)
 	}
 	if change != nil && after.Leader != req.BrokerID {
-		// The change completed a reassignment that removed the leader: it is made,
-		// and the leader must learn of it from the metadata (KIP-841).
+		// The leader hands over, or the change completed a reassignment that removed it:
+		// it is made, and the leader must learn of it from the metadata (KIP-841).
 		if req.Version > 1 {
 			return change, refuse(kerr.NewLeaderElected, "")
 		}

@@ -210,7 +210,19 @@ func (m *model) changeISR(rt *rapid.T) {
 					}
 				}
 			}
-			m.alterPartition(alterRequest(m.img(), p.Leader, t.Name, p.Index, isr...))
+			req := alterRequest(m.img(), p.Leader, t.Name, p.Index, isr...)
+			full := rapid.IntRange(0, 2).Draw(rt, "full") == 0
+			if full {
+				SetHandOver(&req.Topics[0].Partitions[0])
+			}
+			m.alterPartition(req)
+			now := m.img().Partition(t.Name, p.Index)
+			switch {
+			case now.Leader == NoLeader:
+				m.rt.Fatalf("%s-%d: a leader's wish left none: %s", t.Name, p.Index, m.state(t.Name, p.Index))
+			case full && now.Leader != p.Leader:
+				m.events["handed over"]++
+			}
 			return
 		}
 	}
