@@ -345,7 +345,7 @@ func (l *Log) write(seg *segment, run []byte, pos int64) error {
 		} else if serr := f.Sync(); serr != nil { // a refused batch must not come back after a power cut
 			return l.d.fatal(storageError("append", errors.Join(err, syncError{serr})))
 		}
-		if !isFull(err) {
+		if !IsFull(err) {
 			l.failed = failure
 		}
 		return failure

@@ -53,8 +53,8 @@ func unreadable(err error) bool {
 	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EBADMSG)
 }
 
-// isFull tells whether the error goes away when somebody frees space.
-func isFull(err error) bool {
+// IsFull tells whether the error goes away when somebody frees space.
+func IsFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 

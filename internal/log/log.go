@@ -14,8 +14,12 @@ import (
 type Hooks struct {
 	// Synced tells that the synced end offset moved up to end. It is called after the
 	// sync round, without any lock of this package, possibly by two rounds at once: an
-	// end below one that was told before says nothing new.
+	// end below one that was told before says nothing new. After NoRoom it is called in any
+	// case.
 	Synced func(end int64)
+	// NoRoom, if not nil, tells that what was appended could not be made durable, since the
+	// disk is full. It is tried again. It is called as Synced is.
+	NoRoom func(err error)
 }
 
 // Log is one partition on disk. All methods may be called from any goroutine.
@@ -72,6 +76,7 @@ type dirty struct {
 	synced        place // of SyncedOffset
 	newFiles      bool  // the partition's directory has names that are not synced
 	newDir        bool  // the partition's directory itself is new
+	noRoom        bool  // Hooks.NoRoom was told, and Hooks.Synced not yet again
 	messages      int64 // appended since the last sync
 	since         int64 // wall clock ms of the first append since the last sync
 	ready         mark  // up to here everything but the batches is durable too: the next recovery point

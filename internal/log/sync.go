@@ -160,7 +160,7 @@ type goal struct {
 	newFiles bool
 	newDir   bool
 	epochs   []epochEntry
-	hook     func(int64)
+	hooks    Hooks
 }
 
 // takeQueued takes the log out of the round's queue. It is false when the log is not in
@@ -177,7 +177,7 @@ func (l *Log) takeQueued() bool {
 func (l *Log) goal() goal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g := goal{sealed: l.dirty.sealed, newFiles: l.dirty.newFiles, newDir: l.dirty.newDir, hook: l.hooks.Synced}
+	g := goal{sealed: l.dirty.sealed, newFiles: l.dirty.newFiles, newDir: l.dirty.newDir, hooks: l.hooks}
 	l.dirty.sealed, l.dirty.newFiles, l.dirty.newDir = nil, false, false
 	l.dirty.messages, l.dirty.since = 0, 0
 	if l.epochs.dirty {
@@ -202,7 +202,7 @@ func (s *segment) place() place {
 	return place{s, s.size.Load(), s.maxTs, s.maxTsAt, s.counts()}
 }
 
-// finish publishes what a sync of the log reached; its hook is due after the round.
+// finish publishes what a sync of the log reached; its hooks are due after the round.
 func (l *Log) finish(g *goal, err error) {
 	moved := false
 	l.mu.Lock()
@@ -211,6 +211,9 @@ func (l *Log) finish(g *goal, err error) {
 		if moved = g.end > l.synced.Load(); moved {
 			l.synced.Store(g.end)
 		}
+		if g.hooks.Synced != nil {
+			moved, l.dirty.noRoom = moved || l.dirty.noRoom, false
+		}
 		l.touch()
 	} else { // keep what is not done; only a failed sync is not tried again
 		l.dirty.sealed = append(g.sealed, l.dirty.sealed...)
@@ -218,18 +221,22 @@ func (l *Log) finish(g *goal, err error) {
 		l.dirty.newDir = l.dirty.newDir || g.newDir
 		l.epochs.dirty = l.epochs.dirty || g.epochs != nil
 	}
+	var s syncError
+	full := g.hooks.NoRoom != nil && IsFull(err) && !errors.As(err, &s)
+	l.dirty.noRoom = l.dirty.noRoom || full
 	l.mu.Unlock()
-	if moved && g.hook != nil {
+	if moved && g.hooks.Synced != nil || full {
 		l.d.noticeMu.Lock()
-		l.d.notices = append(l.d.notices, notice{g.hook, g.end})
+		l.d.notices = append(l.d.notices, notice{g.hooks, g.end, err})
 		l.d.noticeMu.Unlock()
 	}
 }
 
-// notice is a hook that is due: how far a log is synced.
+// notice is a hook that is due: how far a log is synced, or why it is not.
 type notice struct {
-	hook func(int64)
-	end  int64
+	hooks Hooks
+	end   int64
+	err   error
 }
 
 // tell calls the hooks that are due, without any lock: a hook may wait for whoever
@@ -241,7 +248,11 @@ func (d *Dir) tell() {
 	d.notices = nil
 	d.noticeMu.Unlock()
 	for _, n := range due {
-		n.hook(n.end)
+		if n.err != nil {
+			n.hooks.NoRoom(n.err)
+		} else {
+			n.hooks.Synced(n.end)
+		}
 	}
 }
 

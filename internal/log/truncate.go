@@ -413,7 +413,7 @@ func (l *Log) saveEnd() error {
 	}
 	g := l.goal()
 	err := l.reach(&g)
-	g.hook = nil // the caller knows
+	g.hooks = Hooks{} // the caller knows
 	l.finish(&g, err)
 	if err != nil {
 		return l.d.fatal(err)
