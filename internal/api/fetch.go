@@ -177,6 +177,7 @@ func fetchParts(version int16, req *kmsg.FetchRequest) fetchList {
 				Ref:    fetchRef(version, t.Topic, t.TopicID, p.Partition),
 				Offset: p.FetchOffset, MaxBytes: p.PartitionMaxBytes,
 				LeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, LogStart: p.LogStartOffset,
+				NoRoom: replica.SaysNoRoom(p),
 			}})
 		}
 	}

@@ -89,6 +89,8 @@ func (b *Broker) registerReplication(reg prometheus.Registerer) {
 	count("leat_replica_corrupt_batches_total", "Batches of leaders that arrived with a wrong checksum.", func(s replica.Stats) int64 { return s.CorruptBatches })
 	gauge("leat_replicas_damaged", "Replicas on this broker that refuse damaged records and are not mended yet.", func(s replica.Stats) float64 { return float64(s.Damaged) })
 	count("leat_replicas_mended_total", "Damaged replicas that dropped everything from the damage on, to fetch it again.", func(s replica.Stats) int64 { return s.Mended })
+	gauge("leat_replicas_full", "Replicas on this broker that found no room for their last records: they are out of sync, or their leader asks for another one.", func(s replica.Stats) float64 { return float64(s.Full) })
+	count("leat_replicas_found_full_total", "Times that a replica began to find no room for records.", func(s replica.Stats) int64 { return s.FoundFull })
 	count("leat_replica_damage_reports_total", "Reports of damaged replicas to the controller.", func(s replica.Stats) int64 { return s.LostReports })
 	count("leat_replica_suspected_total", "Times that a follower or a consumer asked again and again for what it was sent, so that it was checked.", func(s replica.Stats) int64 { return s.Suspected })
 	count("leat_producer_old_duplicates_total", "Batches that idempotent producers sent again behind more than five later ones, found in the log.", func(s replica.Stats) int64 { return s.OldDuplicates })

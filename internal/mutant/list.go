@@ -67,6 +67,8 @@ var All = []Mutant{
 	{"log/scrub-takes-damage", "the scrub checks what it reads", 6},
 	{"replica/damage-untold", "a damaged replica is cut back only when nobody counts on it", 6},
 	{"replica/damaged-leader-drops", "a damaged leader hands over before it drops anything", 6},
+	{"replica/full-stays-in-sync", "a follower without room leaves the in-sync set at once", 0},
+	{"replica/stuck-believes-all", "a follower that cannot sync its log believes no high watermark behind what it has synced", 2},
 	{"replica/unknown-error", "Produce never answers UNKNOWN_SERVER_ERROR", 4},
 	{"log/synced-without-sync", "synced means synced", 2},
 	{"node/loss-not-reported", "a broker that lost records says so when it registers", 6},

@@ -111,7 +111,7 @@ func (m *Manager) enter(img *metadata.Image, t *topic, of *metadata.Topic, part 
 	id := log.LogID{Topic: of.Name, TopicID: of.ID, Partition: part.Index}
 	m.unopened = slices.DeleteFunc(m.unopened, func(u log.LogID) bool { return u == id })
 	p := &Partition{m: m, id: id}
-	hooks := log.Hooks{Synced: func(int64) { p.synced() }}
+	hooks := log.Hooks{Synced: func(int64) { p.synced() }, NoRoom: p.cannotSync}
 	l, err := m.opt.Dir.OpenLog(id, s.Log, hooks)
 	if errors.Is(err, log.ErrInconsistentTopicID) {
 		if err = m.setAside(img, id); err == nil {
@@ -176,6 +176,10 @@ func (p *Partition) assume(r *role) {
 		p.tenure = newTenure(r, p.m.opt.NodeID, p.m.now())
 	default:
 		p.tenure = nil
+	}
+	if old == nil || old.leaderEpoch != r.leaderEpoch {
+		p.full.Store(false)
+		p.stuck.Store(false)
 	}
 	p.st.Store(r)
 	hurt := p.damage != nil

@@ -214,6 +214,9 @@ func (b *broker) open() {
 		BrokerEpoch: func() int64 { return b.epoch },
 		Tuning:      func(*metadata.Image) Tuning { return c.tuning },
 		Fetch: func(leader int32, req *kmsg.FetchRequest, done func(*kmsg.FetchResponse, error)) {
+			if !alive() { // a timer of an earlier incarnation
+				return
+			}
 			c.calls["fetch"]++
 			if c.asked != nil {
 				c.asked(b.id, leader, req)
@@ -246,6 +249,9 @@ func (b *broker) open() {
 			})
 		},
 		AlterISR: func(req *kmsg.AlterPartitionRequest, done func(*kmsg.AlterPartitionResponse, error)) {
+			if !alive() {
+				return
+			}
 			c.calls["alter"]++
 			c.call(b, controllerID, func(reply func(any)) { reply(c.decide(&metadata.Request{Req: req})) }, func(v any, err error) {
 				resp, _ := v.(*kmsg.AlterPartitionResponse)
@@ -259,7 +265,7 @@ func (b *broker) open() {
 	var sync func()
 	sync = func() {
 		if alive() {
-			if _, err := dir.SyncRound(); err != nil {
+			if _, err := dir.SyncRound(); err != nil && (!log.IsFull(err) || dir.Failed() != nil) {
 				c.t.Fatal(err)
 			}
 			c.clock.AfterFunc(time.Duration(1+c.rng.IntN(5))*time.Millisecond, sync)
@@ -396,7 +402,7 @@ func (b *broker) serveFetch(req *kmsg.FetchRequest, reply func(any)) {
 	s.epoch++
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
-			part := FetchPart{Ref{TopicID: t.TopicID, Index: p.Partition}, p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch, p.LastFetchedEpoch, p.LogStartOffset}
+			part := FetchPart{Ref{TopicID: t.TopicID, Index: p.Partition}, p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch, p.LastFetchedEpoch, p.LogStartOffset, SaysNoRoom(&p)}
 			if i := slices.IndexFunc(s.parts, func(o FetchPart) bool { return o.Ref == part.Ref }); i >= 0 {
 				s.parts[i] = part
 			} else {

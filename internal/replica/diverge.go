@@ -65,6 +65,8 @@ func (m *Manager) divergeSome(leader int32, all []*diverging) {
 		if d.verdict == wentOn && d.err == nil {
 			d.to = d.p.log.EndOffset()
 			d.p.cut(d.to)
+			d.p.full.Store(false)
+			d.p.stuck.Store(false)
 		}
 		d.p.mu.Unlock()
 	}
@@ -104,8 +106,7 @@ func (d *diverging) tell(leader int32) {
 	case d.verdict == stale:
 		return
 	case d.err != nil:
-		d.verdict = trouble
-		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, d.err})
+		d.verdict = p.failed(leader, d.epoch, d.err)
 		return
 	}
 	p.m.counters.truncations.Add(1)

@@ -27,6 +27,7 @@ type FetchPart struct {
 	LeaderEpoch      int32 // the client's idea of it; -1 states nothing
 	LastFetchedEpoch int32 // -1 states nothing
 	LogStart         int64 // of a follower: where its log starts, durably; -1 states nothing
+	NoRoom           bool  // of a follower: it had no room for what it was sent last
 }
 
 // FetchLimits bound one fetch as a whole.
@@ -330,6 +331,11 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 	if lerr != nil {
 		return r.refuse(lerr)
 	}
+	if first && part.NoRoom {
+		if err := p.lacksRoom(r.leaderEpoch, l); err != nil {
+			return r.refuse(err)
+		}
+	}
 	f, decided := p.look(r, part)
 	if decided && mutant.On("replica/no-divergence") {
 		f, decided = p.standing(), false
@@ -355,7 +361,7 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 		f.HighWatermark = p.HighWatermark() // it may have moved
 	}
 	f.News = p.news(l.Replica)
-	if part.Offset >= end || (maxBytes <= 0 && !minOne) || p.throttled(r, l.Replica) {
+	if part.Offset >= end || maxBytes <= 0 && (part.NoRoom || !minOne) || p.throttled(r, l.Replica) {
 		return f
 	}
 	run, err := p.log.Read(part.Offset, int(maxBytes), end, minOne)

@@ -60,6 +60,8 @@ type fetching struct {
 	offset    int64         // as the session has it,
 	lastEpoch int32
 	start     int64
+	full      bool // it was said that there is no room,
+	stuck     bool // also not to sync what there is
 }
 
 const (
@@ -152,7 +154,7 @@ func (f *fetcher) list(e *fetching) {
 
 // await holds the next request back until a durable partition is synced; mu is held.
 func (f *fetcher) await(e *fetching) {
-	if e.removed || e.need > 0 || !e.p.Durable() || mutant.On("replica/states-unsynced") {
+	if e.removed || e.need > 0 || !e.p.Durable() || e.p.stuck.Load() || mutant.On("replica/states-unsynced") {
 		return
 	}
 	if end := e.p.log.EndOffset(); e.p.log.SyncedOffset() < end {
@@ -164,6 +166,9 @@ func (f *fetcher) await(e *fetching) {
 // synced is told that a partition's synced end moved.
 func (f *fetcher) synced(e *fetching) {
 	f.mu.Lock()
+	if e.full && !e.removed {
+		f.list(e) // it may have room
+	}
 	if e.need == 0 || e.p.log.SyncedOffset() < e.need {
 		f.mu.Unlock()
 		return
@@ -270,13 +275,13 @@ func (f *fetcher) fill(req *kmsg.FetchRequest, maxBytes int32) {
 	for i := 0; i < len(f.changed); i++ {
 		e := f.changed[i]
 		e.listed = false
-		offset, last, ok := int64(0), int32(0), false
+		offset, last, stuck, ok := int64(0), int32(0), false, false
 		if held := f.held(e); held > 0 {
 			f.m.counters.throttledFetches.Add(1)
 			f.rest(e, f.m.now().Add(held))
 		}
 		if !e.removed && e.until.IsZero() {
-			if offset, last, ok = e.p.position(); !ok { // it became durable just now
+			if offset, last, stuck, ok = e.p.position(); !ok { // it became durable just now
 				e.p.log.Flush()
 				f.rest(e, f.m.now().Add(soon))
 			}
@@ -288,14 +293,20 @@ func (f *fetcher) fill(req *kmsg.FetchRequest, maxBytes int32) {
 			e.inSession = false
 			continue
 		}
-		start := e.p.log.RecordedStart()
-		if e.inSession && offset == e.offset && last == e.lastEpoch && start == e.start {
+		start, full := e.p.log.RecordedStart(), stuck || e.p.full.Load()
+		if e.inSession && offset == e.offset && last == e.lastEpoch && start == e.start && full == e.full && stuck == e.stuck {
 			continue
 		}
-		e.inSession, e.offset, e.lastEpoch, e.start = true, offset, last, start
+		e.inSession, e.offset, e.lastEpoch, e.start, e.full, e.stuck = true, offset, last, start, full, stuck
 		ask := kmsg.NewFetchRequestTopicPartition()
 		ask.Partition, ask.CurrentLeaderEpoch, ask.FetchOffset, ask.LastFetchedEpoch = e.ref.Index, e.epoch, offset, last
 		ask.LogStartOffset, ask.PartitionMaxBytes = start, maxBytes
+		if full {
+			sayNoRoom(&ask)
+		}
+		if stuck {
+			ask.PartitionMaxBytes = 0
+		}
 		if n := len(req.Topics); n == 0 || req.Topics[n-1].TopicID != e.ref.TopicID {
 			t := kmsg.NewFetchRequestTopic()
 			t.TopicID = e.ref.TopicID
@@ -414,6 +425,9 @@ func (f *fetcher) part(a *answer) {
 	if a.taken != nil {
 		v = a.taken.verdict
 	} else {
+		if e.stuck && !mutant.On("replica/stuck-believes-all") { // behind what it stated its log and the leader's were not compared
+			in.HighWatermark = min(in.HighWatermark, e.offset)
+		}
 		v = e.p.take(f.leader, e.epoch, in)
 	}
 	t, now := f.m.tuning(), f.m.now()
@@ -432,7 +446,10 @@ func (f *fetcher) part(a *answer) {
 	case wait:
 		e.pause = min(max(2*e.pause, soon), max(t.Backoff, soon))
 		f.rest(e, now.Add(e.pause))
-	case trouble:
+	case trouble, noRoom:
+		if v == noRoom && !e.full {
+			break // which is said before the pause
+		}
 		e.pause = min(max(2*e.pause, 4*soon), max(t.Backoff, soon))
 		f.rest(e, now.Add(e.pause))
 	}

@@ -193,7 +193,7 @@ func BenchmarkIdleFetch(b *testing.B) {
 		r := *p.st.Load()
 		r.replicas = []int32{1, 2}
 		p.st.Store(&r)
-		parts = append(parts, FetchPart{Ref{TopicID: p.id.TopicID, Index: i % 1000}, 0, 1 << 20, r.leaderEpoch, -1, 0})
+		parts = append(parts, FetchPart{Ref{TopicID: p.id.TopicID, Index: i % 1000}, 0, 1 << 20, r.leaderEpoch, -1, 0, false})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

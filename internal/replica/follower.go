@@ -21,6 +21,7 @@ const (
 	stale                  // the answer is of a role that is over
 	wait                   // leader and follower know different metadata: soon again
 	trouble                // something is wrong here or there: again after a pause
+	noRoom                 // the disk is full: the leader is to know it, and again after a pause
 )
 
 // follow moves the high watermark of a follower: as far as the leader's, and what is
@@ -35,16 +36,19 @@ func (p *Partition) follow(r *role) wakeups {
 // position is where a follower fetches on, the log's end, and the leader epoch of its
 // last record; -1 when it has none. It is false while a durable replica has not synced
 // all of its log: what it states it must have, and what it does not state would not be
-// held against the leader's.
-func (p *Partition) position() (offset int64, lastEpoch int32, ok bool) {
-	offset = p.log.EndOffset()
-	if p.localEnd(p.st.Load()) < offset && !mutant.On("replica/states-unsynced") {
-		return offset, -1, false
+// held against the leader's. One that cannot sync states what it has synced, all the same:
+// it asks for nothing, and is stuck.
+func (p *Partition) position() (offset int64, lastEpoch int32, stuck, ok bool) {
+	stuck, offset = p.stuck.Load(), p.log.EndOffset()
+	if stuck {
+		offset = min(offset, p.log.SyncedOffset())
+	} else if p.localEnd(p.st.Load()) < offset && !mutant.On("replica/states-unsynced") {
+		return offset, -1, false, false
 	}
 	if offset > p.log.StartOffset() {
-		return offset, p.log.EpochForOffset(offset - 1), true
+		return offset, p.log.EpochForOffset(offset - 1), stuck, true
 	}
-	return offset, -1, true
+	return offset, -1, stuck, true
 }
 
 // complain tells of trouble, until it has lasted for some tries.
@@ -78,20 +82,24 @@ func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartiti
 		p.m.counters.corrupt.Add(1)
 		p.complain(slog.LevelError, CorruptFetched{p.id, p.log.EndOffset(), leader, err})
 		return trouble
-	case err != nil:
+	case err != nil && !log.IsFull(err):
 		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 		return trouble
 	}
 	// The start offset follows the leader's, as far as this replica knows to be
 	// committed; that is all of it, or the offset asked for would have been out of range.
 	// No lock is held: moving it may call for a sync round.
+	went := wentOn
 	if start := min(in.LogStartOffset, p.HighWatermark()); start > p.log.RecordedStart() {
 		if err := p.log.SetStartOffset(start); err != nil {
 			p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
-			return trouble
+			went = trouble
 		}
 	}
-	return wentOn
+	if err != nil {
+		return noRoom // what is deleted may make some
+	}
+	return went
 }
 
 // followed is the role if it still is that of a follower of leader in epoch, else nil;
@@ -114,19 +122,25 @@ func (p *Partition) appendFetched(leader, epoch int32, in *kmsg.FetchResponseTop
 		if err = p.fit(run); err == nil {
 			err = notLater(run, epoch)
 		}
-		if err != nil {
+		if err == nil {
+			_, err = p.log.Append(run, log.AppendOptions{Origin: log.OriginReplication, Now: p.m.now()})
+		}
+		switch {
+		case err == nil:
+			p.full.Store(false)
+			p.park(pending{end: p.log.EndOffset(), bytes: len(run)})
+		case !log.IsFull(err):
 			return r, wake, err
 		}
-		if _, err = p.log.Append(run, log.AppendOptions{Origin: log.OriginReplication, Now: p.m.now()}); err != nil {
-			return r, wake, err
-		}
-		p.park(pending{end: p.log.EndOffset(), bytes: len(run)})
 	}
 	if in.HighWatermark >= 0 {
 		p.leaderHW = in.HighWatermark
 	}
 	p.lag.Store(max(in.HighWatermark-p.log.EndOffset(), 0))
-	return r, p.follow(r), nil
+	if wake = p.follow(r); err != nil {
+		p.lacks(leader, &p.full, err, &wake)
+	}
+	return r, wake, err
 }
 
 // notLater refuses batches of a later leader epoch than the one that they came from: it is
@@ -190,9 +204,10 @@ func (p *Partition) outOfRange(leader, epoch int32, in *kmsg.FetchResponseTopicP
 	}
 	if err := p.log.StartAnew(in.LogStartOffset, toldProducers(in)); err != nil {
 		p.mu.Unlock()
-		p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
-		return trouble
+		return p.failed(leader, epoch, err)
 	}
+	p.full.Store(false)
+	p.stuck.Store(false)
 	p.cut(in.LogStartOffset)
 	p.leaderHW = in.HighWatermark
 	wake := p.raise(p.st.Load(), in.LogStartOffset)

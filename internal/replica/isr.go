@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/metadata"
 	"github.com/leat-stream/leat/internal/mutant"
 )
 
@@ -21,6 +22,7 @@ type change struct {
 	epochs         []int64 // the members' broker epochs, as far as they are known
 	leaderEpoch    int32
 	partitionEpoch int32 // of the state that it would follow
+	yield          bool  // another leader is asked for; the set is the one that there is
 	// answered: the controller knows a later state, and the metadata will tell it.
 	answered bool
 	// doubt is when it was last sent without an answer; zero when it never was. Until
@@ -51,6 +53,9 @@ func (p *Partition) expand(r *role, id int32, wake *wakeups) {
 	}
 	if f.start < p.log.StartOffset() && !mutant.On("replica/expand-below-start") {
 		return // elected, it would show again what is deleted
+	}
+	if f.full || p.m.now().Sub(f.fullAt) < roomCalm {
+		return
 	}
 	b := p.m.image().Broker(id)
 	if !b.Active() || b.Epoch != f.brokerEpoch || p.m.now().Sub(t.refused) < isrRefused {
@@ -193,6 +198,9 @@ func (c *changes) request(list []*Partition) (*kmsg.AlterPartitionRequest, []sen
 			m := kmsg.NewAlterPartitionRequestTopicPartitionNewEpochISR()
 			m.BrokerID, m.BrokerEpoch = id, w.epochs[i]
 			ask.NewEpochISR = append(ask.NewEpochISR, m)
+		}
+		if w.yield {
+			metadata.SetHandOver(&ask)
 		}
 		at, ok := topics[p.id.TopicID]
 		if !ok {

@@ -20,6 +20,7 @@ type tenure struct {
 	doubts    map[batchKey]time.Time // when batches first seemed out of order; see outOfOrder
 	gaps      map[int64]gap          // of producers; see refused
 	ahead     map[int64]time.Time    // when readers first asked for these offsets; see beyond
+	toldFull  bool                   // an operator was told that there is no room to lead
 }
 
 // follower is one follower as its leader knows it.
@@ -36,6 +37,8 @@ type follower struct {
 	toldStart   int64        // where this log starts, as it was last told
 	sentFrom    int64        // where the records began that it was sent last; -1 none
 	repeats     int          // how often it has asked for the same again since
+	full        bool         // its last fetch said that it has no room,
+	fullAt      time.Time    // or the last one that did
 }
 
 func newTenure(r *role, self int32, now time.Time) *tenure {
@@ -147,6 +150,7 @@ func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, part *FetchPart
 	}
 	f.start = part.LogStart
 	f.sent(l.Session, now)
+	f.full = part.NoRoom
 	suspect := f.repeated(offset)
 	wake := p.advance(r)
 	p.expand(r, l.Replica, &wake)

@@ -4,8 +4,12 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/leat-stream/leat/internal/env"
 )
 
 var (
@@ -168,9 +172,10 @@ func TestModel(t *testing.T) {
 		sum.TruncatedBelowHW += stats.TruncatedBelowHW
 		sum.OldDuplicates += stats.OldDuplicates
 		sum.LostDuplicates += stats.LostDuplicates
+		sum.FoundFull += stats.FoundFull
 	}
 	t.Logf("%d seeds: %d writes and %d deletions acknowledged, %+v", seeds, acked, deletions, sum)
-	if seeds >= 30 && (sum.Truncations == 0 || sum.Diverging == 0 || sum.OutOfRange == 0 || sum.ISRShrinks == 0 || sum.ISRExpands == 0 || sum.SessionsLost == 0 || sum.OldDuplicates == 0 || acked == 0 || deletions == 0) {
+	if seeds >= 30 && (sum.Truncations == 0 || sum.Diverging == 0 || sum.OutOfRange == 0 || sum.ISRShrinks == 0 || sum.ISRExpands == 0 || sum.SessionsLost == 0 || sum.OldDuplicates == 0 || sum.FoundFull == 0 || acked == 0 || deletions == 0) {
 		t.Error("something never happened")
 	}
 	if sum.TruncatedBelowHW > 0 {
@@ -220,6 +225,7 @@ func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 		sum.TruncatedBelowHW += s.TruncatedBelowHW
 		sum.OldDuplicates += s.OldDuplicates
 		sum.LostDuplicates += s.LostDuplicates
+		sum.FoundFull += s.FoundFull
 	}
 	value := 0
 	for range 150 {
@@ -234,7 +240,7 @@ func modelCluster(t *testing.T, seed uint64) (sum Stats, c *cluster) {
 	c.quiet = true
 	clear(c.cut)
 	for _, b := range c.nodes {
-		if !b.up {
+		if b.disk.OnOp(nil); !b.up {
 			b.open()
 		}
 	}
@@ -283,6 +289,15 @@ func (m *model) somebody(i int32) *broker {
 	return b
 }
 
+// noAppends has a disk without room for records. It has some for all else: a log that finds
+// none half-way through a truncation takes nothing more until its broker is started again.
+func noAppends(op env.Op) error {
+	if op.Kind == env.OpWrite && strings.HasSuffix(op.Path, ".log") {
+		return syscall.ENOSPC
+	}
+	return nil
+}
+
 // fault makes or heals something, now and then.
 func (m *model) fault(gone func(*broker)) {
 	c := m.c
@@ -292,6 +307,7 @@ func (m *model) fault(gone func(*broker)) {
 		gone(b)
 		b.crash(c.rng.IntN(2) == 0)
 	case n < 25 && !b.up:
+		b.disk.OnOp(nil)
 		b.open()
 	case n < 33:
 		from, to := int32(c.rng.IntN(4)), int32(c.rng.IntN(4))
@@ -305,5 +321,9 @@ func (m *model) fault(gone func(*broker)) {
 		}
 	case n < 52 && b.up:
 		clear(b.sessions)
+	case n < 55 && b.up:
+		b.disk.OnOp(noAppends)
+	case n < 61:
+		b.disk.OnOp(nil)
 	}
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -29,6 +30,10 @@ type Partition struct {
 	fetching *fetching  // where this replica fetches; nil when it does not
 	damage   *damage    // nil while it is whole
 	deletes  []deleting // that wait for the low watermark
+
+	yielded time.Time   // when another leader was asked for; see yield
+	full    atomic.Bool // the last append found no room, in this leader epoch
+	stuck   atomic.Bool // likewise the last sync; both are written under mu
 
 	lag  atomic.Int64 // records that the leader has more, as it last told
 	sick atomic.Bool  // following fails for some time, which was told
@@ -146,6 +151,7 @@ func (p *Partition) synced() {
 		p.mu.Unlock()
 		return
 	}
+	p.stuck.Store(false)
 	var wake wakeups
 	if r.leading {
 		wake = p.advance(r)
@@ -199,11 +205,15 @@ type wakeups struct {
 	propose *Manager   // has changes of in-sync sets to send
 	deleted []deleting // are done, since the low watermark
 	low     int64      // is here
+	tell    func()     // tells an event
 }
 
 func (w wakeups) run() {
 	if w.propose != nil {
 		defer w.propose.changes.send()
+	}
+	if w.tell != nil {
+		w.tell()
 	}
 	for _, f := range w.fire {
 		f.fire()

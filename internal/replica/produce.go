@@ -78,6 +78,7 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 	if res.Err != nil {
 		var wake wakeups
 		p.refused(batches, res.Err)
+		p.yield(r, &p.full, res.Cause, &wake)
 		var e *log.Earlier
 		switch {
 		case res.Err == kerr.NotLeaderForPartition:
@@ -115,6 +116,7 @@ func (p *Partition) append(r *role, batches []byte, origin log.Origin) Produced 
 	if err != nil {
 		return p.notAppended(err)
 	}
+	p.full.Store(false)
 	if info.Duplicate {
 		// Whatever the topic's timestamp type: the time that the batch was given.
 		info.AppendTime = info.MaxTimestamp

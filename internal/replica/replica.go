@@ -9,7 +9,8 @@
 //
 // A leader knows of its followers what they state when they fetch (leader.go) and asks
 // the controller for another in-sync set (isr.go); a follower fetches (fetcher.go) and
-// makes its log the leader's (follower.go). A damaged replica is mended (repair.go).
+// makes its log the leader's (follower.go). A damaged replica is mended (repair.go), and one
+// without room stands in nobody's way (room.go).
 //
 // The package starts no goroutine. It is driven by calls: requests from the API,
 // Synced from the sync round, Apply from the metadata publisher, answers of other

@@ -8,7 +8,7 @@ type counters struct {
 	elections, truncations, belowHW               atomic.Int64
 	diverging, outOfRange, corrupt, failedFetches atomic.Int64
 	sessionsLost, staleFollowers                  atomic.Int64
-	mended, lostReports, suspected                atomic.Int64
+	mended, lostReports, suspected, full          atomic.Int64
 	oldDuplicates, lostDuplicates                 atomic.Int64
 	throttledSends, throttledFetches              atomic.Int64
 }
@@ -17,6 +17,7 @@ type counters struct {
 type Stats struct {
 	Led, Followed   int
 	Damaged         int   // that refuse some of their records, and are not mended yet
+	Full            int   // that found no room for their last records
 	UnderReplicated int   // led, with fewer in sync than there are replicas
 	UnderMinISR     int   // led, with fewer in sync than min.insync.replicas
 	MaxLag          int64 // records that a follower here lacks, by what its leader last told
@@ -32,6 +33,7 @@ type Stats struct {
 	StaleFollowers                     int64 // fetches of earlier incarnations that were refused
 	Mended                             int64 // damaged logs that were cut back to be fetched again
 	LostReports                        int64 // to the controller, of damaged replicas
+	FoundFull                          int64 // times that a replica found no room, and had found some before
 	Suspected                          int64 // times that what somebody asked for again and again was checked
 	OldDuplicates                      int64 // batches of producers that were found in the log behind many later ones
 	LostDuplicates                     int64 // batches that must have been written, and are not in the log any more
@@ -47,7 +49,7 @@ func (m *Manager) Stats() Stats {
 		Elections: c.elections.Load(), Truncations: c.truncations.Load(), TruncatedBelowHW: c.belowHW.Load(),
 		Diverging: c.diverging.Load(), OutOfRange: c.outOfRange.Load(), CorruptBatches: c.corrupt.Load(),
 		FailedFetches: c.failedFetches.Load(), SessionsLost: c.sessionsLost.Load(), StaleFollowers: c.staleFollowers.Load(),
-		Mended: c.mended.Load(), LostReports: c.lostReports.Load(), Suspected: c.suspected.Load(),
+		Mended: c.mended.Load(), LostReports: c.lostReports.Load(), Suspected: c.suspected.Load(), FoundFull: c.full.Load(),
 		OldDuplicates: c.oldDuplicates.Load(), LostDuplicates: c.lostDuplicates.Load(),
 		ThrottledSends: c.throttledSends.Load(), ThrottledFetches: c.throttledFetches.Load(),
 	}
@@ -55,6 +57,9 @@ func (m *Manager) Stats() Stats {
 		r := p.st.Load()
 		if p.Mending() {
 			s.Damaged++
+		}
+		if p.noRoom() {
+			s.Full++
 		}
 		if !r.leading {
 			if r.leader >= 0 {

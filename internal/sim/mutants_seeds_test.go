@@ -80,4 +80,6 @@ var noticedIn = map[string]named{
 	"node/starts-without-metadata":   {"broker", "TestMissingMetadataRefusesTheStart"},
 	"quorum/doubts-and-votes":        {"quorum", "TestOneFrameIsNotBelieved"},
 	"replica/deposed-leaves-waiting": {"replica", "TestProducerOfAFormerLeaderIsTurnedAway"},
+	"replica/full-stays-in-sync":     {"replica", "TestFollowerWithoutRoom"},
+	"replica/stuck-believes-all":     {"replica", "TestStuckFollowerTakesNothingForCommitted"},
 }
