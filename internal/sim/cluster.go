@@ -43,6 +43,9 @@ const (
 	finishing = 60 * time.Second
 )
 
+// goodPace is the records that a group has to commit while recovery lasts, if it has not caught up.
+const goodPace = 5000
+
 // NewCluster makes the run of a seed.
 func NewCluster(seed uint64, trace io.Writer, log *slog.Logger, boot func(c *Cluster) func(*Host) (Process, error)) *Cluster {
 	w := NewWorld(seed, trace)
@@ -341,9 +344,10 @@ func (c *Cluster) judge() error {
 	return c.Err()
 }
 
-// groupsCatchUp waits until every group has read and committed everything.
+// groupsCatchUp waits until every group has read and committed everything. A group that eager
+// producers have left far behind gets more time for as long as it goes on at a good pace.
 func (c *Cluster) groupsCatchUp(parts []tp, ends map[tp]int64) error {
-	lag := func() string {
+	lag := func() (left int64, why string) {
 		type key struct {
 			group string
 			part  history.Partition
@@ -358,11 +362,12 @@ func (c *Cluster) groupsCatchUp(parts []tp, ends map[tp]int64) error {
 		for g := range c.Settings.Groups {
 			for _, t := range parts {
 				if n := at[key{fmt.Sprint("g", g), t.history()}]; n < ends[t] {
-					return fmt.Sprintf("group g%d committed %d of %v, which ends at %d", g, n, t, ends[t])
+					left += ends[t] - n
+					why = fmt.Sprintf("group g%d committed %d of %v, which ends at %d", g, n, t, ends[t])
 				}
 			}
 		}
-		return ""
+		return left, why
 	}
 	next := c.Now()
 	done := func() bool { // looked at now and then: it is no cheap question
@@ -370,10 +375,17 @@ func (c *Cluster) groupsCatchUp(parts []tp, ends map[tp]int64) error {
 			return false
 		}
 		next = c.Now() + time.Second
-		return lag() == ""
+		left, _ := lag()
+		return left == 0
 	}
-	if !c.RunUntil(recovery, done) {
-		return c.stuck("%s", lag())
+	before, _ := lag()
+	for !c.RunUntil(recovery, done) {
+		left, why := lag()
+		if c.Err() != nil || before-left < goodPace {
+			return c.stuck("%s", why)
+		}
+		before = left
+		c.Count["group far behind"]++
 	}
 	return nil
 }
