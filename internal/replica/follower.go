@@ -51,8 +51,12 @@ func (p *Partition) position() (offset int64, lastEpoch int32, stuck, ok bool) {
 	return offset, -1, stuck, true
 }
 
-// complain tells of trouble, until it has lasted for some tries.
+// complain tells of trouble, until it has lasted for some tries. That the log was deleted, or
+// is closed as this broker stops, is none: an answer came late.
 func (p *Partition) complain(level slog.Level, e fmt.Stringer) {
+	if f, ok := e.(ReplicaFailed); ok && (errors.Is(f.Err, log.ErrClosed) || errors.Is(f.Err, log.ErrDeleted)) {
+		return
+	}
 	if !p.sick.Load() {
 		p.m.event(level, e)
 	}
