@@ -65,7 +65,8 @@ func TestCheckpointAfterSomeTime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tick(0)
+	w.append(w.log("b"), batch(1, 1, idempotent(7, 0, 0)))
+	tick(0) // the first checkpoint
 	for i := range int32(3) {
 		w.append(l, batch(1, 600_000, idempotent(7, 0, i)))
 	}

@@ -174,6 +174,9 @@ func (l *Log) snapshotIfDue(last bool) error {
 func (d *Dir) writeTexts() error {
 	points, starts, marks, cleaned := map[key]int64{}, map[key]int64{}, map[key]int64{}, map[key]int64{}
 	for _, l := range d.all() {
+		if l.unmade.Load() {
+			continue
+		}
 		k := l.ID().key()
 		l.mu.Lock()
 		points[k] = l.dirty.point
@@ -252,9 +255,7 @@ func (d *Dir) forgetGone() error {
 	if !due || d.Failed() != nil {
 		return nil
 	}
-	d.ckptMu.Lock()
-	err := d.fatal(d.writeState(nil))
-	d.ckptMu.Unlock()
+	err := d.forgetStates()
 	if err == nil {
 		err = d.forgetLeft()
 	}
@@ -308,6 +309,7 @@ func (d *Dir) Tick(now time.Time) error {
 		err = d.Checkpoint()
 	}
 	err = errors.Join(err, d.forgetGone(), d.emptyTrash(now))
+	d.pruneReplayed()
 	return errors.Join(err, d.settleIdle())
 }
 

@@ -166,11 +166,19 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	defer d.round.Unlock()
 	old := *l.path.Load()
 	path = d.newName(l.ID(), suffix)
-	if err := d.fs.Rename(old, path); err != nil {
+	err = d.fs.Rename(old, path)
+	none := l.neverMade(err)
+	if err != nil && !none {
 		return "", storageError("delete log", err)
 	}
 	deleted := error(ErrDeleted)
 	l.closed.CompareAndSwap(nil, &deleted)
+	if none {
+		d.mu.Lock()
+		delete(d.logs, id.key())
+		d.mu.Unlock()
+		return "", nil
+	}
 	l.path.Store(&path)
 	if p := l.segs.Load(); p != nil {
 		for _, s := range *p {
@@ -184,6 +192,9 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	first := len(d.left) == 0
 	d.leftLast++
 	d.left[id.key()] = d.leftLast
+	if name := l.journalName(); d.journal.Holds(name) {
+		d.replayed[name] = struct{}{}
+	}
 	if suffix == deleteDirSuffix {
 		d.trash = append(d.trash, &trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
 	}

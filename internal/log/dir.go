@@ -126,6 +126,7 @@ type Dir struct {
 	gone     []LogID       // deleted, and still in the state file
 	left     map[key]int64 // have no log any more, and may be in the checkpoints of Kafka's form; numbered
 	leftLast int64
+	replayed map[journal.Log]struct{} // deleted, and still in the journal
 	trash    []*trash
 	// suspects are segments in which a reader met damage, for the scrubber.
 	suspects []*segment
@@ -142,7 +143,7 @@ func OpenDir(o DirOptions) (*Dir, error) {
 	o.fill()
 	d := &Dir{
 		opt: o, fs: o.FS, path: o.Path, logs: map[key]*Log{},
-		texts: map[string]string{}, left: map[key]int64{},
+		texts: map[string]string{}, left: map[key]int64{}, replayed: map[journal.Log]struct{}{},
 		files: &fileCache{fs: o.FS, limit: o.MaxOpenFiles},
 		pages: &pageCache{limit: max(int(o.IndexCacheBytes/pageSize), 4), pages: map[pageKey]*page{}},
 	}
@@ -376,6 +377,10 @@ func (d *Dir) Logs() []LogID {
 	return ids
 }
 
+// HasState tells whether the directory knew, when it was opened, which logs it had: those
+// that are gone are missed then (Missing).
+func (d *Dir) HasState() bool { return d.hasState }
+
 // Log is an existing log, nil when there is none.
 func (d *Dir) Log(topic string, partition int32) *Log {
 	d.mu.Lock()
@@ -383,9 +388,10 @@ func (d *Dir) Log(topic string, partition int32) *Log {
 	return d.logs[key{topic, partition}]
 }
 
-// OpenLog gives a log its configuration and hooks; one that does not exist is
-// created, durably by the first sync round in which it has something. A directory of
-// another topic of that name is ErrInconsistentTopicID.
+// OpenLog gives a log its configuration and hooks. One that does not exist is created
+// without a word to the file system: what first wants to keep something makes its
+// directory (make), durable by the sync round that follows. A directory of another topic
+// of that name is ErrInconsistentTopicID.
 func (d *Dir) OpenLog(id LogID, cfg Config, hooks Hooks) (*Log, error) {
 	d.admin.Lock()
 	defer d.admin.Unlock()
@@ -424,68 +430,19 @@ func (d *Dir) OpenLog(id LogID, cfg Config, hooks Hooks) (*Log, error) {
 	return l, nil
 }
 
-// createLog makes a new log's directory; admin is held.
+// createLog makes a new log, of which nothing is on the disk yet; admin is held.
 func (d *Dir) createLog(id LogID) (*Log, error) {
 	if err := d.Failed(); err != nil {
 		return nil, err
 	}
-	if err := d.forgetDeleted(id); err != nil {
-		return nil, err
-	}
 	l := d.newLog(id)
-	if err := l.create(); err != nil {
-		return nil, storageError("create log", err)
-	}
+	l.unmade.Store(true)
+	l.setSegments(nil)
+	l.recovered = Recovered{Point: -1, Kept: true}
 	d.mu.Lock()
 	d.logs[id.key()] = l
 	d.mu.Unlock()
-	l.mu.Lock()
-	l.touch()
-	l.mu.Unlock()
 	return l, nil
-}
-
-// forgetDeleted makes sure that nothing durable speaks of an earlier log of the same
-// name, which would be taken for the new one's after a crash; admin is held.
-func (d *Dir) forgetDeleted(id LogID) error {
-	d.mu.Lock()
-	again := slices.ContainsFunc(d.gone, func(g LogID) bool { return g.key() == id.key() })
-	_, left := d.left[id.key()]
-	d.mu.Unlock()
-	if again {
-		if err := d.Checkpoint(); err != nil {
-			return storageError("create log", err)
-		}
-	}
-	if left {
-		if err := d.forgetLeft(); err != nil {
-			return storageError("create log", err)
-		}
-	}
-	d.round.Lock()
-	defer d.round.Unlock()
-	old := d.newLog(id)
-	if err := d.forgetInJournal(old); err != nil {
-		return storageError("create log", err)
-	}
-	return nil
-}
-
-// create makes the partition's directory. Its segment is made by the first append.
-func (l *Log) create() error {
-	dir := *l.path.Load()
-	if err := l.d.fs.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if l.ID().TopicID != [16]byte{} {
-		if err := createSmall(l.d.fs, dir+"/"+metadataFile, encodePartition(l.ID().TopicID)); err != nil {
-			return err
-		}
-	}
-	l.setSegments(nil)
-	l.dirty.newDir = true
-	l.recovered = Recovered{Point: -1, Kept: true}
-	return nil
 }
 
 // run calls fn for 0…n-1 on at most threads goroutines; with 1 on the caller's own.

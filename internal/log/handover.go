@@ -128,5 +128,8 @@ func (l *Log) beginAt(start int64, prod *producers) error {
 		prod = &producers{m: l.producers.m, open: l.producers.open, done: l.producers.done}
 		l.mu.Unlock()
 	}
+	if err := l.make(); err != nil {
+		return err
+	}
 	return l.cutBack(func() error { return l.restart(start, *prod) })
 }

@@ -116,6 +116,6 @@ func TestGoneIsForgottenBeforehand(t *testing.T) {
 		return nil
 	})
 	for i := range logs {
-		w.log(fmt.Sprint("t", i))
+		w.append(w.log(fmt.Sprint("t", i)), batch(1, 100))
 	}
 }

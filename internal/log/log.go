@@ -39,6 +39,9 @@ type Log struct {
 	gen       atomic.Uint32 // counts what makes known positions void
 	closed    atomic.Pointer[error]
 
+	// unmade: the log has no directory yet. w guards the change.
+	unmade atomic.Bool
+
 	wrongID error // what is wrong with partition.metadata; Dir.admin guards it
 
 	compacting  sync.Mutex
@@ -252,6 +255,9 @@ func (l *Log) AssignEpoch(epoch int32) error {
 	l.w.Lock()
 	defer l.w.Unlock()
 	if err := l.writable(); err != nil {
+		return err
+	}
+	if err := l.make(); err != nil {
 		return err
 	}
 	l.mu.Lock()

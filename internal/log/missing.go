@@ -9,14 +9,16 @@ import (
 
 // findMissing notes the logs of which the state file speaks and that have no directory. The
 // state file keeps speaking of them until ForgetMissing: a crash before somebody has taken
-// note must not make them forgotten. Directories under the same names are other logs.
+// note must not make them forgotten. Directories under the same names are other logs. A log
+// of which nothing was recorded as synced is missed while the page cache of the last time is
+// there: a power cut may have taken the name of its directory.
 func (d *Dir) findMissing(marks *checkpoints) {
 	all := maps.Clone(marks.missing)
 	if all == nil {
 		all = map[LogID]int64{}
 	}
 	for _, gone := range marks.state {
-		if gone.point > 0 {
+		if gone.point > 0 || marks.clean || d.sameBoot {
 			all[gone.id] = max(all[gone.id], gone.point)
 		}
 	}

@@ -42,6 +42,9 @@ func (l *Log) pickSegment(run []byte, next int64, cfg *Config, now time.Time) (*
 	first := record.Batch(run)
 	seg := l.active()
 	if seg == nil {
+		if err := l.make(); err != nil {
+			return nil, err
+		}
 		base := l.end.Load()
 		if first.BaseOffset()-base > math.MaxInt32 || next-1-base > math.MaxInt32 {
 			base = first.BaseOffset()

@@ -241,6 +241,8 @@ type stateLog struct {
 	file env.File // nil: to be written anew
 	size int64
 	live int64 // size when it was written anew
+	// tail: the last frames are not synced (noteMade).
+	tail bool
 }
 
 // readState reads the state file; c.state stays nil when there is none or it is damaged.
@@ -316,15 +318,18 @@ func (d *Dir) writeFrames(changed []*Log, gone []LogID) error {
 		b = appendGoneFrame(b, id)
 	}
 	for _, l := range changed {
-		if !l.deleted() {
+		if !l.deleted() && !l.unmade.Load() {
 			b = appendLogFrame(b, l.snapshotState())
 		}
 	}
 	d.stateBuf = b[:0]
-	if len(b) == 0 {
+	if len(b) == 0 && !d.state.tail {
 		return nil
 	}
-	_, err := d.state.file.WriteAt(b, d.state.size)
+	var err error
+	if len(b) > 0 {
+		_, err = d.state.file.WriteAt(b, d.state.size)
+	}
 	if err == nil {
 		if err = d.state.file.Sync(); err != nil {
 			err = syncError{err}
@@ -335,6 +340,7 @@ func (d *Dir) writeFrames(changed []*Log, gone []LogID) error {
 		return err
 	}
 	d.state.size += int64(len(b))
+	d.state.tail = false
 	return nil
 }
 
@@ -352,6 +358,7 @@ func (d *Dir) rewriteState() error {
 	for _, m := range d.missing {
 		b = appendMissingFrame(b, m.Log, m.Point)
 	}
+	list = slices.DeleteFunc(list, func(l *Log) bool { return l.unmade.Load() })
 	for _, l := range list {
 		b = appendLogFrame(b, l.snapshotState())
 	}

@@ -48,8 +48,8 @@ func (o *opening) observe(e log.Event) {
 //   - those that did not recover to the end that they had recorded as synced;
 //   - all of them, if the directory is an old copy;
 //   - relaxed ones, if the kernel that had their last writes in its page cache is gone;
-//   - those of an earlier run whose directory is gone. A power cut takes the name of one
-//     that was never written to: behind one, the directory must be known to have had records.
+//   - those that had records, and whose directory is gone: one that nobody wrote to has none.
+//     If the data directory does not know what it had, all that may have had some.
 //
 // What was looked at before, since the registration began, is passed over.
 func (m *metadataLog) lost() []metadata.TopicPartition {
@@ -72,7 +72,7 @@ func (m *metadataLog) lost() []metadata.TopicPartition {
 			switch {
 			case o.lives.copied:
 				reason = "the data directory is an old copy: the broker was registered since"
-			case gone && (damaged || cached && p.LeaderEpoch > 0):
+			case gone && (damaged || cached && p.LeaderEpoch > 0 && !m.n.dir.HasState()):
 				reason = "the directory is gone"
 			case damaged:
 				reason = "records that were recorded as synced are missing or damaged"

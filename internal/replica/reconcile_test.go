@@ -49,6 +49,7 @@ func TestDeletedTopicLeavesTheDiskBeforeApplyReturns(t *testing.T) {
 	w.create("u", 1, durable())
 	w.send("t", 0, 1, "a")
 	w.mustSync()
+	w.send("u", 0, 1, "a")
 	w.remove("t")
 	if got := w.dirs(); got != "u-0" {
 		t.Fatalf("directories: %s", got)
@@ -318,6 +319,7 @@ func TestCoordinatorAppendsOnlyInItsEpoch(t *testing.T) {
 func TestTrashIsEmptied(t *testing.T) {
 	w := newWorld(t)
 	w.create("t", 1, durable())
+	w.send("t", 0, 1, "a")
 	w.remove("t")
 	count := func() (n int) {
 		list, err := w.disk.ReadDir("data")

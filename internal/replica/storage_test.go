@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/log"
 )
 
 func TestFullDiskRefusesProducersAndHealsAlone(t *testing.T) {
@@ -50,10 +51,38 @@ func TestRetentionGoesOnWhenTheDiskIsFull(t *testing.T) {
 	}
 }
 
-// TestTopicCreatedOnAFullDiskOpensWhenSpaceReturns: its log cannot be made at first.
-func TestTopicCreatedOnAFullDiskOpensWhenSpaceReturns(t *testing.T) {
+// TestTopicCreatedOnAFullDisk takes writes once there is room: nothing of it is made before.
+func TestTopicCreatedOnAFullDisk(t *testing.T) {
 	w := newWorld(t)
-	w.create("t", 1, durable())
+	w.disk.OnOp(func(o env.Op) error {
+		if strings.HasPrefix(o.Path, "data/u-") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	w.create("u", 2, durable())
+	w.expect(w.send("u", 1, -1, "a"), storage)
+	w.disk.OnOp(nil)
+	a := w.send("u", 1, -1, "a")
+	w.mustSync()
+	w.expect(a, "0-0")
+	if got := w.dirs(); got != "u-1" {
+		t.Fatalf("directories: %s", got)
+	}
+}
+
+// TestPartitionThatCannotBeOpened is opened by Retry: another topic has left records there,
+// and its directory cannot be put aside at first.
+func TestPartitionThatCannotBeOpened(t *testing.T) {
+	w := newWorld(t)
+	other := log.LogID{Topic: "u", Partition: 1, TopicID: [16]byte{1: 7}}
+	l, err := w.dir.OpenLog(other, durable().Log, log.Hooks{})
+	if err == nil {
+		_, err = l.Append(w.batch("x"), log.AppendOptions{Now: w.clock.Now()})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.disk.OnOp(func(o env.Op) error {
 		if strings.HasPrefix(o.Path, "data/u-") {
 			return syscall.ENOSPC
@@ -65,7 +94,7 @@ func TestTopicCreatedOnAFullDiskOpensWhenSpaceReturns(t *testing.T) {
 	if err := w.apply(); err == nil {
 		t.Fatal("the partitions were opened")
 	}
-	if _, err := w.m.Find(Ref{Topic: "u"}); err == nil {
+	if _, err := w.m.Find(Ref{Topic: "u", Index: 1}); err == nil {
 		t.Fatal("the partition is there")
 	}
 	if err := w.m.Retry(w.img); err == nil {

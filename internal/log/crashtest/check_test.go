@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"slices"
@@ -157,7 +158,7 @@ func readAll(l *log.Log) ([]batch, error) {
 func (w *world) verifyKept(p *partition) error {
 	dir := dataDir + "/" + p.id.String()
 	entries, err := w.disk.ReadDir(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // nothing was ever written to it
 		return err
 	}
 	now := map[string][]byte{}

@@ -103,7 +103,8 @@ func (w *world) close() error {
 	}
 	w.stopped = isClean
 	for _, p := range w.logs {
-		p.acked, p.startLow, p.durable = p.end(), p.start, true
+		p.acked, p.startLow = p.end(), p.start
+		p.durable = p.durable || p.end() > 0 // nothing is kept of a log that nobody wrote to
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ var stories = []story{
 	{"a topic is made anew a second after the deletion", nameTakenLater, nothingCommitted},
 	{"a replica starts anew with what it is told of producers", toldProducers, knowsProducers},
 	{"the power fails while what a replica was told of producers changes its place", movedStart, knowsProducers},
+	{"a topic id is damaged before the first checkpoint", damagedID, nil},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
@@ -375,6 +376,25 @@ func lostID(w *world) error {
 		}),
 		w.write(2, 0, 40),
 		w.round,
+	)
+}
+
+// The topic id of a log with durable records is damaged, before a checkpoint knows of them: it
+// is given its id again, and no power cut then leaves less than what was damaged.
+func damagedID(w *world) error {
+	return steps(
+		func() error { return w.begin(nil) },
+		w.write(1, 0, 40),
+		w.round,
+		func() error {
+			w.logs[0].firm = nil
+			if err := w.dir.Close(false); err != nil {
+				return err
+			}
+			return w.disk.FlipBit(dataDir+"/"+w.logs[0].id.String()+"/partition.metadata", 0)
+		},
+		w.open,
+		func() error { return w.attach(w.logs[0]) },
 	)
 }
 

@@ -282,9 +282,17 @@ func (w *world) attach(p *partition) (err error) {
 		return err
 	}
 	w.note("%v is set aside", p.id)
-	if _, err = w.dir.SetAside(id); err == nil {
-		p.log, err = w.dir.OpenLog(p.id, p.cfg, hooks)
+	path, err := w.dir.SetAside(id)
+	if err != nil {
+		return err
 	}
+	for name := range p.kept { // what recovery had put aside goes with it
+		if _, err := w.disk.Stat(path + "/" + name); err != nil && !w.keptAgain(name) {
+			return err
+		}
+	}
+	p.kept = nil
+	p.log, err = w.dir.OpenLog(p.id, p.cfg, hooks)
 	return err
 }
 
