@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"encoding/binary"
 	"errors"
 	"slices"
 	"sync"
@@ -377,31 +376,11 @@ func (p *Partition) readFollower(part *FetchPart, l *FetchLimits, maxBytes int32
 		run.Release()
 		return f
 	}
-	if part.LastFetchedEpoch >= 0 && part.Offset == f.LogStart {
-		// The epochs below the start are not known any more. A follower with records ends
-		// where one of its batches does: inside one of this log it went another way.
-		if base, err := baseOf(run); err != nil || base < part.Offset {
-			run.Release()
-			if err != nil {
-				return RefusedFetch(r.readError(err))
-			}
-			out := RefusedFetch(kerr.OffsetOutOfRange)
-			out.HighWatermark, out.LogStart, out.anew = f.HighWatermark, f.LogStart, true
-			return out
-		}
-	}
 	if r.LeaderThrottled.Has(p.id.Partition, p.m.opt.NodeID) {
 		p.m.leaderLimit.take(p.m.now(), run.Len(), p.m.tuning().LeaderRate)
 	}
 	f.Run = run
 	return f
-}
-
-// baseOf is the offset of the first record of the run's first batch.
-func baseOf(run *Run) (int64, error) {
-	var b [8]byte
-	_, err := run.ReadAt(b[:], 0)
-	return int64(binary.BigEndian.Uint64(b[:])), err
 }
 
 // throttled tells whether a follower has to wait, which one that is in sync never does.
