@@ -124,3 +124,18 @@ func TestAheadOfALeader(t *testing.T) {
 	alone := newLead(t, 1, 1)
 	read(alone, 9, out)
 }
+
+// TestOwnEpochEndsWithTheLog: a leader that has been replaced, and has not heard of it, has
+// the records of its epoch that its successor has committed. Whoever has read them there is
+// not told that they were truncated (seed 130000019 of the simulation).
+func TestOwnEpochEndsWithTheLog(t *testing.T) {
+	l := newLead(t, 2, 1, 2)
+	l.send("t", 0, -1, "a", "b", "c")
+	l.mustSync()
+	l.fetch(2, 12, 1)
+	l.expectHW(1)
+	epoch := l.part("t", 0).Leadership().LeaderEpoch
+	if e, end, err := l.part("t", 0).EpochEnd(epoch, epoch); e != epoch || end != 3 || err != nil {
+		t.Fatalf("epoch %d ends as %d at %d, %v", epoch, e, end, err)
+	}
+}

@@ -93,14 +93,13 @@ func (p *Partition) found(at log.TimeOffset, ok bool, err error) Listed {
 func (p *Partition) epochAt(offset int64) int32 { return p.log.EpochForOffset(offset) }
 
 // EpochEnd answers OffsetForLeaderEpoch: the largest epoch not above the asked one
-// and where it ended (KIP-101, KIP-279); -1, -1 when unknown.
+// and where it ended (KIP-101, KIP-279); -1, -1 when unknown. The leader's own epoch ends
+// where its log does, committed or not: a reader that has met its successor may have read
+// more than it knows to be committed (KIP-320).
 func (p *Partition) EpochEnd(epoch, currentEpoch int32) (int32, int64, *kerr.Error) {
 	r, lerr := p.leads(currentEpoch)
 	if lerr != nil {
 		return -1, -1, lerr
-	}
-	if epoch == r.leaderEpoch {
-		return epoch, p.HighWatermark(), nil
 	}
 	if epoch > r.leaderEpoch && len(r.replicas) > 1 {
 		return -1, -1, kerr.UnknownLeaderEpoch // the reader has met a later leader
