@@ -30,6 +30,7 @@ func (m *metadataLog) register() {
 		return
 	}
 	m.seen = map[metadata.TopicPartition]bool{}
+	m.asked++
 	lost := m.lost()
 	if mutant.On("node/loss-not-reported") {
 		lost = nil
@@ -91,6 +92,11 @@ func (m *metadataLog) registerAnswered(body any, err error) {
 		return
 	}
 	m.epoch.Store(resp.BrokerEpoch)
+	if m.asked > 1 {
+		// Any of the requests may have been the one that was carried out, and this node knew
+		// less of what it has to hold when it sent the first: lateLosses looks at all of it.
+		m.seen = map[metadata.TopicPartition]bool{}
+	}
 	m.refusals = refusals{}
 	m.phase = phaseRegistered
 	m.progress()

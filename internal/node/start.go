@@ -77,6 +77,7 @@ type joining struct {
 	said      map[string]bool                  // losses that were logged
 	late      []metadata.TopicPartition        // lost, and not told at the registration
 	reporting bool                             // late is under way
+	asked     int                              // registrations that were sent
 	refusals  refusals
 	returned  bool      // it was said that the broker had been removed
 	cluster   string    // its id, known before there is an image of it; "" where the image tells
