@@ -221,7 +221,7 @@ func (k *consumer) fetched(t tp, p *position, rp *kmsg.FetchResponseTopicPartiti
 		return
 	}
 	recs, perr := parse(rp.RecordBatches, p.at)
-	if errors.Is(perr, errChecksum) && k.w.Count["bit flipped"] > 0 {
+	if garbled(perr) && k.w.Count["bit flipped"] > 0 {
 		k.w.Count["damaged batch at a consumer"]++ // as with Kafka, who reads checks; it asks again until it is mended
 		k.retry(p)
 		return

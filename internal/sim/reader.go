@@ -87,7 +87,7 @@ func (r *reader) fetched(id [16]byte, part int32, at int64, begin history.Time, 
 		return
 	}
 	recs, err := parse(got.RecordBatches, at)
-	if errors.Is(err, errChecksum) && r.w.Count["bit flipped"] > 0 {
+	if garbled(err) && r.w.Count["bit flipped"] > 0 {
 		r.retry()
 		return
 	}

@@ -14,7 +14,16 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-var errChecksum = errors.New("wrong checksum")
+var (
+	errChecksum = errors.New("wrong checksum")
+	// errPlace: a batch does not go on where the one before it ends. Its base offset and leader
+	// epoch are under no checksum; a broker holds those of the first batch of an answer against
+	// what is asked, and, like Kafka, sends the rest as it is.
+	errPlace = errors.New("wrong place")
+)
+
+// garbled tells of an answer that one flipped bit on a broker's disk explains.
+func garbled(err error) bool { return errors.Is(err, errChecksum) || errors.Is(err, errPlace) }
 
 // batch is a record batch as a producer makes it.
 func batch(pid int64, epoch int16, sequence int32, at int64, values []string, padding int) []byte {
@@ -50,6 +59,7 @@ type readRecord struct {
 
 // parse reads what a fetch gave, from an offset on. The last batch may be cut off.
 func parse(b []byte, from int64) (out []readRecord, err error) {
+	next, epoch := int64(-1), int32(-1)
 	for len(b) >= 12 {
 		size := int(binary.BigEndian.Uint32(b[8:])) + 12
 		if size > len(b) {
@@ -64,6 +74,10 @@ func parse(b []byte, from int64) (out []readRecord, err error) {
 		if got := crc32.Checksum(raw[21:], castagnoli); got != uint32(rb.CRC) {
 			return nil, fmt.Errorf("%w: the batch at offset %d", errChecksum, rb.FirstOffset)
 		}
+		if next >= 0 && (rb.FirstOffset != next || rb.PartitionLeaderEpoch < epoch) {
+			return nil, fmt.Errorf("%w: a batch at offset %d of leader epoch %d, behind one up to %d of epoch %d", errPlace, rb.FirstOffset, rb.PartitionLeaderEpoch, next-1, epoch)
+		}
+		next, epoch = rb.FirstOffset+int64(rb.LastOffsetDelta)+1, rb.PartitionLeaderEpoch
 		recs := rb.Records
 		for range rb.NumRecords {
 			length, n := kbin.Varint(recs)
