@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -310,6 +311,60 @@ func TestWhatWentAnotherWayEndsAtTheStart(t *testing.T) {
 	}
 	if list := old.part("t", 0).log.Producers(); len(list) != 0 {
 		t.Fatalf("it remembers %+v", list)
+	}
+}
+
+// TestManyWentAnotherWayAndEndAtTheStart: of partitions that a follower has to start anew, an
+// answer tells the producers of one. The others hear nothing by that answer which they could
+// take for theirs, and start anew as well.
+func TestManyWentAnotherWayAndEndAtTheStart(t *testing.T) {
+	const parts = 12
+	c := newCluster(t, 1, 3)
+	c.tuning.LagMax = 4 * time.Second
+	c.start()
+	c.create("t", parts, "2")
+	from := func(producer int64) record.BatchHeader {
+		h := record.NewHeader(0)
+		h.ProducerID, h.ProducerEpoch, h.BaseSequence = producer, 0, 0
+		return h
+	}
+	old := c.leader("t", 0)
+	var led []int32
+	for i := range int32(parts) {
+		c.acked("t", i, "a")
+		if c.leader("t", i) == old {
+			led = append(led, i)
+		}
+	}
+	c.until("all are in sync", c.inSync)
+	c.isolate(old.id, true)
+	for _, i := range led {
+		old.m.Produce([]ProducePart{{old.part("t", i), headed(from(9), c.clock.Now(), "w", "x", "y", "z")}}, -1, time.Minute, func(*ProduceOp) {})
+	}
+	followed := map[*broker]int{}
+	for _, i := range led {
+		c.until("another leads", func() bool { l := c.leader("t", i); return l != nil && l != old && l.part("t", i).Leading() })
+		c.acked("t", i, "b", "c")
+		l, answered := c.leader("t", i), false
+		l.m.Produce([]ProducePart{{l.part("t", i), headed(from(8), c.clock.Now(), "d", "e", "f", "g")}}, -1, time.Minute, func(*ProduceOp) { answered = true }) // from 3 to 6
+		c.until("the write is answered", func() bool { return answered })
+		d := l.deleteRecords("t", i, 5, time.Minute)
+		c.until("it is answered", func() bool { return d.answered > 0 })
+		followed[l]++
+	}
+	if slices.Max(slices.Collect(maps.Values(followed))) < 2 {
+		t.Fatal("every leader has one of them")
+	}
+	clear(c.cut)
+	c.until("all are in sync", c.inSync)
+	for _, i := range led {
+		list := old.part("t", i).log.Producers()
+		if len(list) != 1 || list[0].ProducerID != 8 {
+			t.Errorf("t-%d: it remembers %+v", i, list)
+		}
+	}
+	if n := c.told("StartedAnew"); n != len(led) {
+		t.Errorf("%d of %d have started anew", n, len(led))
 	}
 }
 

@@ -22,15 +22,16 @@ func toldProducers(in *kmsg.FetchResponseTopicPartition) (state []byte) {
 }
 
 // handOver adds what is known of producers to the answer that has a follower start anew. It
-// may be large, and has to be read: an answer has that of one partition, and those of the
-// others say nothing of them yet, until the follower asks again. One that cannot be told
-// starts all the same: it would else never come back.
+// may be large, and has to be read: an answer has that of one partition, and says nothing at
+// all of the others, until the follower asks again. A high watermark, or a start, it would take
+// for one of the log that it has. One that cannot be told starts all the same: it would else
+// never come back.
 func (p *Partition) handOver(f Fetched, follower int32, before bool) (Fetched, bool) {
 	if !p.log.KnowsProducers() {
 		return f, before
 	}
 	if before {
-		return p.standing(), true
+		return RefusedFetch(nil), true // nothing is refused, either
 	}
 	state, err := p.log.ProducersAt(f.LogStart)
 	if err != nil {
