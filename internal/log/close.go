@@ -51,9 +51,8 @@ func (d *Dir) closeClean(list []*Log) error {
 	var changed []*Log
 	for _, l := range list {
 		l.mu.Lock()
-		// A log in which nothing ever was may vanish: whoever opens it makes it again.
-		empty := l.end.Load() == 0 && l.start.Load() == 0
-		if (l.dirty.changed || l.dirty.newDir || l.dirty.newFiles) && !empty {
+		// One without records as well: if it has a directory, it is missed without (noteMade).
+		if l.dirty.changed || l.dirty.newDir || l.dirty.newFiles {
 			changed = append(changed, l)
 			l.queue()
 		}
