@@ -148,6 +148,32 @@ func TestVanishedDirectoryIsReported(t *testing.T) {
 	}
 }
 
+// TestLossWithoutAStateFileIsReportedUntilItIsRegistered: what vanished together with the state
+// file is not forgotten because a start died that had written another one.
+func TestLossWithoutAStateFileIsReportedUntilItIsRegistered(t *testing.T) {
+	n := start(t)
+	c := n.dial()
+	c.createTopic("t")
+	c.produce("t", []byte("v"))
+	n.kill() // it leads in a second epoch now
+	d := n.disk().KillClone()
+	for _, name := range []string{"data/t-0", "data/leat.state"} {
+		if err := d.RemoveAll(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.fs = d
+	n.open() // opens the directories, and dies
+	n.restartOn(n.disk().KillClone())
+	if !n.log.has(lost, "topic=t", "the directory is gone") {
+		t.Fatalf("the log:\n%s", n.log)
+	}
+	n.kill()
+	if n.log.has(lost) {
+		t.Fatalf("reported again:\n%s", n.log)
+	}
+}
+
 // TestDamageWhileASingleNodeRuns: what is damaged is refused and told, the rest is served.
 func TestDamageWhileASingleNodeRuns(t *testing.T) {
 	n := start(t, "leat.scrub.interval.ms=1000")

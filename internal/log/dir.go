@@ -93,6 +93,8 @@ type Dir struct {
 	again    bool   // this kernel has had the directory open, if only for a recovery that failed
 	lastBoot string // boot id of the last time
 	hasState bool   // the state file of the last time could be read
+	isNew    bool   // the directory was made
+	knew     bool   // which logs it had (HasState)
 	lock     io.Closer
 	files    *fileCache
 	pages    *pageCache
@@ -378,8 +380,9 @@ func (d *Dir) Logs() []LogID {
 }
 
 // HasState tells whether the directory knew, when it was opened, which logs it had: those
-// that are gone are missed then (Missing).
-func (d *Dir) HasState() bool { return d.hasState }
+// that are gone are missed then (Missing). Once its state file was not there, it does not
+// until ForgetMissing, whatever starts there are before.
+func (d *Dir) HasState() bool { return d.knew }
 
 // Log is an existing log, nil when there is none.
 func (d *Dir) Log(topic string, partition int32) *Log {

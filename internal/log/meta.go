@@ -91,6 +91,7 @@ func NodeOf(fsys env.FS, path string) (node int32, ok bool, err error) {
 func (d *Dir) openMeta() error {
 	p, err := readSmall(d.fs, d.path+"/"+metaFile, maxMetaLen)
 	if errors.Is(err, fs.ErrNotExist) {
+		d.isNew = true
 		d.meta = meta{d.opt.ClusterID, d.opt.NodeID, d.opt.DirectoryID}
 		if d.meta.directory == [16]byte{} {
 			d.meta.directory = env.UUID(d.opt.Rand)

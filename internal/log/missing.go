@@ -7,6 +7,11 @@ import (
 	"strings"
 )
 
+// unknown stands among the missing logs for those of which nothing is known, as the state
+// file was not there: a start that dies before somebody has taken note must not make
+// that forgotten by the state file that it writes. It is no name of a log.
+var unknown LogID
+
 // findMissing notes the logs of which the state file speaks and that have no directory. The
 // state file keeps speaking of them until ForgetMissing: a crash before somebody has taken
 // note must not make them forgotten. Directories under the same names are other logs. A log
@@ -22,12 +27,19 @@ func (d *Dir) findMissing(marks *checkpoints) {
 			all[gone.id] = max(all[gone.id], gone.point)
 		}
 	}
+	if marks.state == nil && !d.isNew {
+		all[unknown] = 0
+	}
+	_, some := all[unknown]
+	d.knew = marks.state != nil && !some
 	for id, point := range all {
 		d.missing = append(d.missing, LogMissing{Log: id, Point: point})
 	}
 	slices.SortFunc(d.missing, func(a, b LogMissing) int { return compareIDs(a.Log, b.Log) })
 	for _, m := range d.missing {
-		d.event(m)
+		if m.Log != unknown {
+			d.event(m)
+		}
 	}
 }
 
@@ -36,7 +48,8 @@ func compareIDs(a, b LogID) int {
 }
 
 // Missing lists the logs that had vanished when the directory was opened, then or at an
-// earlier start, and that ForgetMissing has not been told of.
+// earlier start, and that ForgetMissing has not been told of. The zero LogID stands for
+// those of which the directory does not know (HasState).
 func (d *Dir) Missing() []LogMissing {
 	d.ckptMu.Lock()
 	defer d.ckptMu.Unlock()

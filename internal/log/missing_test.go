@@ -92,3 +92,35 @@ func TestDeletedUntilWritten(t *testing.T) {
 		t.Fatalf("%d looks, still gone: %v", looks, w.dir.gone)
 	}
 }
+
+// TestUnknownUntilForgotten: a directory that lost its state file does not pass for one that
+// knows what it had because a start wrote another; a new one has nothing to forget.
+func TestUnknownUntilForgotten(t *testing.T) {
+	w := newWorld(t)
+	if got := w.dir.Missing(); w.dir.HasState() || len(got) > 0 {
+		t.Fatalf("new: knows %v, missing %v", w.dir.HasState(), got)
+	}
+	w.append(w.log("a"), batch(3, 10))
+	w.sync()
+	w.kill()
+	if !w.dir.HasState() {
+		t.Fatal("its state file is not read")
+	}
+	w.must(w.disk.RemoveAll("data/" + stateFile))
+	for _, again := range []func(){w.kill, w.kill, w.crash, w.reopen} {
+		again()
+		if got := w.dir.Missing(); w.dir.HasState() || !slices.Equal(got, []LogMissing{{}}) {
+			t.Fatalf("knows %v, missing %v", w.dir.HasState(), got)
+		}
+	}
+	if m, told := saw[LogMissing](w); told {
+		t.Fatalf("told: %v", m)
+	}
+	w.must(w.dir.ForgetMissing(w.dir.Missing()[0].Log))
+	for _, again := range []func(){w.kill, w.crash, w.reopen} {
+		again()
+		if got := w.dir.Missing(); !w.dir.HasState() || len(got) > 0 {
+			t.Fatalf("forgotten: knows %v, missing %v", w.dir.HasState(), got)
+		}
+	}
+}
