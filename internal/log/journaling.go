@@ -238,9 +238,7 @@ func (d *Dir) forgetInJournal(logs ...*Log) error {
 	}
 	err := d.journal.Forget(names...)
 	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrTooLarge) {
-		if err = d.emptyJournal(); err == nil {
-			return nil
-		}
+		return d.emptyJournal()
 	}
 	if err != nil {
 		return d.fatal(syncError{err})
@@ -259,9 +257,18 @@ func (d *Dir) emptyJournal() error {
 		d.journal.Settle(s, through)
 	}
 	if err := d.journal.Reset(); err != nil {
-		return d.fatal(syncError{err})
+		return d.journalError(err)
 	}
 	return nil
+}
+
+// journalError puts the directory offline if the journal has failed; that the disk is full
+// leaves it usable.
+func (d *Dir) journalError(err error) error {
+	if errors.Is(err, journal.ErrFull) {
+		return err
+	}
+	return d.fatal(syncError{err})
 }
 
 // Settling while nothing else happens, a few segments at a time, so that whoever

@@ -199,3 +199,50 @@ func TestEmptyLogAfterAPowerCutInACleanStop(t *testing.T) {
 		}
 	}
 }
+
+// TestFullDiskWhileTheJournalForgets: the journal, which is full, has to forget a log before
+// its name or its offsets are used again, and finds no room to. That puts nothing offline.
+func TestFullDiskWhileTheJournalForgets(t *testing.T) {
+	for name, use := range map[string]func(w *world) error{
+		"first append": func(w *world) error {
+			w.must(w.dir.Delete(testID("a")))
+			w.must(w.dir.Tick(w.clock.Now()))
+			_, err := w.log("a").Append(batch(1, 100), AppendOptions{Now: w.clock.Now()})
+			return err
+		},
+		"truncation": func(w *world) error { return w.log("a").TruncateTo(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.must(w.dir.Close(true))
+			w.opt.JournalBytes = 16 << 10
+			w.open()
+			l := w.log("a")
+			for range 3 { // the first round is none of the journal's
+				w.append(l, batch(1, 100))
+				w.sync()
+			}
+			full := false
+			w.disk.OnOp(func(op env.Op) error {
+				if op.Kind == env.OpWrite && op.Path == "data/journal-1" {
+					full = true
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+			if err := use(w); !full || !IsFull(err) || w.dir.Failed() != nil {
+				t.Fatalf("%v, offline: %v, full: %v", err, w.dir.Failed(), full)
+			}
+			w.disk.OnOp(nil)
+			if name == "truncation" {
+				w.must(w.log("a").TruncateTo(0))
+			}
+			w.append(w.log("a"), batch(1, 100))
+			w.sync()
+			w.crash()
+			if l := w.log("a"); l.EndOffset() != 1 || !l.Recovered().Kept {
+				t.Fatalf("it ends at %d, %+v", l.EndOffset(), l.Recovered())
+			}
+		})
+	}
+}

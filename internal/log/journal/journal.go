@@ -312,7 +312,8 @@ func (j *Journal) Trim() error {
 }
 
 // Reset voids all that the journal holds: after Replay, when the segments that it
-// wrote to are synced, and at a clean end, when all segments are settled and synced.
+// wrote to are synced, and at a clean end, when all segments are settled and synced. After
+// ErrFull it holds what it held.
 func (j *Journal) Reset() error {
 	if j.failed != nil {
 		return j.failed
@@ -337,11 +338,18 @@ func (j *Journal) Reset() error {
 	if err := j.grow(&j.files[j.next()], block); err != nil {
 		return err
 	}
+	was, forgotten, firstLive, cur, sequence, at := j.held, j.forgotten, j.firstLive, j.cur, j.sequence, j.at
 	j.advance()
-	j.held = map[uint64]*holding{j.generation: j.held[j.generation]}
+	delete(was, j.generation)
+	j.held = map[uint64]*holding{j.generation: {logs: map[Log]struct{}{}, unsettled: map[Segment]struct{}{}}}
 	j.forgotten = nil
 	j.firstLive = j.generation
-	return j.write(kindData, nil, true)
+	err := j.write(kindData, nil, true)
+	if err != nil { // nothing is void: what is held may still be replayed
+		j.held, j.forgotten, j.firstLive, j.cur, j.sequence, j.at = was, forgotten, firstLive, cur, sequence, at
+		j.generation--
+	}
+	return err
 }
 
 // rewriteLast writes the last frame that was found once more where it stands.

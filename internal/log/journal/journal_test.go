@@ -413,6 +413,40 @@ func TestFailedSyncIsForGood(t *testing.T) {
 	}
 }
 
+// TestFullDiskAtAReset: what the journal held before it holds after a reset that found no room,
+// to grow a file or to write at all.
+func TestFullDiskAtAReset(t *testing.T) {
+	for name, fits := range map[string]int{"to grow": 0, "to write": 1} {
+		t.Run(name, func(t *testing.T) {
+			d := env.NewDisk(1)
+			j := start(t, small(d))
+			must(t, j.Append([]Entry{entry("a-0", 0, 0, "one")}))
+			j.Settle(Segment{Log: logNamed("a-0")}, j.Generation())
+			g := j.Generation()
+			writes := 0
+			d.OnOp(func(op env.Op) error {
+				if op.Kind == env.OpWrite && op.Path == "journal-1" {
+					if writes++; writes > fits {
+						return syscall.ENOSPC
+					}
+				}
+				return nil
+			})
+			is(t, j.Reset(), ErrFull)
+			d.OnOp(nil)
+			if !j.Holds(logNamed("a-0")) || j.Generation() != g {
+				t.Fatalf("holds it: %v, generation %d, not %d", j.Holds(logNamed("a-0")), j.Generation(), g)
+			}
+			expect(t, small(d.CrashClone(nil)), "a-0/0@0=one")
+			must(t, j.Append([]Entry{entry("a-0", 0, 3, "two")}))
+			expect(t, small(d.CrashClone(nil)), "a-0/0@0=one", "a-0/0@3=two")
+			j.Settle(Segment{Log: logNamed("a-0")}, j.Generation())
+			must(t, j.Reset())
+			expect(t, small(d.CrashClone(nil)))
+		})
+	}
+}
+
 func TestFullDiskIsFullAndHeals(t *testing.T) {
 	d := env.NewDisk(1)
 	j := start(t, small(d))
