@@ -184,6 +184,11 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 			s.retire()
 		}
 	}
+	// Before the state file says that it is gone: without what that says of it, a log that came
+	// back under its name would be taken for one that has lost its beginning.
+	if err = d.fs.SyncDir(d.path); err != nil {
+		err = d.fatal(storageError("delete log", syncError{err}))
+	}
 	now := d.opt.Clock.Now()
 	d.mu.Lock()
 	delete(d.logs, id.key())
@@ -201,13 +206,7 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	if first {
 		d.tickSoon()
 	}
-	if suffix == straySuffix {
-		return path, nil // durable with the next log of the name, without which it can be done again
-	}
-	if err := d.fs.SyncDir(d.path); err != nil {
-		return path, d.fatal(storageError("delete log", syncError{err}))
-	}
-	return path, nil
+	return path, err
 }
 
 // newName is a new name for a directory that leaves; like Kafka's it is not longer than a

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -121,6 +122,47 @@ func TestUnknownUntilForgotten(t *testing.T) {
 		again()
 		if got := w.dir.Missing(); !w.dir.HasState() || len(got) > 0 {
 			t.Fatalf("forgotten: knows %v, missing %v", w.dir.HasState(), got)
+		}
+	}
+}
+
+// TestSetAsideKeepsRecords: what is set aside is there with all its records, under the one name
+// or the other, wherever a power cut comes while it is made known that it is gone.
+func TestSetAsideKeepsRecords(t *testing.T) {
+	for seed := range uint64(60) {
+		w := newWorld(t)
+		l := w.log("a", func(c *Config) { c.SegmentBytes = 300 })
+		for range 6 {
+			w.append(l, batch(1, 100))
+		}
+		w.sync()
+		w.must(l.SetStartOffset(4))
+		w.checkpoint()
+		if _, err := l.Retain(w.clock.Now(), 6); err != nil {
+			t.Fatal(err)
+		}
+		w.must(w.dir.Tick(w.clock.Now()))
+		w.must(w.disk.SyncDir("data/a-0"))
+		if _, err := w.disk.Stat("data/a-0/" + segmentName(0, logSuffix)); err == nil {
+			t.Fatal("the first segment is there")
+		}
+		path, err := w.dir.SetAside(testID("a"))
+		w.must(err)
+		w.disk.OnOp(func(op env.Op) error {
+			if op.Kind == env.OpSyncDir && op.Path == "data" {
+				return errors.New("the power fails")
+			}
+			return nil
+		})
+		_ = w.dir.Tick(w.clock.Now()) // fails
+		w.disk.OnOp(nil)
+		w.crashAs(seed)
+		if _, err := w.disk.Stat(path); err == nil {
+			continue
+		}
+		l = w.log("a")
+		if l.EndOffset() != 6 || len(readAll(t, l, l.StartOffset())) == 0 {
+			t.Fatalf("seed %d: offsets %d to %d", seed, l.StartOffset(), l.EndOffset())
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package crashtest
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/leat-stream/leat/internal/env"
@@ -49,4 +50,53 @@ func nothingCommitted(w *world) error {
 		}
 	}
 	return w.verify()
+}
+
+// A log whose first segments are gone is set aside, and the state file says so before the
+// name of its directory is synced for another reason.
+func setAside(w *world) error {
+	var aside *partition
+	return steps(
+		func() error { return w.begin(func(p *partition) { p.txns = false }) },
+		func() error {
+			p := w.logs[0]
+			p.start, p.startLow, p.acked = 100, 100, 100
+			return p.log.TruncateFullyTo(100)
+		},
+		w.write(1, 0, 40),
+		w.round,
+		func() error {
+			aside, w.logs = w.logs[0], nil
+			return w.begin(func(p *partition) { p.txns = false })
+		},
+		w.write(1, 0, 40),
+		w.round,
+		func() error {
+			_, err := w.dir.SetAside(aside.id)
+			return err
+		},
+		func() error {
+			p := w.logs[0]
+			w.logs = nil // no record of it counts any more
+			return p.log.SetStartOffset(p.end())
+		},
+	)
+}
+
+// keepsAside: what was set aside has its records under the one name or the other.
+func keepsAside(w *world) error {
+	names, err := w.disk.ReadDir(dataDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range names {
+		if !e.IsDir() {
+			continue
+		}
+		info, err := w.disk.Stat(dataDir + "/" + e.Name() + "/00000000000000000100.log")
+		if err == nil && info.Size() > 0 {
+			return nil
+		}
+	}
+	return errors.New("what was set aside is gone")
 }

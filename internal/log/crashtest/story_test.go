@@ -51,6 +51,7 @@ var stories = []story{
 	{"a replica starts anew with what it is told of producers", toldProducers, knowsProducers},
 	{"the power fails while what a replica was told of producers changes its place", movedStart, knowsProducers},
 	{"a topic id is damaged before the first checkpoint", damagedID, nil},
+	{"a log is set aside", setAside, keepsAside},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
