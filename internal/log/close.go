@@ -161,23 +161,21 @@ func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
 	}
 	l.w.Lock()
 	defer l.w.Unlock()
-	d.round.Lock()
-	defer d.round.Unlock()
-	old := *l.path.Load()
-	path = d.newName(l.ID(), suffix)
-	err = d.fs.Rename(old, path)
-	none := l.neverMade(err)
-	if err != nil && !none {
-		return "", storageError("delete log", err)
-	}
-	deleted := error(ErrDeleted)
-	l.closed.CompareAndSwap(nil, &deleted)
-	if none {
+	old, deleted := *l.path.Load(), error(ErrDeleted)
+	if l.neverMade() { // without a wait for the round that is under way
+		l.closed.CompareAndSwap(nil, &deleted)
 		d.mu.Lock()
 		delete(d.logs, id.key())
 		d.mu.Unlock()
 		return "", nil
 	}
+	d.round.Lock()
+	defer d.round.Unlock()
+	path = d.newName(l.ID(), suffix)
+	if err := d.fs.Rename(old, path); err != nil {
+		return "", storageError("delete log", err)
+	}
+	l.closed.CompareAndSwap(nil, &deleted)
 	l.path.Store(&path)
 	if p := l.segs.Load(); p != nil {
 		for _, s := range *p {

@@ -121,5 +121,12 @@ func (d *Dir) pruneReplayed() {
 	}
 }
 
-// neverMade tells whether taking out the log's directory failed because there was none.
-func (l *Log) neverMade(err error) bool { return l.unmade.Load() && errors.Is(err, fs.ErrNotExist) }
+// neverMade tells whether nothing of the log is on the disk, not what an attempt to make it
+// left either; w is held.
+func (l *Log) neverMade() bool {
+	if !l.unmade.Load() {
+		return false
+	}
+	_, err := l.d.fs.Stat(*l.path.Load())
+	return errors.Is(err, fs.ErrNotExist)
+}

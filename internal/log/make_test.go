@@ -246,3 +246,16 @@ func TestFullDiskWhileTheJournalForgets(t *testing.T) {
 		})
 	}
 }
+
+// TestDeletionOfALogThatNobodyWroteTo waits for no sync round, of which many may follow each
+// other while a topic of many partitions goes.
+func TestDeletionOfALogThatNobodyWroteTo(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a")
+	w.dir.round.Lock() // a round is under way
+	w.must(w.dir.Delete(testID("a")))
+	w.dir.round.Unlock()
+	if _, err := l.Append(batch(1, 100), AppendOptions{Now: w.clock.Now()}); !errors.Is(err, ErrDeleted) || len(w.dir.Logs()) > 0 {
+		t.Fatalf("%v, logs %v", err, w.dir.Logs())
+	}
+}
