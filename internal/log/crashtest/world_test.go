@@ -28,8 +28,11 @@ type world struct {
 	next  int          // for names
 	trace []string     // for the report of a failure
 	alarm error        // an event that no crash explains
-	full  bool         // the disk is: storage errors are expected
-	seen  coverage
+	// removed are the ids of which some log was deleted: the state file may speak of that one, and
+	// whether it is missed or not is nothing to the next.
+	removed map[log.LogID]bool
+	full    bool // the disk is: storage errors are expected
+	seen    coverage
 	habits
 	stopped cleanly           // how the last life ended
 	skip    func(env.Op) bool // takes syncs out
@@ -125,7 +128,7 @@ type client struct {
 const dataDir = "data"
 
 func newWorld(seed uint64) *world {
-	w := &world{rng: env.NewRand(seed), clock: env.NewClock(time.UnixMilli(1_700_000_000_000)), disk: env.NewDisk(seed), cluster: "c"}
+	w := &world{rng: env.NewRand(seed), clock: env.NewClock(time.UnixMilli(1_700_000_000_000)), disk: env.NewDisk(seed), cluster: "c", removed: map[log.LogID]bool{}}
 	w.disk.SetClock(w.clock)
 	w.habits = drawHabits(w.rng)
 	return w
@@ -174,6 +177,10 @@ func (w *world) event(e log.Event) {
 		w.fail(e.String())
 	case log.Opened:
 		if w.stopped != unsure && e.Clean != (w.stopped == isClean) {
+			w.fail("not so: " + e.String())
+		}
+	case log.LogMissing:
+		if slices.ContainsFunc(w.logs, func(p *partition) bool { return p.id == e.Log && !p.doomed && !w.removed[p.id] }) {
 			w.fail("not so: " + e.String())
 		}
 	case log.IndexRebuilt:
@@ -524,6 +531,7 @@ func (w *world) retain(p *partition) error {
 func (w *world) remove(p *partition) error {
 	w.note("%v remove", p.id)
 	p.doomed = true
+	w.removed[p.id] = true
 	if err := w.dir.Delete(p.id); err != nil {
 		return err
 	}
