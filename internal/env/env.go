@@ -12,11 +12,18 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 )
 
 // ErrLocked answers FS.Lock when somebody else holds the lock.
 var ErrLocked = errors.New("locked by another process")
+
+// IsFull tells whether an error of a write goes away when somebody frees space: the file system
+// is full, or a quota of it is used up.
+func IsFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
 
 // FS is a file system. Names are slash-separated paths as the os package takes
 // them. Errors wrap those of io/fs and syscall (fs.ErrNotExist, syscall.ENOSPC,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -55,7 +56,7 @@ func unreadable(err error) bool {
 
 // IsFull tells whether the error goes away when somebody frees space.
 func IsFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return env.IsFull(err)
 }
 
 // fileDamage is damage of a file that holds no batches.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -257,7 +256,7 @@ func (d *Dir) remove(t *trash) error {
 	start := t.log.start.Load()
 	if err := t.log.recordStart(start); err != nil {
 		d.event(CheckpointFailed{Path: d.path, Err: err})
-		if errors.Is(err, syscall.ENOSPC) {
+		if IsFull(err) {
 			if err := t.giveUp(); err != nil {
 				return err
 			}

@@ -6,11 +6,13 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/leat-stream/leat/internal/env"
 	"github.com/leat-stream/leat/internal/record"
 )
 
@@ -323,4 +325,31 @@ func TestRetentionOfALogThatCannotBeWritten(t *testing.T) {
 		t.Fatalf("%d to %d", l.StartOffset(), l.EndOffset())
 	}
 	w.append(l, stamped(0))
+}
+
+// TestRetentionMakesRoom: where there is not even room to record the new start, or a quota is
+// used up, what retention drops makes some.
+func TestRetentionMakesRoom(t *testing.T) {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		w := newWorld(t)
+		l := w.log("a", ownSegments, func(c *Config) { c.RetentionMs, c.RetentionBytes, c.FileDeleteDelayMs = -1, 0, 0 })
+		w.hourly(l, 8)
+		if r := w.retained(l, 8); r.Segments == 0 {
+			t.Fatalf("%+v", r)
+		}
+		cut := false // segments were emptied
+		w.disk.OnOp(func(op env.Op) error {
+			switch {
+			case op.Kind == env.OpCreate && strings.HasSuffix(op.Path, deletedSuffix), op.Kind == env.OpTruncate && strings.HasSuffix(op.Path, deletedSuffix):
+				cut = true
+			case !cut && (op.Kind == env.OpCreate || op.Kind == env.OpWrite):
+				return full
+			}
+			return nil
+		})
+		w.must(w.dir.emptyTrash(w.clock.Now()))
+		if !cut || l.RecordedStart() != l.StartOffset() || w.dir.Failed() != nil {
+			t.Errorf("%v: emptied %v, recorded %d of %d, %v", full, cut, l.RecordedStart(), l.StartOffset(), w.dir.Failed())
+		}
+	}
 }

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"syscall"
+
+	"github.com/leat-stream/leat/internal/env"
 )
 
 // StopWaiting ends what waits long: members parked at a coordinator are told to look
@@ -91,7 +92,7 @@ func (n *Node) unclean(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case env.IsFull(err):
 		return fmt.Errorf("the disk of data directory %s is full, so the stop is not a clean one: make room, and the next start recovers what was acknowledged: %w", n.opt.DataDir, err)
 	}
 	return fmt.Errorf("data directory %s: the stop is not a clean one, the next start recovers what was acknowledged: %w", n.opt.DataDir, err)

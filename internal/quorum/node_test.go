@@ -294,6 +294,38 @@ func TestNodeWaitsForSpace(t *testing.T) {
 	})
 }
 
+// TestNodeWaitsForQuota: a quota that is used up is a full disk.
+func TestNodeWaitsForQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newDisk(t)
+		r := &recorder{}
+		n := start(t, options(disk, r.hooks()))
+		synctest.Wait()
+		disk.OnOp(func(op env.Op) error {
+			if op.Kind == env.OpWrite || op.Kind == env.OpCreate {
+				return syscall.EDQUOT
+			}
+			return nil
+		})
+		for i := range 100 {
+			mustAppend(t, n, r.leads(), fmt.Sprintf("%d %100d", i, 0))
+			synctest.Wait()
+		}
+		if got := len(r.seen()); got == 100 || n.Err() != nil {
+			t.Fatalf("%d entries committed beyond the quota, %v", got, n.Err())
+		}
+		disk.OnOp(nil)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := len(r.seen()); got != 100 {
+			t.Fatalf("%d entries committed once there was space", got)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestNodeClosesOnFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newDisk(t)

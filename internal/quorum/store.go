@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -52,9 +51,9 @@ type store struct {
 // was not promised yet can be written later, the same bytes in the same place.
 var errNoSpace = errors.New("no space")
 
-// noSpace marks ENOSPC of a write. That of a sync is final.
+// noSpace marks a write's error that goes away with space. That of a sync is final.
 func noSpace(err error) error {
-	if errors.Is(err, syscall.ENOSPC) && !failedSync(err) {
+	if env.IsFull(err) && !failedSync(err) {
 		return fmt.Errorf("%w: %w", errNoSpace, err)
 	}
 	return err
@@ -267,7 +266,7 @@ func (s *store) flush() error {
 	if seg.size < s.size {
 		return nil
 	}
-	if err := s.roll(); failedSync(err) || !errors.Is(err, syscall.ENOSPC) {
+	if err := s.roll(); failedSync(err) || !env.IsFull(err) {
 		return err
 	}
 	return nil // the open segment grows beyond its size, as far as it gets

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"github.com/leat-stream/leat/internal/env"
 )
@@ -50,7 +49,7 @@ func (j *Journal) grow(f *file, size int64) error {
 	target = min(target, j.o.Size)
 	for f.size < target {
 		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), target-f.size)], f.size)
-		if errors.Is(err, syscall.ENOSPC) {
+		if env.IsFull(err) {
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
 		if err != nil {

@@ -39,7 +39,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/leat-stream/leat/internal/env"
 )
@@ -464,7 +463,7 @@ func (j *Journal) write(kind byte, entries []Entry, last bool) error {
 		return err
 	}
 	if _, err := f.WriteVecAt(j.encode(kind, entries, repeat, int(size)), j.at); err != nil {
-		if errors.Is(err, syscall.ENOSPC) { // a file system that never overwrites in place
+		if env.IsFull(err) { // a file system that never overwrites in place
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
 		return j.fail(err)

@@ -460,14 +460,18 @@ func TestFullDiskIsFullAndHeals(t *testing.T) {
 	d.SetFree(1 << 20)
 	must(t, j.Append([]Entry{entry("a-0", 0, 3, "two")}))
 	must(t, j.Err())
-	d.OnOp(func(op env.Op) error {
-		if op.Kind == env.OpWrite {
-			return env.Partial{N: 100, Err: syscall.ENOSPC}
-		}
-		return nil
-	})
-	is(t, j.Append([]Entry{entry("a-0", 0, 6, "never")}), ErrFull)
-	d.OnOp(nil)
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		d.OnOp(func(op env.Op) error {
+			if op.Kind == env.OpWrite {
+				return env.Partial{N: 100, Err: full}
+			}
+			return nil
+		})
+		is(t, j.Append([]Entry{entry("a-0", 0, 6, "never")}), ErrFull)
+		is(t, j.Append([]Entry{entry("a-0", 0, 6, strings.Repeat("x", 3*block))}), ErrFull) // for which it would have to grow
+		d.OnOp(nil)
+		must(t, j.Err())
+	}
 	must(t, j.Append([]Entry{entry("a-0", 0, 6, "three")}))
 	expect(t, small(d.CrashClone(nil)), "a-0/0@0=one", "a-0/0@3=two", "a-0/0@6=three")
 }
