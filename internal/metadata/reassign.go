@@ -88,20 +88,25 @@ func (c *Controller) alterReassignment(t *Topic, ask *kmsg.AlterPartitionAssignm
 
 // reassign leads a partition to other replicas; nil when it is on its way there or has them.
 func (c *Controller) reassign(t *Topic, p *Partition, target []int32) *schema.PartitionChange {
-	a := newAssignment(p, target)
 	e := c.electionOf(t, p)
+	a := newAssignment(p, target, e.minISR)
 	e.assign = &a
 	return e.decide()
 }
 
 // newAssignment leads from a partition's assignment to a target. What an earlier
-// reassignment was adding and this one does not want is dropped at once, unless
-// nobody else could lead: then it stays until the others are in sync.
-func newAssignment(p *Partition, target []int32) assignment {
+// reassignment was adding and this one does not want is dropped at once, unless nobody
+// else could lead, or too few would be left in sync: then it stays until the others are.
+func newAssignment(p *Partition, target []int32, minISR int) assignment {
 	original := p.original()
 	dropped := without(p.Adding(), target...)
-	if len(without(p.ISR, dropped...)) == 0 && (p.Leader != NoLeader || len(without(p.ELR(), dropped...)) == 0) {
-		original, dropped = append(original, dropped...), nil
+	left := len(without(p.ISR, dropped...))
+	if tooFew(left, p, minISR) || left == 0 && (p.Leader != NoLeader || len(without(p.ELR(), dropped...)) == 0) {
+		whole := slices.DeleteFunc(slices.Clone(dropped), func(r int32) bool { return !p.Counts(r) })
+		if len(whole) == 0 {
+			whole = dropped
+		}
+		original = append(original, whole...)
 	}
 	a := assignment{adding: without(target, original...), removing: without(original, target...)}
 	slices.Sort(a.adding)
@@ -110,9 +115,15 @@ func newAssignment(p *Partition, target []int32) assignment {
 	return a
 }
 
+// tooFew tells whether it would cost a partition copies that it is to have, if so many
+// stayed in sync: those in sync hold what is committed, each of them alone perhaps.
+func tooFew(left int, p *Partition, minISR int) bool {
+	return left < min(minISR, len(p.ISR))
+}
+
 // cancelReassignment takes a partition back to the replicas it had. It is refused
 // where that would leave nobody with all records, unless the topic allows such an
-// election and somebody can win it.
+// election and somebody can win it, and where fewer would be left in sync than the topic wants.
 func (c *Controller) cancelReassignment(t *Topic, p *Partition) (*schema.PartitionChange, error) {
 	if !p.reassigning() {
 		return nil, refuse(kerr.NoReassignmentInProgress, "")
@@ -126,6 +137,11 @@ func (c *Controller) cancelReassignment(t *Topic, p *Partition) (*schema.Partiti
 	if !clean && !(e.unclean && after.Leader != NoLeader) || p.Leader != NoLeader && after.Leader == NoLeader {
 		return nil, refuse(kerr.InvalidReplicaAssignment,
 			"Unable to revert partition assignment for %s:%d because it would require an unclean leader election.", t.Name, p.Index)
+	}
+	if tooFew(len(after.ISR), p, e.minISR) {
+		return nil, refuse(kerr.InvalidReplicaAssignment,
+			"Unable to revert partition assignment for %s:%d because only %d replicas would be in sync, and min.insync.replicas is %d. Wait until the replicas that it had are in sync.",
+			t.Name, p.Index, len(after.ISR), e.minISR)
 	}
 	return r, nil
 }

@@ -185,6 +185,17 @@ func TestReassignments(t *testing.T) {
 			{move(nil, 3, 4), "[3 4 1 2] +[3 4] -[1 2]", "leader 2 epoch 1 isr [2]"},
 			{isr(kerr.NewLeaderElected, 2, 3, 4), "[3 4] +[] -[]", "leader 3 epoch 2 isr [3 4]"},
 		}},
+		{"replaced while too few others are in sync", []int32{1, 2}, [][2]string{{"min.insync.replicas", "2"}}, []step{
+			{move(nil, 3, 2), "[3 2 1] +[3] -[1]", "leader 1 epoch 0 isr [1 2]"},
+			{isr(kerr.NewLeaderElected, 1, 2, 3), "[3 2] +[] -[]", "leader 3 epoch 1 isr [2 3]"},
+			{move(nil, 4, 5), "[4 5 2 3] +[4 5] -[2 3]", "leader 3 epoch 1 isr [2 3]"},
+			{isr(nil, 2, 3, 4), "[4 5 2 3] +[4 5] -[2 3]", "leader 3 epoch 1 isr [2 3 4]"},
+			{down(2), "[4 5 2 3] +[4 5] -[2 3]", "leader 3 epoch 1 isr [3 4]"},
+			{cancel(kerr.InvalidReplicaAssignment), "[4 5 2 3] +[4 5] -[2 3]", "leader 3 epoch 1 isr [3 4]"},
+			{move(nil, 1, 6), "[1 6 2 3 4] +[1 6] -[2 3 4]", "leader 3 epoch 2 isr [3 4]"},
+			{up(2), "[1 6 2 3 4] +[1 6] -[2 3 4]", "leader 3 epoch 2 isr [3 4]"},
+			{isr(kerr.NewLeaderElected, 3, 4, 1, 6), "[1 6] +[] -[]", "leader 1 epoch 3 isr [1 6]"},
+		}},
 		{"a new one dies on the way", []int32{1, 2}, [][2]string{{"min.insync.replicas", "2"}}, []step{
 			{move(nil, 3, 2), "[3 2 1] +[3] -[1]", "leader 1 epoch 0 isr [1 2]"},
 			{down(3), "[3 2 1] +[3] -[1]", "leader 1 epoch 0 isr [1 2]"},
