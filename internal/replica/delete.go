@@ -139,13 +139,24 @@ func (p *Partition) moveStart(before int64) (target int64, err *kerr.Error) {
 			return -1, kerr.KafkaStorageError
 		}
 	}
-	if cause := p.log.SetStartOffset(before); cause != nil {
+	if cause := p.startAt(before); cause != nil {
 		if errors.Is(cause, log.ErrOffsetOutOfRange) {
 			return -1, kerr.OffsetOutOfRange
 		}
 		return -1, kerr.KafkaStorageError
 	}
 	return before, nil
+}
+
+// startAt moves the log's start, durably. Where there is not even room to note it, it is moved
+// all the same, so that retention makes some, and noted then: the error says that it is not done
+// yet. No lock is held.
+func (p *Partition) startAt(offset int64) error {
+	err := p.log.SetStartOffset(offset)
+	if log.IsFull(err) {
+		p.log.AdvanceStart(offset)
+	}
+	return err
 }
 
 // lowWatermark is the least start of the replicas that count, -1 while one of them has not

@@ -95,7 +95,7 @@ func (p *Partition) take(leader, epoch int32, in *kmsg.FetchResponseTopicPartiti
 	// No lock is held: moving it may call for a sync round.
 	went := wentOn
 	if start := min(in.LogStartOffset, p.HighWatermark()); start > p.log.RecordedStart() {
-		if err := p.log.SetStartOffset(start); err != nil {
+		if err := p.startAt(start); err != nil {
 			p.complain(slog.LevelWarn, ReplicaFailed{p.id, leader, err})
 			went = trouble
 		}

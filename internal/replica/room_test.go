@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/log"
 )
 
 // roomy is three brokers in sync under the usual replica.lag.time.max.ms, and a topic of one
@@ -228,6 +229,58 @@ func TestWithoutRoomAndDeletion(t *testing.T) {
 	c.within(5*time.Second, "the records are deleted", func() bool { return deleted })
 	if start := full.part("t", 0).log.StartOffset(); start != 2 {
 		t.Errorf("it starts at %d", start)
+	}
+}
+
+// TestDeletionMakesRoom: on disks that have no room at all, not even to note that something is
+// deleted, a deletion makes some. It is said to be done once all have noted it.
+func TestDeletionMakesRoom(t *testing.T) {
+	for name, all := range map[string]bool{"a follower": false, "everybody": true} {
+		t.Run(name, func(t *testing.T) {
+			c := roomy(t, "2")
+			for range 5 { // each a segment
+				c.write(time.Second, strings.Repeat("a", 3000))
+			}
+			c.until("all are in sync", c.inSync)
+			full := c.others()[:1]
+			if all {
+				full = c.nodes
+			}
+			for _, b := range full {
+				if err := b.dir.Checkpoint(); err != nil {
+					t.Fatal(err)
+				}
+				b.disk.SetFree(0)
+			}
+			c.leader("t", 0).send("t", 0, -1, strings.Repeat("b", 3000))
+			c.run(time.Second)
+			var d *deletion
+			for asked := 0; ; asked++ {
+				if d == nil || d.answered > 0 {
+					d = c.leader("t", 0).deleteRecords("t", 0, 5, 10*time.Second)
+				}
+				c.run(10 * time.Second)
+				if d.answered > 0 && d.results[0].Err == nil {
+					break
+				}
+				if asked == 20 {
+					t.Fatalf("the deletion is %q\n%s", d, c.dump())
+				}
+				for _, b := range c.nodes {
+					b.m.Retain(c.clock.Now(), func(_ log.LogID, err error) { t.Fatal(err) })
+					if err := b.dir.Tick(c.clock.Now()); err != nil && !log.IsFull(err) {
+						t.Fatal(err)
+					}
+				}
+			}
+			c.write(time.Second, "c")
+			c.until("all are in sync", c.inSync)
+			for _, b := range c.nodes {
+				if start := b.part("t", 0).log.RecordedStart(); start != 5 {
+					t.Errorf("broker %d starts at %d", b.id, start)
+				}
+			}
+		})
 	}
 }
 
