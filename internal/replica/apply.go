@@ -169,6 +169,7 @@ func (p *Partition) assume(r *role) {
 	case sameEpoch:
 		r.epochStart = old.epochStart
 		if c := p.tenure.change; c != nil && r.partitionEpoch > c.partitionEpoch {
+			p.notYielded(c)
 			p.tenure.change = nil
 		}
 	case r.leading:

@@ -276,6 +276,7 @@ func (p *Partition) outcome(t *tenure, a *kmsg.AlterPartitionResponseTopicPartit
 		if !c.doubt.IsZero() && now.Sub(c.doubt) < doubtTime && !p.surpassed(c) {
 			return true
 		}
+		p.notYielded(c)
 		t.change, t.refused = nil, now
 		p.m.counters.isrRefused.Add(1)
 	case kerr.NotController:

@@ -83,6 +83,14 @@ func (p *Partition) yield(r *role, what *atomic.Bool, cause error, wake *wakeups
 	}
 }
 
+// notYielded takes note that a wish came to nothing, since something else changed or one of its
+// members is gone: another leader may be asked for again at once. mu is held.
+func (p *Partition) notYielded(c *change) {
+	if c.yield {
+		p.yielded = time.Time{}
+	}
+}
+
 // lacks takes note that a follower found no room; mu is held.
 func (p *Partition) lacks(leader int32, what *atomic.Bool, cause error, wake *wakeups) {
 	if p.foundNone(what) {

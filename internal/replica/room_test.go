@@ -317,6 +317,32 @@ func TestLeaderOfACoordinatorWithoutRoom(t *testing.T) {
 	c.within(100*time.Millisecond, "another one leads", func() bool { return c.leader("t", 0) != full })
 }
 
+// TestHandOverThatCameToNothing: a leader without room whose wish is overtaken, or refused, asks
+// again with the next append. One whose wish was heard, and could not be granted, waits.
+func TestHandOverThatCameToNothing(t *testing.T) {
+	l := newLead(t, 2, 1, 2, 3)
+	l.disk.SetFree(0)
+	asks := func(want int) {
+		t.Helper()
+		l.send("t", 0, -1, "a")
+		if len(l.asked) != want {
+			t.Fatalf("it has asked %d times, not %d", len(l.asked), want)
+		}
+	}
+	asks(1)
+	l.answer(kerr.InvalidUpdateVersion.Code, 0)
+	l.change(-2, 1, 2)
+	asks(2)
+	l.answer(kerr.IneligibleReplica.Code, 0)
+	l.clock.Advance(isrRefused)
+	asks(3)
+	l.answer(0, l.part("t", 0).st.Load().partitionEpoch)
+	l.clock.Advance(yieldPause - time.Millisecond)
+	asks(3)
+	l.clock.Advance(time.Millisecond)
+	asks(4)
+}
+
 // TestNobodyHasRoom: leadership goes round, no faster than by a report in some seconds of each.
 func TestNobodyHasRoom(t *testing.T) {
 	c := roomy(t, "2")
