@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -116,6 +117,36 @@ func TestFullDiskOfTheLeader(t *testing.T) {
 	}
 	lead.disk.SetFree(-1)
 	w.agree()
+}
+
+// TestFullDisksOfAll: where no voter has room, nobody may lead, and nothing is lost by it: once
+// most of them have some, the group goes on by itself.
+func TestFullDisksOfAll(t *testing.T) {
+	for seed := uint64(1); seed <= 6; seed++ {
+		w := newWorld(t, seed, 0)
+		w.prepare = func(n *simNode) {
+			n.change = func(o *Options) { o.SnapshotBytes = 1 << 30 } // which would have no room
+		}
+		w.found(3)
+		w.wait()
+		for _, n := range w.nodes {
+			n.disk.SetFree(0)
+		}
+		full := func(n *simNode) bool { return n.node.writer.full }
+		w.until("a segment is full", func() bool { w.propose(); return slices.ContainsFunc(w.nodes, full) })
+		w.run(30 * time.Second)
+		before := len(w.acked)
+		for i := range uint64(2) {
+			w.nodes[(seed+i)%3].disk.SetFree(-1)
+		}
+		for ended := w.now() + 10*time.Second; len(w.acked) == before; w.run(100 * time.Millisecond) {
+			if w.propose(); w.now() > ended {
+				t.Fatalf("seed %d: two have room, and nothing is committed", seed)
+			}
+		}
+		w.nodes[(seed+2)%3].disk.SetFree(-1)
+		w.agree()
+	}
 }
 
 // TestOldCopyOfTheLogIsNoticed: a voter whose directory was put back to an earlier
