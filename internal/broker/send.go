@@ -14,9 +14,11 @@ import (
 // shorter one is cheaper to read and to write together with what stands around it.
 const zeroCopyFrom = 64 << 10
 
-// fileRun is a run that lies in one operating system file.
+// fileRun is a run that lies in one operating system file, which is held open between Open
+// and Close. Without one the run is read.
 type fileRun interface {
-	File() (f *os.File, pos int64)
+	Open() (f *os.File, pos int64, err error)
+	Close()
 	// Failed is told when its bytes could not be sent.
 	Failed(err error)
 }
@@ -63,12 +65,19 @@ func (s *sender) send(pieces []api.Piece) (n int64, err error) {
 // piece gathers a piece that is written with its neighbours, or writes it.
 func (s *sender) piece(p api.Piece) (n int64, err error) {
 	if p.Run != nil {
-		if f, pos := s.zeroCopy(p.Run); f != nil {
-			n, err := s.sendRun(f, pos, int64(p.Run.Len()))
+		if fr, ok := p.Run.(fileRun); ok && s.raw != nil && p.Run.Len() >= zeroCopyFrom {
+			f, pos, err := fr.Open()
 			if err != nil {
-				p.Run.(fileRun).Failed(err)
+				return 0, err
 			}
-			return n, err
+			if f != nil {
+				defer fr.Close()
+				n, err := s.sendRun(f, pos, int64(p.Run.Len()))
+				if err != nil {
+					fr.Failed(err)
+				}
+				return n, err
+			}
 		}
 		return s.copyIn(p.Run)
 	}
@@ -104,17 +113,6 @@ func (s *sender) sendRun(f *os.File, pos, size int64) (n int64, err error) {
 		}
 	}
 	return n, nil
-}
-
-// zeroCopy says where a run lies if it is to go by sendfile.
-func (s *sender) zeroCopy(r api.Run) (*os.File, int64) {
-	if s.raw == nil || r.Len() < zeroCopyFrom {
-		return nil, 0
-	}
-	if fr, ok := r.(fileRun); ok {
-		return fr.File()
-	}
-	return nil, 0
 }
 
 var runBuffers = sync.Pool{New: func() any { b := make([]byte, zeroCopyFrom); return &b }}

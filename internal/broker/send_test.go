@@ -96,10 +96,12 @@ type brokenRun struct {
 	run
 	file   *os.File
 	failed error
+	closed int
 }
 
-func (r *brokenRun) File() (*os.File, int64) { return r.file, 0 }
-func (r *brokenRun) Failed(err error)        { r.failed = err }
+func (r *brokenRun) Open() (*os.File, int64, error) { return r.file, 0, nil }
+func (r *brokenRun) Close()                         { r.closed++ }
+func (r *brokenRun) Failed(err error)               { r.failed = err }
 
 // TestSendfileFails: the log hears of bytes that the kernel could not read for it.
 func TestSendfileFails(t *testing.T) {
@@ -124,7 +126,39 @@ func TestSendfileFails(t *testing.T) {
 	}
 	defer f.Close()
 	r := &brokenRun{run: make(run, zeroCopyFrom), file: f}
-	if _, err := newSender(ours).send([]api.Piece{{Run: r}}); canSendfile && (err == nil || !errors.Is(r.failed, io.ErrUnexpectedEOF)) {
-		t.Fatalf("sent: %v, told: %v", err, r.failed)
+	if _, err := newSender(ours).send([]api.Piece{{Run: r}}); canSendfile && (err == nil || !errors.Is(r.failed, io.ErrUnexpectedEOF) || r.closed != 1) {
+		t.Fatalf("sent: %v, told: %v, closed %d times", err, r.failed, r.closed)
+	}
+}
+
+// TestRunsWithoutFile: a large run whose file is not to be had is read, and arrives whole.
+func TestRunsWithoutFile(t *testing.T) {
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	theirs, err := new(net.Dialer).DialContext(t.Context(), "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	ours, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	got := make(chan []byte, 1)
+	go func() {
+		b, _ := io.ReadAll(theirs) // ends with the other side
+		got <- b
+	}()
+	r := &brokenRun{run: bytes.Repeat([]byte("0123456789abcde"), 200_000)}
+	if _, err := newSender(ours).send([]api.Piece{{Bytes: []byte("head")}, {Run: r}}); err != nil {
+		t.Fatal(err)
+	}
+	ours.Close()
+	if b := <-got; !bytes.Equal(b, append([]byte("head"), r.run...)) || r.closed != 0 {
+		t.Fatalf("%d bytes arrived of %d, closed %d times", len(b), 4+r.Len(), r.closed)
 	}
 }

@@ -9,7 +9,8 @@
 // env.Exec, and with one thread each (SyncParallel, RecoveryThreads) nothing else starts
 // goroutines. There is no goroutine and no buffer
 // per partition, and a log that nobody uses has no file open: files are opened on
-// demand and at most DirOptions.MaxOpenFiles stay open.
+// demand and at most DirOptions.MaxOpenFiles stay open, however many runs were read and
+// are not sent yet.
 //
 // # What is durable when
 //

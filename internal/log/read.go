@@ -103,6 +103,8 @@ func (l *Log) readFrom(list []*segment, offset int64, maxBytes int, upTo int64, 
 			return nil, l.readFailure(err, s, offset)
 		}
 		if size > 0 {
+			s.file.claim()
+			s.file.release()
 			return &Run{seg: s, pos: pos, size: int(size), next: next}, nil
 		}
 		s.file.release()

@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// Run is a run of whole batches in one segment file. The file stays open, and its
-// bytes stay, until Release, which must be called exactly once.
+// Run is a run of whole batches in one segment file. Its bytes can be read until Release,
+// which must be called exactly once; the file is open only while they are. Of segments that
+// left the log meanwhile only some can: ReadAt, Open and Check fail for others.
 type Run struct {
 	seg      *segment
 	pos      int64
@@ -28,14 +29,29 @@ func (r *Run) NextOffset() int64 { return r.next }
 // LastOffset is NextOffset-1.
 func (r *Run) LastOffset() int64 { return r.next - 1 }
 
-// File is the operating system's file and the position of the run in it, for
-// sendfile; nil for an empty run and on a simulated disk.
-func (r *Run) File() (*os.File, int64) {
+// Open is the operating system's file and the position of the run in it, for sendfile,
+// until Close. There is none, and nothing to close, for an empty run, on a simulated disk,
+// and when so many are open already that the files for everything else would run short: the
+// bytes are to be had by ReadAt. Errors: ErrStorage.
+func (r *Run) Open() (f *os.File, pos int64, err error) {
 	if r.size == 0 {
-		return nil, 0
+		return nil, 0, nil
 	}
-	return r.seg.file.file.OS(), r.pos
+	file, ok, err := r.seg.file.acquireToSend()
+	if err != nil {
+		r.Failed(err)
+		return nil, 0, storageError("read", err)
+	}
+	if ok {
+		if f = file.OS(); f == nil {
+			r.seg.file.sent()
+		}
+	}
+	return f, r.pos, nil
 }
+
+// Close ends the use of what Open gave.
+func (r *Run) Close() { r.seg.file.sent() }
 
 // ReadAt reads the run's bytes from off on, as io.ReaderAt.
 func (r *Run) ReadAt(p []byte, off int64) (int, error) {
@@ -52,7 +68,13 @@ func (r *Run) ReadAt(p []byte, off int64) (int, error) {
 		}
 		return 0, nil
 	}
-	n, err := r.seg.file.file.ReadAt(p, r.pos+off)
+	f, err := r.seg.file.acquire()
+	if err != nil {
+		r.Failed(err)
+		return 0, storageError("read", err)
+	}
+	n, err := f.ReadAt(p, r.pos+off)
+	r.seg.file.release()
 	switch {
 	case n < len(p):
 		r.Failed(cmp.Or(err, io.ErrUnexpectedEOF))
@@ -77,8 +99,16 @@ func (r *Run) Check(upTo int64) error {
 	if r.size == 0 {
 		return nil
 	}
+	f, err := r.seg.file.acquire()
+	if errors.Is(err, errGone) {
+		return nil // nobody is sent it
+	}
+	if err != nil {
+		return r.seg.l.readFailure(err, r.seg, r.next-1)
+	}
+	defer r.seg.file.release()
 	end := r.pos + int64(r.size)
-	sc := &scanner{f: r.seg.file.file, limit: end, buf: make([]byte, min(scanChunk, max(int64(r.size), headerRead)))}
+	sc := &scanner{f: f, limit: end, buf: make([]byte, min(scanChunk, max(int64(r.size), headerRead)))}
 	for pos, next := r.pos, int64(0); pos < min(end, r.pos+upTo); {
 		h, _, err := sc.batch(pos, next)
 		if err != nil && end > r.seg.size.Load() {
@@ -92,9 +122,9 @@ func (r *Run) Check(upTo int64) error {
 	return nil
 }
 
-// Release lets go of the file.
+// Release gives up the run.
 func (r *Run) Release() {
 	if r.size > 0 && !r.released.Swap(true) {
-		r.seg.file.release()
+		r.seg.file.unclaim()
 	}
 }
