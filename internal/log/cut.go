@@ -153,8 +153,8 @@ func (c *cutting) plan() (err error) {
 func (c *cutting) do() error {
 	l, later := c.l, c.list[c.last+1:]
 	l.cutting = true
+	l.setSegments(slices.Clone(c.list[:c.last+1])) // first: who sees the new gen sees the new list
 	l.forget()
-	l.setSegments(slices.Clone(c.list[:c.last+1]))
 	for _, s := range slices.Backward(later) {
 		if err := l.unlink(s, false); err != nil {
 			return err

@@ -162,6 +162,7 @@ func (l *Log) Suspect(offset int64) {
 
 // step checks up to budget bytes, a batch more if need be, of one segment.
 func (c *scrubbed) step(budget int64) (read int64, done bool) {
+	gen := c.l.gen.Load() // before the list, which is thus not older
 	list, err := c.l.segments()
 	if err != nil || c.l.usable() != nil {
 		return 0, true
@@ -178,11 +179,11 @@ func (c *scrubbed) step(budget int64) (read int64, done bool) {
 		if i == len(list) {
 			return 0, true
 		}
-		c.enter(list[i])
+		c.enter(list[i], gen)
 	}
 	c.started = true
-	if c.gen != c.l.gen.Load() { // cut off, or replaced, meanwhile
-		c.enter(list[i])
+	if c.gen != gen { // cut off, or replaced, meanwhile
+		c.enter(list[i], gen)
 	}
 	limit := c.limit(list, i)
 	if c.pos >= limit {
@@ -203,8 +204,9 @@ func (c *scrubbed) step(budget int64) (read int64, done bool) {
 	return read, false
 }
 
-func (c *scrubbed) enter(s *segment) {
-	c.gen = c.l.gen.Load()
+// enter begins a segment of a list that is not older than gen.
+func (c *scrubbed) enter(s *segment, gen uint32) {
+	c.gen = gen
 	c.seg, c.pos, c.next, c.entry, c.badIx = s, 0, s.base, 0, false
 	c.before, c.least = header{}, s.base
 }
