@@ -3,8 +3,6 @@ package log
 import (
 	"errors"
 	"slices"
-
-	"github.com/leat-stream/leat/internal/record"
 )
 
 // Recovered tells what opening a log found.
@@ -173,47 +171,6 @@ func (r *recovery) loadClean(start int64) error {
 		return err
 	}
 	r.publish(start)
-	return nil
-}
-
-// eachHeader walks the headers of all batches with offsets from…to-1, without checking
-// them, and stops quietly where they end. Small batches are whole.
-func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to int64) error {
-	if from >= to {
-		return nil
-	}
-	for i := max(find(r.segs, from), 0); i < len(r.segs) && r.segs[i].base < to; i++ {
-		s := r.segs[i]
-		start := int64(0)
-		if from > s.base {
-			var err error
-			if start, err = s.nearestIn(from); err != nil {
-				return err
-			}
-		}
-		if _, err := r.withFile(s, func(sc *scanner) error {
-			for pos := start; pos < sc.limit; {
-				h, err := sc.header(pos)
-				if errors.Is(err, ErrCorrupt) || (err == nil && h.base >= to) {
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-				p, err := sc.bytes(pos, min(h.size, int64(len(sc.buf))))
-				if err != nil {
-					return err
-				}
-				if h.last >= from {
-					fn(s, h, record.Batch(p))
-				}
-				pos += h.size
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
