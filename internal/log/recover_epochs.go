@@ -63,32 +63,37 @@ func (r *recovery) checkEpochs() error {
 	return nil
 }
 
-// epochHolds tells whether the first batch at or behind an epoch's start can be of it.
+// epochHolds tells whether the first batch at or behind an epoch's start can be of it. Where
+// the header of that batch cannot be believed, it tells nothing: those who read there meet the
+// damage.
 func (r *recovery) epochHolds(e epochEntry) (ok bool, err error) {
-	ok = true
-	i := find(r.segs, e.start)
-	if i < 0 || e.start == r.segs[i].base && i == 0 {
-		i = 0
-	}
 	if len(r.segs) == 0 {
 		return true, nil
 	}
-	s := r.segs[i]
+	i := max(find(r.segs, e.start), 0)
+	s, end := r.segs[i], r.end
+	if i+1 < len(r.segs) {
+		end = r.segs[i+1].base
+	}
+	ok = true
 	_, err = r.withFile(s, func(sc *scanner) error {
 		pos, err := s.position(sc.f, e.start, sc.limit)
 		if err != nil || sc.limit-pos < headerRead {
 			return err
 		}
-		p, err := sc.bytes(pos, headerRead)
-		if err != nil {
+		h, _, err := sc.batch(pos, s.base)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
 			return err
 		}
-		b := record.Batch(p)
-		ok = b.LeaderEpoch() >= e.epoch && (b.BaseOffset() != e.start || b.LeaderEpoch() == e.epoch)
+		w := walk{sc: sc, pos: pos, least: s.base, end: end}
+		if !w.fits(h, err == nil) {
+			return nil
+		}
+		ok = h.epoch >= e.epoch && (h.base != e.start || h.epoch == e.epoch)
 		return nil
 	})
 	if errors.Is(err, ErrCorrupt) {
-		return true, nil // those who read there meet the damage
+		return true, nil
 	}
 	return ok, err
 }

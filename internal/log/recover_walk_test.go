@@ -126,3 +126,30 @@ func TestDamageHidesNoEpochs(t *testing.T) {
 		}
 	}
 }
+
+// TestDamageContradictsNoEpochs: the leader epochs are kept as they were recorded when a batch
+// is damaged; those that are built from the batches that are left could begin too late.
+func TestDamageContradictsNoEpochs(t *testing.T) {
+	for name, harm := range headerHarms {
+		for i := range 10 {
+			t.Run(fmt.Sprint(name, " of batch ", i), func(t *testing.T) {
+				w := newWorld(t)
+				_, size := walked(w)
+				w.change(aLog, func(p []byte) []byte { harm(p[i*size : (i+1)*size]); return p })
+				w.events = nil
+				w.kill()
+				l := w.log("a")
+				for epoch, end := range []int64{8, 16, 24} {
+					if e, at := l.EndOffsetForEpoch(int32(epoch)); e != int32(epoch) || at != end {
+						t.Errorf("epoch %d ends at %d", e, at)
+					}
+				}
+				for _, e := range w.events {
+					if e, ok := e.(IndexRebuilt); ok && e.File == epochFile {
+						t.Errorf("told %v", e)
+					}
+				}
+			})
+		}
+	}
+}
