@@ -83,7 +83,7 @@ func newFaults(c *Cluster) *faults {
 				restart(h)()
 			}
 		}},
-		{"flipped bits", 1, 0, func(h *Host) func() { f.flip(h); return nil }},
+		{"flipped bits", 1, 0, func(*Host) func() { f.flip(); return nil }},
 		{"controlled restart", 3, 0, func(h *Host) func() { f.handOver(h, 0); return nil }},
 		{"clock step", 2, 0, func(h *Host) func() {
 			// Within the hour by which a producer's clock may differ.

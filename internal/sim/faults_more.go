@@ -16,14 +16,17 @@ import (
 
 // flip changes bits in what a disk keeps of a partition, below the high watermark. Only one
 // host of a run has such a disk: what is damaged on all is lost, and what is not committed
-// yet may become so with this host alone in sync.
-func (f *faults) flip(h *Host) {
-	if h != f.lossy() || f.c.Settings.OffsetsRF < 3 || !h.Serving {
+// yet may become so with this host alone in sync. Where one replica in sync is enough, that
+// may be this one before anybody has noticed, and the others lack what is damaged for good:
+// no bit flips there.
+func (f *faults) flip() {
+	h := f.lossy()
+	if f.c.Settings.OffsetsRF < 3 || !h.Serving {
 		return
 	}
 	var all []*replica.Partition
 	h.Process.(insides).Replicas().Each(func(r *replica.Partition) {
-		if r.Durable() && r.Log().SyncedOffset() > 0 {
+		if r.Standing().MinISR >= 2 && r.Durable() && r.Log().SyncedOffset() > 0 {
 			all = append(all, r)
 		}
 	})
