@@ -34,6 +34,9 @@ type (
 	// id is in use. Registered: it took it.
 	Taken      struct{}
 	Registered struct{}
+	// Filled: the metadata log, which was empty when the node started, is not any more: a leader
+	// found this member before it found its cluster. It goes on as one that had a log.
+	Filled struct{}
 	// Known is what a node in a cluster tells those who ask; to be sent when it changes.
 	Known struct{ Standing }
 )
@@ -92,6 +95,7 @@ func (Begun) event()       {}
 func (Controllers) event() {}
 func (Taken) event()       {}
 func (Registered) event()  {}
+func (Filled) event()      {}
 func (Known) event()       {}
 
 func (Ask) action()            {}

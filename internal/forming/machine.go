@@ -204,6 +204,10 @@ func (m *Machine) handle(e Event) {
 		}
 	case Registered:
 		m.tried = -1
+	case Filled:
+		if m.phase == seeking {
+			m.phase, m.cluster, m.attempt = member, cmp.Or(m.cfg.ClusterID, m.acceptedCluster()), nil
+		}
 	}
 }
 

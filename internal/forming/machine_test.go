@@ -184,6 +184,23 @@ func TestNamedMemberTakesTheFoundingOver(t *testing.T) {
 	wantRefusal(t, heard(m, r), LostLog, "the data directory is that of a voter of the metadata quorum (node 1), and its metadata log is gone: start the node with an empty data directory, and it joins anew")
 }
 
+// A member that had made its log when it ended, and had nothing in it yet, is found by the
+// leader before it finds anybody: what a voter answers then does not mean that a log is gone.
+func TestFilledLogIsNotTakenForLost(t *testing.T) {
+	m := one(func(c *Config) { c.ClusterID = "c" })
+	m.Step(epoch, Tick{})
+	m.Step(epoch, Filled{})
+	r := inCluster(2, "c", 4, id(1, 1), id(2, 2), id(3, 3))
+	r.Founding = &nodewire.Founding{ClusterID: "c", Voters: []nodewire.Identity{id(1, 9), id(2, 2), id(3, 3)}}
+	if out := heard(m, r); len(out) > 0 {
+		t.Errorf("a late answer leads to %v", out)
+	}
+	m.Step(epoch, Asked{Token: 7, Req: &nodewire.HelloRequest{From: id(3, 3), ClusterID: "c", Voter: true}})
+	if out := m.Step(epoch.Add(time.Second), Tick{}); len(out) > 0 {
+		t.Errorf("it still looks for a cluster: %v", out)
+	}
+}
+
 func wantRefusal(t *testing.T, out []Action, kind Kind, text string) {
 	t.Helper()
 	r := find[Refuse](t, out)

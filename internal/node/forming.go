@@ -32,6 +32,7 @@ type former struct {
 	addresses []string // all that were given, or recorded
 	known     []string // those that were recorded
 	recorded  string   // content of knownFile
+	filled    bool     // there is a metadata log that says something
 }
 
 const (
@@ -62,7 +63,7 @@ func newFormer(n *Node, inCluster bool) (*former, error) {
 		NewClusterID: func() string { return metadata.UUIDString(env.UUID(n.rand)) }, Software: n.opt.Version,
 	}
 	cfg.Listed, cfg.Setting = n.listed()
-	f := &former{n: n, machine: forming.New(cfg), asked: map[uint64]func(*nodewire.HelloResponse){}, join: cfg.Join, known: known}
+	f := &former{n: n, machine: forming.New(cfg), asked: map[uint64]func(*nodewire.HelloResponse){}, join: cfg.Join, known: known, filled: inCluster}
 	for _, l := range cfg.Listed {
 		f.addresses = append(f.addresses, l.Address)
 	}
@@ -74,8 +75,13 @@ func newFormer(n *Node, inCluster bool) (*former, error) {
 }
 
 // step feeds an event and carries out what comes of it. An action whose outcome is
-// known at once feeds the next.
+// known at once feeds the next. Before all else it is told that a leader has filled the log: an
+// answer of a member, which may be an old one, must not be taken for a word on a log that is gone.
 func (f *former) step(e forming.Event) {
+	if !f.filled && f.n.meta.known() {
+		f.filled = true
+		f.step(forming.Filled{})
+	}
 	for _, a := range f.machine.Step(f.n.clock.Now(), e) {
 		f.do(a)
 	}
@@ -149,7 +155,11 @@ func (f *former) do(a forming.Action) {
 	case forming.Say:
 		n.log.Info(a.Text)
 	case forming.Refuse:
+		begun := n.meta.started == nil
 		n.meta.fail(a.Refusal)
+		if begun {
+			n.opt.Failed(a.Refusal)
+		}
 	}
 }
 

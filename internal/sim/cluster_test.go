@@ -134,7 +134,7 @@ func verbose(t *testing.T, seed uint64) {
 
 // regressions are seeds that found something, which is fixed. What a seed does changes
 // with the simulation: the cause of each has a test of its own, too.
-var regressions = []uint64{104, 1022, 1060, 1108, 507, 776, 8000501, 8010332, 20000141, 20001006}
+var regressions = []uint64{104, 1022, 1060, 1108, 507, 776, 8000501, 8010332, 20000141, 20001006, 120000365}
 
 func TestRegressions(t *testing.T) {
 	list := regressions
