@@ -126,16 +126,12 @@ func (p *Partition) grown(r *role) (wake wakeups) {
 // follower is told instead of records.
 func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, part *FetchPart) *kerr.Error {
 	p.mu.Lock()
-	r, t := p.st.Load(), p.tenure
-	if !r.leading || t == nil || r.leaderEpoch != leaderEpoch {
-		p.mu.Unlock()
-		return kerr.NotLeaderForPartition
-	}
-	if err := p.recognise(r, l); err != nil {
+	r, err := p.leadsReplica(leaderEpoch, l)
+	if err != nil {
 		p.mu.Unlock()
 		return err
 	}
-	f, now, end, offset := t.follower(l.Replica), p.m.now(), p.log.EndOffset(), part.Offset
+	f, now, end, offset := p.tenure.follower(l.Replica), p.m.now(), p.log.EndOffset(), part.Offset
 	switch {
 	case offset >= end:
 		f.caughtUp = now
@@ -164,20 +160,24 @@ func (p *Partition) fetchedBy(leaderEpoch int32, l *FetchLimits, part *FetchPart
 	return nil
 }
 
-// recognise refuses a fetch of an earlier incarnation of a broker (KIP-903), and one of
-// a broker that is no replica; mu is held.
-func (p *Partition) recognise(r *role, l *FetchLimits) *kerr.Error {
+// leadsReplica checks that this broker leads in a leader epoch the replica that fetches. It
+// refuses an earlier incarnation of a broker (KIP-903), and one that is no replica; mu is held.
+func (p *Partition) leadsReplica(leaderEpoch int32, l *FetchLimits) (*role, *kerr.Error) {
+	r := p.st.Load()
+	if !r.leading || p.tenure == nil || r.leaderEpoch != leaderEpoch {
+		return r, kerr.NotLeaderForPartition
+	}
 	if !slices.Contains(r.replicas, l.Replica) {
-		return kerr.UnknownLeaderEpoch // the metadata here may be behind
+		return r, kerr.UnknownLeaderEpoch // the metadata here may be behind
 	}
 	known := p.tenure.follower(l.Replica).brokerEpoch
 	if b := p.m.image().Broker(l.Replica); b != nil {
 		known = max(known, b.Epoch)
 	}
 	if l.ReplicaEpoch < known && !mutant.On("replica/stale-incarnation-fetches") {
-		return kerr.NotLeaderForPartition
+		return r, kerr.NotLeaderForPartition
 	}
-	return nil
+	return r, nil
 }
 
 // news tells whether a follower has not been told yet of the high watermark, or of a log

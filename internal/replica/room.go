@@ -158,17 +158,13 @@ func (f *fetcher) stuck(e *fetching) {
 // instead of records.
 func (p *Partition) lacksRoom(leaderEpoch int32, l *FetchLimits) *kerr.Error {
 	p.mu.Lock()
-	r, t := p.st.Load(), p.tenure
-	if !r.leading || t == nil || r.leaderEpoch != leaderEpoch {
-		p.mu.Unlock()
-		return kerr.NotLeaderForPartition
-	}
-	if err := p.recognise(r, l); err != nil {
+	r, err := p.leadsReplica(leaderEpoch, l)
+	if err != nil {
 		p.mu.Unlock()
 		return err
 	}
 	var wake wakeups
-	f := t.follower(l.Replica)
+	f := p.tenure.follower(l.Replica)
 	f.full, f.fullAt, f.sentFrom = true, p.m.now(), -1 // what it was sent had no room
 	p.exclude(r, l.Replica, &wake)
 	p.mu.Unlock()
