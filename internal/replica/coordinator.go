@@ -26,7 +26,7 @@ func (p *Partition) AppendIn(epoch int32, batch []byte) (last int64, err error) 
 	res := p.append(r, batch, log.OriginCoordinator)
 	if res.Err != nil {
 		var wake wakeups
-		p.yield(r, &p.full, res.Cause, &wake)
+		p.yield(r, &p.full, -1, res.Cause, &wake)
 		p.mu.Unlock()
 		wake.run()
 		return 0, fmt.Errorf("%w: %w", res.Err, res.Cause)

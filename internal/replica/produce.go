@@ -78,7 +78,7 @@ func (p *Partition) produce(batches []byte, acks int16, op *ProduceOp, index int
 	if res.Err != nil {
 		var wake wakeups
 		p.refused(batches, res.Err)
-		p.yield(r, &p.full, res.Cause, &wake)
+		p.yield(r, &p.full, acks, res.Cause, &wake)
 		var e *log.Earlier
 		switch {
 		case res.Err == kerr.NotLeaderForPartition:

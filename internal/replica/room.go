@@ -18,7 +18,9 @@ import (
 //
 //   - a leader whose append or sync finds no room asks the controller for another leader, with a wish
 //     for the in-sync set as it is (metadata.SetHandOver). Producers get KAFKA_STORAGE_ERROR
-//     and come again; where nobody else can lead, it is asked again while appends fail;
+//     and come again; where nobody else can lead, it is asked again while appends fail. What
+//     needs all in sync (acks=all) asks for none where this replica could not leave the set then:
+//     it would wait for it under the other leader, and time out instead of being told at once;
 //   - a follower that finds none says so with its next fetch, at once. The leader
 //     takes it out of the in-sync set, in the way in which it takes out one that lags, and
 //     suspects no damage though the same is asked for again and again.
@@ -62,15 +64,18 @@ func (p *Partition) foundNone(what *atomic.Bool) (news bool) {
 	return news
 }
 
-// yield asks for another leader when an append or a sync failed since there is no room; mu is
-// held.
-func (p *Partition) yield(r *role, what *atomic.Bool, cause error, wake *wakeups) {
+// yield asks for another leader when an append or a sync failed since there is no room, if that
+// helps those who write with these acks; mu is held.
+func (p *Partition) yield(r *role, what *atomic.Bool, acks int16, cause error, wake *wakeups) {
 	if !log.IsFull(cause) {
 		return
 	}
 	p.foundNone(what)
-	t, now := p.tenure, p.m.now()
-	if t == nil || t.change != nil || len(r.isr) < 2 || now.Sub(p.yielded) < yieldPause || now.Sub(t.refused) < isrRefused {
+	t, now, least := p.tenure, p.m.now(), 1
+	if acks == -1 {
+		least = r.minISR
+	}
+	if t == nil || t.change != nil || len(r.isr) <= least || now.Sub(p.yielded) < yieldPause || now.Sub(t.refused) < isrRefused {
 		return
 	}
 	if p.propose(r, slices.Clone(r.isr), wake); t.change == nil {
@@ -128,7 +133,7 @@ func (p *Partition) cannotSync(err error) {
 	}
 	var wake wakeups
 	if r.leading {
-		p.yield(r, &p.stuck, err, &wake)
+		p.yield(r, &p.stuck, -1, err, &wake) // who wants less was told when it was appended
 	} else {
 		p.lacks(r.leader, &p.stuck, err, &wake)
 	}

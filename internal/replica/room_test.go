@@ -320,7 +320,7 @@ func TestLeaderOfACoordinatorWithoutRoom(t *testing.T) {
 // TestHandOverThatCameToNothing: a leader without room whose wish is overtaken, or refused, asks
 // again with the next append. One whose wish was heard, and could not be granted, waits.
 func TestHandOverThatCameToNothing(t *testing.T) {
-	l := newLead(t, 2, 1, 2, 3)
+	l := newLead(t, 1, 1, 2, 3)
 	l.disk.SetFree(0)
 	asks := func(want int) {
 		t.Helper()
@@ -341,6 +341,60 @@ func TestHandOverThatCameToNothing(t *testing.T) {
 	asks(3)
 	l.clock.Advance(time.Millisecond)
 	asks(4)
+}
+
+// TestHandOverThatHelpsNobody: a leader without room that could not leave the in-sync set leads
+// on, and says so at once, to those who need all in sync; with more in sync, or for who needs the
+// leader alone, another one is asked for.
+func TestHandOverThatHelpsNobody(t *testing.T) {
+	for name, stuck := range map[string]bool{"no append": false, "no sync": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 1, 3)
+			c.start()
+			c.create("t", 1, "2")
+			lead, away := c.leader("t", 0), c.others()[0]
+			away.crash(false)
+			c.until("two are in sync", func() bool { return len(c.isr()) == 2 })
+			if stuck {
+				lead.disk.OnOp(noEpochs)
+			} else {
+				lead.disk.SetFree(0)
+			}
+			for range 20 {
+				a := lead.send("t", 0, -1, "a")
+				if !stuck && (!a.answered || a.results[0].Err != kerr.KafkaStorageError) {
+					t.Fatalf("answered %v: %+v", a.answered, a.results)
+				}
+				c.run(time.Second)
+				if c.leader("t", 0) != lead || len(c.isr()) != 2 {
+					t.Fatalf("it handed over, or left the in-sync set:\n%s", c.dump())
+				}
+			}
+			away.open()
+			c.until("three are in sync", func() bool { return len(c.isr()) == 3 })
+			c.write(time.Second, "b")
+			if c.leader("t", 0) == lead || slices.Contains(c.isr(), lead.id) {
+				t.Errorf("leader %d, in sync %v", c.leader("t", 0).id, c.isr())
+			}
+		})
+	}
+}
+
+// TestHandOverForThoseWhoNeedOne: with two in sync that have to be, a write that needs the leader
+// alone finds one that has room.
+func TestHandOverForThoseWhoNeedOne(t *testing.T) {
+	for acks := range int16(2) {
+		l := newLead(t, 2, 1, 2)
+		l.disk.SetFree(0)
+		p := l.part("t", 0)
+		l.send("t", 0, -1, "a")
+		if _, err := p.AppendIn(p.Leadership().LeaderEpoch, batchAt(l.clock.Now(), "a")); err == nil || len(l.asked) != 0 {
+			t.Errorf("%v; it has asked %d times", err, len(l.asked))
+		}
+		if l.send("t", 0, acks, "a"); len(l.asked) != 1 {
+			t.Errorf("acks=%d: it has asked %d times", acks, len(l.asked))
+		}
+	}
 }
 
 // TestNobodyHasRoom: leadership goes round, no faster than by a report in some seconds of each.
