@@ -425,6 +425,9 @@ func (f *fetcher) part(a *answer) {
 	if a.taken != nil {
 		v = a.taken.verdict
 	} else {
+		if in.ErrorCode == 0 {
+			e.p.heard(f.leader, in.HighWatermark)
+		}
 		if e.stuck && !mutant.On("replica/stuck-believes-all") { // behind what it stated its log and the leader's were not compared
 			in.HighWatermark = min(in.HighWatermark, e.offset)
 		}

@@ -21,8 +21,9 @@ type change struct {
 	isr            []int32
 	epochs         []int64 // the members' broker epochs, as far as they are known
 	leaderEpoch    int32
-	partitionEpoch int32 // of the state that it would follow
-	yield          bool  // another leader is asked for; the set is the one that there is
+	partitionEpoch int32    // of the state that it would follow
+	yield          bool     // another leader is asked for; the set is the one that there is
+	before         *yielded // how it was given up the time before; nil never
 	// answered: the controller knows a later state, and the metadata will tell it.
 	answered bool
 	// doubt is when it was last sent without an answer; zero when it never was. Until
@@ -269,6 +270,7 @@ func (p *Partition) outcome(t *tenure, a *kmsg.AlterPartitionResponseTopicPartit
 			c.answered = true
 			return false
 		}
+		p.notGranted(c)
 		t.change = nil // it is so already
 	case kerr.FencedLeaderEpoch, kerr.InvalidUpdateVersion, kerr.NewLeaderElected, kerr.UnknownTopicID, kerr.UnknownTopicOrPartition:
 		c.answered = true

@@ -3,7 +3,6 @@ package replica
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -31,9 +30,9 @@ type Partition struct {
 	damage   *damage    // nil while it is whole
 	deletes  []deleting // that wait for the low watermark
 
-	yielded time.Time   // when another leader was asked for; see yield
-	full    atomic.Bool // the last append found no room, in this leader epoch
-	stuck   atomic.Bool // likewise the last sync; both are written under mu
+	yielded atomic.Pointer[yielded] // when another leader was asked for; nil before. See yield
+	full    atomic.Bool             // the last append found no room, in this leader epoch
+	stuck   atomic.Bool             // likewise the last sync; both are written under mu
 
 	lag  atomic.Int64 // records that the leader has more, as it last told
 	sick atomic.Bool  // following fails for some time, which was told

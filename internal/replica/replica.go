@@ -16,8 +16,8 @@
 // Synced from the sync round, Apply from the metadata publisher, answers of other
 // brokers from whoever carries them, timers from the clock; a simulator can therefore drive it from one goroutine.
 //
-// Lock order: Manager.mu, Partition.mu, then whatever the log takes inside; fetcher.mu and
-// changes.mu come last, and nothing of this package is taken under them. Callbacks (an
+// Lock order: Manager.mu, Partition.mu, then whatever the log takes inside; fetcher.mu,
+// changes.mu and turns.mu come last, and nothing of this package is taken under them. Callbacks (an
 // operation's ready, Options hooks) run without any lock of this package.
 package replica
 
@@ -97,6 +97,7 @@ type Manager struct {
 	changes  changes                // of in-sync sets
 	repairs  repairs                // of damaged replicas
 	looks    looks                  // for old duplicates
+	turns    turns                  // to hand over where nobody has room
 	ticking  atomic.Bool
 	ticked   atomic.Int64 // ns: the last look for lagging followers
 	gained   atomic.Int64 // ns: when leadership with followers was last taken

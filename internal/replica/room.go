@@ -18,9 +18,10 @@ import (
 //
 //   - a leader whose append or sync finds no room asks the controller for another leader, with a wish
 //     for the in-sync set as it is (metadata.SetHandOver). Producers get KAFKA_STORAGE_ERROR
-//     and come again; where nobody else can lead, it is asked again while appends fail. What
-//     needs all in sync (acks=all) asks for none where this replica could not leave the set then:
-//     it would wait for it under the other leader, and time out instead of being told at once;
+//     and come again; where nobody else can lead, it is asked again while appends fail
+//     (turns.go). What needs all in sync (acks=all) asks for none where this replica could not leave
+//     the set then: it would wait for it under the other leader, and time out instead of being told
+//     at once;
 //   - a follower that finds none says so with its next fetch, at once. The leader
 //     takes it out of the in-sync set, in the way in which it takes out one that lags, and
 //     suspects no damage though the same is asked for again and again.
@@ -33,14 +34,9 @@ import (
 // follower has no room for what it is sent.
 const noRoomTag = 20_000
 
-const (
-	// yieldPause is how long a leader without room waits until it asks once more. Where
-	// nobody has any, leadership goes round at that pace.
-	yieldPause = 5 * time.Second
-	// roomCalm is for how long a follower must not have said that it has no room before it
-	// joins again: one at the brim would else come and go with every batch.
-	roomCalm = 2 * time.Second
-)
+// roomCalm is for how long a follower must not have said that it has no room before it
+// joins again: one at the brim would else come and go with every batch.
+const roomCalm = 2 * time.Second
 
 // SaysNoRoom tells whether a partition of a follower's fetch says that there is no room for
 // it. What anybody but a replica says is not looked at; see lacksRoom.
@@ -75,13 +71,14 @@ func (p *Partition) yield(r *role, what *atomic.Bool, acks int16, cause error, w
 	if acks == -1 {
 		least = r.minISR
 	}
-	if t == nil || t.change != nil || len(r.isr) <= least || now.Sub(p.yielded) < yieldPause || now.Sub(t.refused) < isrRefused {
+	if t == nil || t.change != nil || len(r.isr) <= least || now.Sub(t.refused) < isrRefused || !p.mayYield(r, now) {
 		return
 	}
 	if p.propose(r, slices.Clone(r.isr), wake); t.change == nil {
 		return
 	}
-	t.change.yield, p.yielded = true, now
+	t.change.yield, t.change.before = true, p.yielded.Load()
+	p.yielded.Store(&yielded{at: now, hw: p.hw.Load()})
 	if !t.toldFull {
 		t.toldFull = true
 		wake.tell = func() { p.m.event(slog.LevelWarn, HandsOver{p.id, cause}) }
@@ -92,7 +89,15 @@ func (p *Partition) yield(r *role, what *atomic.Bool, acks int16, cause error, w
 // members is gone: another leader may be asked for again at once. mu is held.
 func (p *Partition) notYielded(c *change) {
 	if c.yield {
-		p.yielded = time.Time{}
+		p.yielded.Store(c.before)
+	}
+}
+
+// notGranted takes note that nobody else could lead: leadership did not go round, and another
+// leader is asked for again after yieldPause. mu is held.
+func (p *Partition) notGranted(c *change) {
+	if y := p.yielded.Load(); c.yield && y != nil {
+		p.yielded.Store(&yielded{at: y.at, hw: y.hw, turn: y.at})
 	}
 }
 

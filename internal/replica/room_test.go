@@ -337,6 +337,7 @@ func TestHandOverThatCameToNothing(t *testing.T) {
 	l.clock.Advance(isrRefused)
 	asks(3)
 	l.answer(0, l.part("t", 0).st.Load().partitionEpoch)
+	l.m.turns.take(l.clock.Now().Add(time.Minute)) // it has not led in vain
 	l.clock.Advance(yieldPause - time.Millisecond)
 	asks(3)
 	l.clock.Advance(time.Millisecond)
@@ -417,6 +418,141 @@ func TestNobodyHasRoom(t *testing.T) {
 	}
 	c.write(time.Second, "a")
 	c.until("all are in sync", c.inSync)
+}
+
+// TestNobodyHasRoomForMany: where nobody has room, leadership of many partitions goes round no
+// faster than by a turn in a second of each broker, however often they are written to; when two
+// have some again all are written at once, those that the third one leads as well.
+func TestNobodyHasRoomForMany(t *testing.T) {
+	const parts, waited = 40, 30 * time.Second
+	c := newCluster(t, 1, 3)
+	c.start()
+	c.create("t", parts, "2")
+	var sent [parts]*produced
+	write := func() (acked int) { // to each partition, until it is acknowledged
+		for i, a := range sent {
+			switch {
+			case a != nil && a.answered && a.results[0].Err == nil:
+				acked++
+			case a == nil || a.answered:
+				sent[i] = c.leader("t", int32(i)).send("t", int32(i), -1, "a")
+			}
+		}
+		c.run(100 * time.Millisecond)
+		return acked
+	}
+	elections := func() (n int32) {
+		for i := range int32(parts) {
+			n += c.img().Partition("t", i).LeaderEpoch
+		}
+		return n
+	}
+	for _, b := range c.nodes {
+		b.disk.SetFree(0)
+	}
+	for range 10 {
+		write()
+	}
+	began := elections()
+	if began < 3*parts {
+		t.Errorf("%d elections: not all were asked for room", began)
+	}
+	for range waited / (100 * time.Millisecond) {
+		write()
+	}
+	const most = int32(3 * (waited/turnSpace + 1))
+	if n := elections() - began; n < most/2 || n > most {
+		t.Errorf("%d elections in %v, not up to %d", n, waited, most)
+	}
+	for _, b := range c.nodes[1:] {
+		b.disk.SetFree(-1)
+	}
+	acked := 0
+	for range 10 { // a second
+		acked = write()
+	}
+	if acked < parts {
+		t.Errorf("%d of %d are acknowledged", acked, parts)
+	}
+}
+
+// TestTurns: one in a second, none behind five minutes, and none saved up.
+func TestTurns(t *testing.T) {
+	var turns turns
+	began := time.UnixMilli(1_700_000_000_000)
+	after := func(now, want time.Duration) {
+		t.Helper()
+		if got := turns.take(began.Add(now)).Sub(began); got != want {
+			t.Errorf("the turn is after %v, not %v", got, want)
+		}
+	}
+	after(0, 0)
+	after(0, turnSpace)
+	for range 1000 {
+		turns.take(began)
+	}
+	after(0, turnMost)
+	after(time.Hour, time.Hour)
+}
+
+// TestWhoWaitsForATurn: a partition that comes back as it was does, while none of those in sync was
+// seen to have room since; each hand-over shows that once.
+func TestWhoWaitsForATurn(t *testing.T) {
+	for name, c := range map[string]struct {
+		since func(*lead, *Partition)
+		waits bool
+	}{
+		"nothing": {func(*lead, *Partition) {}, true},
+		"written here": {func(l *lead, p *Partition) {
+			l.disk.SetFree(-1)
+			l.send("t", 0, -1, "a")
+			l.mustSync()
+			l.fetch(2, 12, 1)
+			l.fetch(3, 13, 1)
+			l.expectHW(1)
+			l.disk.SetFree(0)
+		}, false},
+		"written elsewhere":   {func(_ *lead, p *Partition) { p.heard(2, 1) }, false},
+		"told of the old end": {func(_ *lead, p *Partition) { p.heard(2, 0) }, true},
+		"another written by one in sync": {func(l *lead, _ *Partition) {
+			other := &Partition{m: l.m}
+			other.yielded.Store(&yielded{at: l.clock.Now()})
+			other.heard(3, 1)
+		}, false},
+		"another written by a stranger": {func(l *lead, _ *Partition) {
+			other := &Partition{m: l.m}
+			other.yielded.Store(&yielded{at: l.clock.Now()})
+			other.heard(4, 1)
+		}, true},
+		"another written, and told before": {func(l *lead, p *Partition) {
+			other := &Partition{m: l.m}
+			other.yielded.Store(&yielded{at: l.clock.Now()})
+			other.heard(3, 1)
+			y := *p.yielded.Load()
+			y.at = l.clock.Now()
+			p.yielded.Store(&y)
+			l.clock.Advance(time.Second)
+			other.heard(3, 2)
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLead(t, 1, 1, 2, 3)
+			p := l.part("t", 0)
+			for range 1000 { // others are in turn first
+				l.m.turns.take(l.clock.Now())
+			}
+			l.disk.SetFree(0)
+			l.send("t", 0, -1, "a")
+			l.answer(kerr.NewLeaderElected.Code, 0)
+			l.change(self, 1, 2, 3) // as if the others had led, and given it up
+			l.clock.Advance(time.Second)
+			c.since(l, p)
+			l.clock.Advance(yieldPause)
+			if l.send("t", 0, -1, "a"); len(l.asked) == 2 == c.waits {
+				t.Errorf("it has asked %d times", len(l.asked))
+			}
+		})
+	}
 }
 
 // TestTwoHaveNoRoom: the one that has leads at last, though the others are in sync.
