@@ -309,7 +309,7 @@ func TestPowerCutInTheMiddleOfADeletion(t *testing.T) {
 		c.produce("t", []byte("v"))
 		n.dead.Store(true)
 		disk := n.disk()
-		disk.CrashAt(disk.Ops() + cut)
+		disk.CrashAt(cut)
 		answered := make(chan struct{})
 		go func() {
 			defer close(answered)

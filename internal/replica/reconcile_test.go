@@ -242,7 +242,7 @@ func TestDeletionByPowerCutAtEveryOperation(t *testing.T) {
 		if err := w.dir.Checkpoint(); err != nil {
 			t.Fatal(err)
 		}
-		w.disk.CrashAt(w.disk.Ops() + n)
+		w.disk.CrashAt(n)
 		w.record(&schema.RemoveTopic{TopicID: topicID("t")})
 		_ = w.apply() // fails when the power goes
 		over := !w.disk.Crashed()
