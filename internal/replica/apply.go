@@ -112,12 +112,7 @@ func (m *Manager) enter(img *metadata.Image, t *topic, of *metadata.Topic, part 
 	m.unopened = slices.DeleteFunc(m.unopened, func(u log.LogID) bool { return u == id })
 	p := &Partition{m: m, id: id}
 	hooks := log.Hooks{Synced: func(int64) { p.synced() }, NoRoom: p.cannotSync}
-	l, err := m.opt.Dir.OpenLog(id, s.Log, hooks)
-	if errors.Is(err, log.ErrInconsistentTopicID) {
-		if err = m.setAside(img, id); err == nil {
-			l, err = m.opt.Dir.OpenLog(id, s.Log, hooks)
-		}
-	}
+	l, err := m.open(img, id, s.Log, hooks)
 	if err != nil {
 		m.unopened = append(m.unopened, id)
 		return fmt.Errorf("opening %s: %w", id, err)
@@ -134,6 +129,21 @@ func (m *Manager) enter(img *metadata.Image, t *topic, of *metadata.Topic, part 
 	m.moves.Add(1)
 	p.announce(nil)
 	return nil
+}
+
+// open opens a partition's log, once its name is free and the deletion of what the partition
+// had here before it was moved away is carried out.
+func (m *Manager) open(img *metadata.Image, id log.LogID, cfg log.Config, hooks log.Hooks) (*log.Log, error) {
+	if slices.Contains(m.undeleted, id) {
+		return nil, errors.New("what it had here before is not deleted yet")
+	}
+	l, err := m.opt.Dir.OpenLog(id, cfg, hooks)
+	if errors.Is(err, log.ErrInconsistentTopicID) {
+		if err = m.setAside(img, id); err == nil {
+			l, err = m.opt.Dir.OpenLog(id, cfg, hooks)
+		}
+	}
+	return l, err
 }
 
 // newRole is what an image says of a partition. This broker leads only as the

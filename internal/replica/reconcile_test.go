@@ -228,6 +228,49 @@ func TestFailedDeletionHoldsTheNameUp(t *testing.T) {
 	}
 }
 
+// moveTo adds the record of a partition that is on one other broker from now on.
+func (w *world) moveTo(topic string, index, broker int32) {
+	w.t.Helper()
+	c := schema.NewPartitionChange()
+	c.TopicID, c.Index, c.Leader, c.Replicas, c.ISR = topicID(topic), index, broker, []int32{broker}, []int32{broker}
+	w.record(c)
+}
+
+// TestMovedBackBeforeItIsDeleted: a partition that comes back waits until what it had here is
+// deleted, which must not be carried out on what it is given then.
+func TestMovedBackBeforeItIsDeleted(t *testing.T) {
+	w := newWorld(t)
+	w.create("t", 2, durable())
+	w.send("t", 0, 1, "a")
+	w.send("t", 1, 1, "a")
+	w.mustSync()
+	w.disk.OnOp(func(o env.Op) error {
+		if o.Kind == env.OpRename && strings.HasSuffix(o.Path, "t-0") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for _, broker := range []int32{2, self} {
+		w.moveTo("t", 0, broker)
+		w.moveTo("t", 1, broker)
+		if err := w.apply(); err == nil || w.m.Settled() {
+			t.Fatalf("moved to %d: %v", broker, err)
+		}
+	}
+	w.disk.OnOp(nil)
+	for range 2 {
+		if err := w.m.Retry(w.img); err != nil || !w.m.Settled() {
+			t.Fatal(err, w.m.Settled())
+		}
+		for i := range int32(2) {
+			w.send("t", i, 1, "b")
+			w.mustSync()
+		}
+	}
+	w.expectRead("t", 0, 0, "b,b, hw 2")
+	w.expectRead("t", 1, 0, "b,b, hw 2")
+}
+
 // TestDeletionByPowerCutAtEveryOperation: whenever the power goes in the middle of a
 // deletion, the next start finishes it, and nothing else is touched.
 func TestDeletionByPowerCutAtEveryOperation(t *testing.T) {
