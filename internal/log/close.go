@@ -1,11 +1,8 @@
 package log
 
 import (
-	"encoding/hex"
 	"errors"
 	"time"
-
-	"github.com/leat-stream/leat/internal/env"
 )
 
 // Close ends the use of the directory. A clean one syncs everything, writes what the
@@ -134,86 +131,4 @@ func (l *Log) finishFiles() error {
 		return syncError{err}
 	}
 	return nil
-}
-
-// Delete takes a log out of the directory: it is renamed at once, durably, and removed
-// after file.delete.delay.ms. Further calls on the Log fail with ErrDeleted; runs that
-// were read before can be used.
-func (d *Dir) Delete(id LogID) error {
-	_, err := d.takeOut(id, deleteDirSuffix)
-	return err
-}
-
-// SetAside takes a log out of the directory and keeps its files, under a name that is
-// nobody's: another topic has the one they have. Data that is not in segments yet is not
-// kept. It returns the new path.
-func (d *Dir) SetAside(id LogID) (path string, err error) { return d.takeOut(id, straySuffix) }
-
-// takeOut renames a log's directory; one that is on its way out is removed later.
-func (d *Dir) takeOut(id LogID, suffix string) (path string, err error) {
-	d.admin.Lock()
-	defer d.admin.Unlock()
-	d.mu.Lock()
-	l := d.logs[id.key()]
-	d.mu.Unlock()
-	if l == nil || id.TopicID != [16]byte{} && l.ID().TopicID != id.TopicID {
-		return "", nil // of another topic
-	}
-	l.w.Lock()
-	defer l.w.Unlock()
-	old, deleted := *l.path.Load(), error(ErrDeleted)
-	if l.neverMade() { // without a wait for the round that is under way
-		l.closed.CompareAndSwap(nil, &deleted)
-		d.mu.Lock()
-		delete(d.logs, id.key())
-		d.mu.Unlock()
-		return "", nil
-	}
-	d.round.Lock()
-	defer d.round.Unlock()
-	path = d.newName(l.ID(), suffix)
-	if err := d.fs.Rename(old, path); err != nil {
-		return "", storageError("delete log", err)
-	}
-	l.closed.CompareAndSwap(nil, &deleted)
-	l.path.Store(&path)
-	if p := l.segs.Load(); p != nil {
-		for _, s := range *p {
-			s.retire()
-		}
-	}
-	// Before the state file says that it is gone: without what that says of it, a log that came
-	// back under its name would be taken for one that has lost its beginning.
-	if err = d.fs.SyncDir(d.path); err != nil {
-		err = d.fatal(storageError("delete log", syncError{err}))
-	}
-	now := d.opt.Clock.Now()
-	d.mu.Lock()
-	delete(d.logs, id.key())
-	d.gone = append(d.gone, l.ID())
-	first := len(d.left) == 0
-	d.leftLast++
-	d.left[id.key()] = d.leftLast
-	if name := l.journalName(); d.journal.Holds(name) {
-		d.replayed[name] = struct{}{}
-	}
-	if suffix == deleteDirSuffix {
-		d.trash = append(d.trash, &trash{dir: path, due: now.Add(msDuration(l.cfg.Load().FileDeleteDelayMs))})
-	}
-	d.mu.Unlock()
-	if first {
-		d.tickSoon()
-	}
-	return path, err
-}
-
-// newName is a new name for a directory that leaves; like Kafka's it is not longer than a
-// file name may be.
-func (d *Dir) newName(id LogID, suffix string) string {
-	d.mu.Lock()
-	u := env.UUID(d.opt.Rand)
-	d.mu.Unlock()
-	suffix = "." + hex.EncodeToString(u[:]) + suffix
-	name := id.String()
-	return d.path + "/" + name[:min(len(name), 255-len(suffix))] + suffix
 }

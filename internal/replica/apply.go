@@ -31,12 +31,15 @@ func (m *Manager) Apply(img *metadata.Image, delta *metadata.Delta) error {
 			m.wake(f)
 		}
 	}
+	var leave []log.LogID
 	for _, c := range delta.Topics {
-		if c.New == nil {
-			errs = append(errs, m.remove(c.Old))
-			continue
+		leave = append(leave, m.leaving(c)...)
+	}
+	errs = append(errs, m.delete(leave)) // before others take their names
+	for _, c := range delta.Topics {
+		if c.New != nil {
+			errs = append(errs, m.update(img, c))
 		}
-		errs = append(errs, m.update(img, c))
 	}
 	for _, r := range delta.Configs {
 		switch {
@@ -66,6 +69,26 @@ func (m *Manager) pump() {
 	m.polls.settle()
 }
 
+// leaving gives up the partitions that this broker has no longer, of one topic, and returns
+// their logs.
+func (m *Manager) leaving(c metadata.TopicChange) (leave []log.LogID) {
+	if c.New == nil {
+		return m.remove(c.Old)
+	}
+	v, ok := m.byID.Load(c.New.ID)
+	if !ok {
+		return nil
+	}
+	t := v.(*topic)
+	for _, i := range c.Partitions {
+		part, p := c.New.Partition(i), t.partition(i)
+		if part != nil && p != nil && !slices.Contains(part.Replicas, m.opt.NodeID) {
+			leave = append(leave, m.drop(t, p, part))
+		}
+	}
+	return leave
+}
+
 // update follows one created or changed topic.
 func (m *Manager) update(img *metadata.Image, c metadata.TopicChange) error {
 	t := m.topic(c.New)
@@ -73,16 +96,10 @@ func (m *Manager) update(img *metadata.Image, c metadata.TopicChange) error {
 	var errs []error
 	for _, i := range c.Partitions {
 		part := c.New.Partition(i)
-		if part == nil {
+		if part == nil || !slices.Contains(part.Replicas, m.opt.NodeID) {
 			continue
 		}
 		p := t.partition(i)
-		if !slices.Contains(part.Replicas, m.opt.NodeID) {
-			if p != nil {
-				errs = append(errs, m.drop(t, p, part))
-			}
-			continue
-		}
 		if p == nil {
 			errs = append(errs, m.enter(img, t, c.New, part, settings))
 			continue
@@ -264,8 +281,8 @@ func (p *Partition) announce(old *role) {
 	}
 }
 
-// remove deletes a topic that was deleted by a committed record.
-func (m *Manager) remove(of *metadata.Topic) error {
+// remove gives up a topic that was deleted by a committed record, and returns its logs.
+func (m *Manager) remove(of *metadata.Topic) (leave []log.LogID) {
 	m.unopened = slices.DeleteFunc(m.unopened, func(id log.LogID) bool { return id.TopicID == of.ID })
 	v, ok := m.byID.LoadAndDelete(of.ID)
 	if !ok {
@@ -273,16 +290,15 @@ func (m *Manager) remove(of *metadata.Topic) error {
 	}
 	t := v.(*topic)
 	m.byName.CompareAndDelete(t.name, v)
-	var errs []error
 	for _, p := range t.all() {
-		errs = append(errs, m.drop(t, p, nil))
+		leave = append(leave, m.drop(t, p, nil))
 	}
-	return errors.Join(errs...)
+	return leave
 }
 
-// drop deletes one partition's log. moved is what others have of it now; nil where the
-// topic is gone. Whoever waited is told which it is, and who leads.
-func (m *Manager) drop(t *topic, p *Partition, moved *metadata.Partition) error {
+// drop gives up one partition, whose log it returns. moved is what others have of it now; nil
+// where the topic is gone. Whoever waited is told which it is, and who leads.
+func (m *Manager) drop(t *topic, p *Partition, moved *metadata.Partition) log.LogID {
 	t.mu.Lock()
 	delete(t.parts, p.id.Partition)
 	t.mu.Unlock()
@@ -304,7 +320,7 @@ func (m *Manager) drop(t *topic, p *Partition, moved *metadata.Partition) error 
 	if old.Watched && old.leading {
 		m.opt.Resigned(p, old.leaderEpoch)
 	}
-	return m.delete(p.id)
+	return p.id
 }
 
 // refresh takes over changed settings: of one topic, or of all when name is empty.

@@ -27,14 +27,14 @@ type Stray struct {
 func (m *Manager) Reconcile(img *metadata.Image, deleted map[[16]byte]struct{}) (strays []Stray, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var errs []error
+	var gone []log.LogID
 	for _, id := range m.opt.Dir.Logs() {
 		if t := img.TopicByID(id.TopicID); t.Partition(id.Partition) != nil && t.Name == id.Topic {
 			continue
 		}
-		_, gone := deleted[id.TopicID]
-		if gone && id.TopicID != [16]byte{} || mutant.On("node/deletes-unknown") {
-			errs = append(errs, m.delete(id))
+		_, is := deleted[id.TopicID]
+		if is && id.TopicID != [16]byte{} || mutant.On("node/deletes-unknown") {
+			gone = append(gone, id)
 			continue
 		}
 		if t := img.Topic(id.Topic); t.Partition(id.Partition) != nil && id.TopicID == [16]byte{} {
@@ -43,7 +43,7 @@ func (m *Manager) Reconcile(img *metadata.Image, deleted map[[16]byte]struct{}) 
 		strays = addStray(strays, id, m.opt.Dir.Path())
 	}
 	slices.SortFunc(strays, func(a, b Stray) int { return cmp.Compare(a.Path, b.Path) })
-	return strays, errors.Join(errs...)
+	return strays, m.delete(gone)
 }
 
 func addStray(strays []Stray, id log.LogID, dir string) []Stray {
@@ -73,13 +73,13 @@ func (m *Manager) setAside(img *metadata.Image, id log.LogID) error {
 	return nil
 }
 
-// delete takes a log's directory away, or remembers that it has to; mu is held.
-func (m *Manager) delete(id log.LogID) error {
-	if err := m.opt.Dir.Delete(id); err != nil {
-		m.undeleted = append(m.undeleted, id)
-		return fmt.Errorf("deleting %s: %w", id, err)
+// delete takes away the directories of logs, or remembers that it has to; mu is held.
+func (m *Manager) delete(ids []log.LogID) error {
+	err := m.opt.Dir.Delete(ids...)
+	if err != nil {
+		m.undeleted = append(m.undeleted, ids...)
 	}
-	return nil
+	return err
 }
 
 // Settled says whether the disk follows the metadata in full: no log of a deleted
@@ -117,9 +117,5 @@ func (m *Manager) Retry(img *metadata.Image) error {
 func (m *Manager) retryDeletions() error {
 	list := m.undeleted
 	m.undeleted = nil
-	var errs []error
-	for _, id := range list {
-		errs = append(errs, m.delete(id))
-	}
-	return errors.Join(errs...)
+	return m.delete(list)
 }

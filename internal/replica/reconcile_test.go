@@ -228,6 +228,62 @@ func TestFailedDeletionHoldsTheNameUp(t *testing.T) {
 	}
 }
 
+// TestManyDeletionsShareASync: the logs of all topics that one change of the metadata deletes, and
+// of the partitions that it moves away, leave the disk with one sync of the directory; so do
+// those that a start deletes. A topic that the change makes anew is there at once.
+func TestManyDeletionsShareASync(t *testing.T) {
+	const partitions = 100
+	w := newWorld(t)
+	for _, name := range []string{"t", "u", "v"} {
+		w.create(name, partitions, durable())
+		for i := range partitions {
+			w.send(name, int32(i), 1, "a")
+		}
+	}
+	w.mustSync()
+	dirSyncs := func(fn func() error) (n int) {
+		w.disk.Record()
+		if err := fn(); err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range w.disk.Recorded() {
+			if op == "syncdir data" {
+				n++
+			}
+		}
+		return n
+	}
+	w.record(&schema.RemoveTopic{TopicID: topicID("t")})
+	w.record(&schema.RemoveTopic{TopicID: topicID("u")})
+	for i := range partitions / 2 {
+		w.moveTo("v", int32(i), 2)
+	}
+	other := topicID("t")
+	other[14] = 9
+	w.record(&schema.Topic{TopicID: other, Name: "t"})
+	w.record(&schema.Partition{TopicID: other, Leader: self, Replicas: []int32{self}, ISR: []int32{self}})
+	if n := dirSyncs(w.apply); n != 1 || !w.m.Settled() {
+		t.Fatalf("%d syncs of the directory, settled: %v", n, w.m.Settled())
+	}
+	w.expect(w.send("t", 0, 1, "b"), "0-0")
+	w.mustSync()
+	w.expectRead("t", 0, 0, "b, hw 1")
+	if got := len(strings.Fields(w.dirs())); got != 1+partitions/2 {
+		t.Fatalf("%d directories: %s", got, w.dirs())
+	}
+
+	w.disk = w.disk.KillClone()
+	w.record(&schema.RemoveTopic{TopicID: topicID("v")})
+	w.reopen()
+	n := dirSyncs(func() error {
+		_, err := w.m.Reconcile(w.img, map[[16]byte]struct{}{topicID("v"): {}})
+		return err
+	})
+	if n != 1 || w.dirs() != "t-0" {
+		t.Fatalf("at a start: %d syncs of the directory, which has %s", n, w.dirs())
+	}
+}
+
 // moveTo adds the record of a partition that is on one other broker from now on.
 func (w *world) moveTo(topic string, index, broker int32) {
 	w.t.Helper()

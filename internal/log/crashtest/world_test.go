@@ -528,14 +528,23 @@ func (w *world) retain(p *partition) error {
 	return nil
 }
 
+// remove deletes a partition's log, now and then all with it.
 func (w *world) remove(p *partition) error {
-	w.note("%v remove", p.id)
-	p.doomed = true
-	w.removed[p.id] = true
-	if err := w.dir.Delete(p.id); err != nil {
+	going := []*partition{p}
+	if w.rng.IntN(4) == 0 {
+		going = slices.Clone(w.logs)
+	}
+	var ids []log.LogID
+	for _, q := range going {
+		w.note("%v remove", q.id)
+		q.doomed = true
+		w.removed[q.id] = true
+		ids = append(ids, q.id)
+	}
+	if err := w.dir.Delete(ids...); err != nil {
 		return err
 	}
-	w.logs = slices.DeleteFunc(w.logs, func(q *partition) bool { return q == p })
+	w.logs = slices.DeleteFunc(w.logs, func(q *partition) bool { return slices.Contains(going, q) })
 	if w.rng.IntN(3) > 0 {
 		return nil
 	}
