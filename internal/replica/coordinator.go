@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -48,6 +49,9 @@ const maxDecompressed = 256 << 20
 // ReadAll calls fn for every record from the log's start to its end, committed or
 // not, while this broker leads in epoch. Keys and values are valid during the call
 // only. It returns the end offset.
+//
+// Damage ends it with an error, record.ErrCorrupt or that of the read: somebody else is to lead
+// who is whole. Only what the controller says that nobody else has is left out.
 func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record) error) (end int64, err error) {
 	next := p.log.StartOffset()
 	buf := []byte(nil)
@@ -61,7 +65,7 @@ func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record
 			return end, nil
 		}
 		run, err := p.log.Read(next, loadChunk, end, true)
-		if to, damaged := p.log.DamagedTo(next); err != nil && damaged {
+		if to, damaged := p.log.DamagedTo(next); err != nil && damaged && p.damagedAlone() {
 			// Without it the coordinator may know less than was committed; with an error
 			// its groups would be gone for good.
 			p.m.opt.Logger.Error("coordinator loads without a damaged range", "partition", p.id.String(), "from", next, "to", to, "why", err)
@@ -81,31 +85,33 @@ func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record
 		if err != nil {
 			return next, err
 		}
-		bad := func(b record.Batch) {
-			p.m.opt.Logger.Error("coordinator loads without a damaged batch", "partition", p.id.String(), "from", b.BaseOffset(), "to", b.NextOffset())
-		}
-		if next, err = eachRecord(buf, next, bad, fn); err != nil {
+		if next, err = eachRecord(buf, next, fn); err != nil {
+			if errors.Is(err, record.ErrCorrupt) {
+				p.log.Suspect(next) // the scrubber finds out how far it goes, and sets it aside
+			}
 			return next, err
 		}
 	}
 }
 
+// damagedAlone tells whether the controller said that nobody else has what is damaged here.
+func (p *Partition) damagedAlone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.damage != nil && p.damage.alone
+}
+
 // eachRecord walks the data records of whole batches, skipping those below from and
 // control batches; it returns the offset after the last batch. A batch without its
-// checksum is told to bad and left out: what it holds cannot be believed.
-func eachRecord(buf []byte, from int64, bad func(record.Batch), fn func(b record.Batch, r record.Record) error) (next int64, err error) {
+// checksum ends it with record.ErrCorrupt: what it holds cannot be believed.
+func eachRecord(buf []byte, from int64, fn func(b record.Batch, r record.Record) error) (next int64, err error) {
 	next = from
 	for b, err := range record.Split(buf) {
 		if err != nil {
 			return next, err
 		}
 		if !b.CheckCRC() {
-			if b.NextOffset() <= next {
-				return next, fmt.Errorf("%w: the batch at offset %d has another checksum, and its end is not known", record.ErrCorrupt, b.BaseOffset())
-			}
-			bad(b)
-			next = b.NextOffset()
-			continue
+			return next, fmt.Errorf("%w: the batch at offset %d has another checksum", record.ErrCorrupt, b.BaseOffset())
 		}
 		if !b.IsControl() {
 			for r, err := range b.Records(maxDecompressed) {
