@@ -180,6 +180,7 @@ func (c *Cluster) startClients() {
 	for g := range s.Groups {
 		for i := range s.Members {
 			m := newMember(newClient(c.World, fmt.Sprintf("g%d-%d", g, i), c.brokers(), &c.Rec), fmt.Sprint("g", g), all, s.GroupSession)
+			m.standing = func(node int32) (known, newest int32) { return c.standing(node, m.group) }
 			m.pace = c.calm(m.pace)
 			c.members = append(c.members, m)
 			m.start()

@@ -31,18 +31,42 @@ type groupAsked struct {
 // offsetsPartitions is how many partitions __consumer_offsets has.
 const offsetsPartitions = 3
 
-// offsets is a node's replica of the partition that coordinates a group.
+// coordinates is the partition that coordinates a group.
+func coordinates(group string) replica.Ref {
+	hash := int32(0) // of Java's strings
+	for _, b := range []byte(group) {
+		hash = 31*hash + int32(b)
+	}
+	return replica.Ref{Topic: "__consumer_offsets", Index: (hash & 0x7fffffff) % offsetsPartitions}
+}
+
+// offsetsOf is a node's replica of the partition that coordinates a group.
 func offsetsOf(h *Host, group string) *replica.Partition {
 	p, ok := h.Process.(insides)
 	if !ok {
 		return nil
 	}
-	hash := int32(0) // of Java's strings
-	for _, b := range []byte(group) {
-		hash = 31*hash + int32(b)
-	}
-	r, _ := p.Replicas().Find(replica.Ref{Topic: "__consumer_offsets", Index: (hash & 0x7fffffff) % offsetsPartitions})
+	r, _ := p.Replicas().Find(coordinates(group))
 	return r
+}
+
+// standing is the leader epoch of a group's partition that a node knows, and the newest that
+// any node knows; -1 is none.
+func (c *Cluster) standing(node int32, group string) (known, newest int32) {
+	known, newest = -1, -1
+	ref := coordinates(group)
+	for _, h := range c.Nodes {
+		p, ok := h.Process.(insides)
+		if !ok {
+			continue
+		}
+		if part := p.Image().Partition(ref.Topic, ref.Index); part != nil {
+			if newest = max(newest, part.LeaderEpoch); h.Node == node {
+				known = part.LeaderEpoch
+			}
+		}
+	}
+	return known, newest
 }
 
 // asked notes a request that a node has just been given; nil for one of no interest.

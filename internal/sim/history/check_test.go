@@ -163,6 +163,10 @@ var bad = []struct {
 		h.Commits[2].End, h.Commits[2].Outcome = 25, OK
 		h.Fetches[2].Offset, h.Fetches[2].ID = 2, "c0"
 	}},
+	{"an overwritten commit of an earlier generation, by a deposed coordinator", OffsetBack, func(h *History) {
+		h.Commits[2].End, h.Commits[2].Outcome = 25, OK
+		h.Fetches[2].Offset, h.Fetches[2].ID, h.Fetches[2].Deposed = 2, "c0", true
+	}},
 	{"a commit that is gone", OffsetLost, func(h *History) { h.Fetches[1].Offset, h.Fetches[1].ID = -1, "" }},
 	{"an offset nobody committed", OffsetWrong, func(h *History) { h.Fetches[1].Offset = 1 }},
 	{"a commit that was refused", OffsetWrong, func(h *History) { h.Fetches[2].Offset, h.Fetches[2].ID = 9, "c3" }},
@@ -194,6 +198,17 @@ func TestEarlierGenerationSeesItsOwnTime(t *testing.T) {
 	h.Commits[2].End, h.Commits[2].Outcome = 25, OK
 	if f := Check(h); len(f) > 0 {
 		t.Errorf("found %v", f)
+	}
+}
+
+// One of the same generation may not, unless it asked a coordinator that was deposed.
+func TestDeposedCoordinatorSeesItsOwnTime(t *testing.T) {
+	for _, deposed := range []bool{false, true} {
+		h := good()
+		h.Fetches[1].Offset, h.Fetches[1].ID, h.Fetches[1].Deposed = 2, "c0", deposed
+		if f := Check(h); (len(f) == 0) != deposed {
+			t.Errorf("deposed %v: found %v", deposed, f)
+		}
 	}
 }
 

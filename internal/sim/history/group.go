@@ -35,7 +35,8 @@ func (o *Commit) before(b *Commit) bool {
 }
 
 // fetched finds committed offsets that are old. What later generations committed may
-// be hidden from a member of an earlier one that asks a coordinator of its time.
+// be hidden from a member of an earlier one that asks a coordinator of its time, and what its
+// own generation did where that coordinator is deposed.
 func (c *checker) fetched(p *part, f *Fetched, commits []*Commit) {
 	var got *Commit
 	for _, o := range commits {
@@ -48,7 +49,7 @@ func (c *checker) fetched(p *part, f *Fetched, commits []*Commit) {
 		return
 	}
 	for _, o := range commits {
-		if o.Outcome != OK || o.End >= f.Begin || o.Generation > f.Generation {
+		if o.Outcome != OK || o.End >= f.Begin || o.Generation > f.Generation || f.Deposed && o.Generation == f.Generation {
 			continue
 		}
 		switch {

@@ -95,6 +95,9 @@ type Fetched struct {
 	Offset     int64  // -1: none
 	ID         string // of the commit
 	Begin, End Time
+	// Deposed: who answered had not heard yet that others led the group's partition. As with
+	// Kafka, it knows nothing of what these were told.
+	Deposed bool
 }
 
 // Log is what a partition holds at the end, read whole.
