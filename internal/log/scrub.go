@@ -63,6 +63,7 @@ const (
 // DamageMet was told: what a reader has met is checked first.
 func (s *Scrubber) Step(now time.Time, o ScrubOptions) (next time.Time) {
 	rate, read := o.BytesPerSecond, int64(0)
+	defer func() { s.d.opt.Metrics.ScrubbedBytes.Add(read) }()
 	for range maxScrubTurns {
 		c := s.suspected()
 		if c != nil {
@@ -83,7 +84,6 @@ func (s *Scrubber) Step(now time.Time, o ScrubOptions) (next time.Time) {
 			break
 		}
 	}
-	s.d.opt.Metrics.ScrubbedBytes.Add(read)
 	return now.Add(max(time.Duration(float64(read)/float64(rate)*float64(time.Second)), leastRest))
 }
 

@@ -334,3 +334,15 @@ func TestScrubBesideOthers(t *testing.T) {
 	close(done)
 	g.Wait()
 }
+
+// TestScrubbedBytes: what the last step of a pass reads counts, too.
+func TestScrubbedBytes(t *testing.T) {
+	w := newWorld(t)
+	synced(w)
+	l := w.log("a")
+	readAll(t, l, 0)
+	w.scrub()
+	if got := w.dir.opt.Metrics.ScrubbedBytes.Load(); got != l.Size() {
+		t.Fatalf("%d of %d bytes", got, l.Size())
+	}
+}
