@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"slices"
 
 	"github.com/leat-stream/leat/internal/record"
 )
@@ -28,14 +29,36 @@ func (r *recovery) readEpochs() error {
 	return nil
 }
 
-// rebuildEpochs takes the epochs from the headers of all batches below to.
+// rebuildEpochs takes the epochs from the headers of all batches below to that are not
+// refused. They are under no checksum: one above those of the two batches behind is wrong.
 func (r *recovery) rebuildEpochs(to int64) error {
 	r.epochs = epochs{dirty: true}
-	return r.eachHeader(func(_ *segment, _ header, b record.Batch) {
-		if b.LeaderEpoch() > r.epochs.latest() {
-			r.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
+	var last []epochEntry // of the batches before, two at most
+	take := func() {
+		e := last[0]
+		last = last[1:]
+		holds := len(last) == 0 || slices.ContainsFunc(last, func(o epochEntry) bool { return o.epoch >= e.epoch })
+		if holds && e.epoch > r.epochs.latest() {
+			r.epochs.assign(e.epoch, e.start)
+		}
+	}
+	err := r.eachHeader(func(_ *segment, h header, b record.Batch) {
+		if r.refused(h.base) {
+			return
+		}
+		if last = append(last, epochEntry{b.LeaderEpoch(), h.base}); len(last) > 2 {
+			take()
 		}
 	}, 0, to)
+	for len(last) > 0 {
+		take()
+	}
+	return err
+}
+
+// refused tells whether an offset is refused for damage.
+func (r *recovery) refused(offset int64) bool {
+	return slices.ContainsFunc(r.damage, func(d damagedRange) bool { return offset >= d.from && offset < d.to })
 }
 
 // checkedEpochs is how many of the last epochs are held against the batches.
@@ -65,7 +88,7 @@ func (r *recovery) checkEpochs() error {
 
 // epochHolds tells whether the first batch at or behind an epoch's start can be of it. Where
 // the header of that batch cannot be believed, it tells nothing: those who read there meet the
-// damage.
+// damage. So it is if its epoch is above that of the batch behind.
 func (r *recovery) epochHolds(e epochEntry) (ok bool, err error) {
 	if len(r.segs) == 0 {
 		return true, nil
@@ -89,8 +112,14 @@ func (r *recovery) epochHolds(e epochEntry) (ok bool, err error) {
 		if !w.fits(h, err == nil) {
 			return nil
 		}
-		ok = h.epoch >= e.epoch && (h.base != e.start || h.epoch == e.epoch)
-		return nil
+		if ok = h.epoch >= e.epoch && (h.base != e.start || h.epoch == e.epoch) || r.refused(h.base); ok || pos+h.size >= sc.limit {
+			return nil
+		}
+		n, err := sc.header(pos + h.size)
+		if ok = err == nil && n.epoch < h.epoch; errors.Is(err, ErrCorrupt) {
+			err = nil
+		}
+		return err
 	})
 	if errors.Is(err, ErrCorrupt) {
 		return true, nil
