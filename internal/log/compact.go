@@ -357,6 +357,9 @@ func (c *compaction) eachBatch(s *segment, fn func(header, record.Batch) (bool, 
 	}
 	defer s.file.release()
 	limit := s.size.Load()
+	if list := s.passed(); len(list) > 0 { // positions would be others, and what is in them may look good
+		return damaged("bytes %d to %d of segment %d", list[0].at, list[0].to, s.base)
+	}
 	sc := newScanner(f, limit)
 	next := s.base
 	for pos := int64(0); pos < limit; {

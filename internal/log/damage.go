@@ -43,29 +43,48 @@ func (l *Log) TruncateDamage() (end int64, err error) {
 	return l.end.Load(), err
 }
 
+// coveredBy tells whether every offset of the range lies in one of the list, which ascends.
+func (d damagedRange) coveredBy(list []damagedRange) bool {
+	for _, o := range list {
+		if o.from <= d.from {
+			d.from = max(d.from, o.to)
+		}
+	}
+	return d.from >= d.to
+}
+
 // quarantine refuses damaged offsets from now on, durably; w is held. The bytes stay where
-// they are. A refusal that cannot be written holds in memory.
-func (l *Log) quarantine(d damagedRange, why error) error {
+// they are. If they break the chain of batches h says where it goes on in s, otherwise h is
+// nil. What cannot be written holds in memory.
+func (l *Log) quarantine(d damagedRange, why error, s *segment, h *hole) error {
+	all := d // a hole is there below the start, too
 	d.from = max(d.from, l.start.Load())
 	l.mu.Lock()
-	known := d.from >= d.to || slices.ContainsFunc(l.damage, func(o damagedRange) bool { return o.from <= d.from && o.to >= d.to })
+	known := d.coveredBy(l.damage)
 	if !known {
 		l.setDamage(append(slices.Clone(l.damage), d))
 		l.touch()
 	}
 	l.mu.Unlock()
-	if known {
+	if h != nil {
+		s.addHole(*h)
+		l.forget()
+	} else if known {
 		return nil
 	}
-	l.d.opt.Metrics.damageMet()
 	dir := *l.path.Load()
-	err := createSmall(l.d.fs, dir+"/"+corruptName(d), nil)
-	if err == nil {
+	var err error
+	if h != nil {
+		err = writeSmall(l.d.fs, dir, corruptName(all), h.encode(s.base))
+	} else if err = createSmall(l.d.fs, dir+"/"+corruptName(d), nil); err == nil {
 		if serr := l.d.fs.SyncDir(dir); serr != nil {
 			err = syncError{serr}
 		}
 	}
-	l.d.event(Quarantined{Log: l.ID(), From: d.from, To: d.to, Err: why})
+	if !known {
+		l.d.opt.Metrics.damageMet()
+		l.d.event(Quarantined{Log: l.ID(), From: d.from, To: d.to, Err: why})
+	}
 	if err != nil {
 		return storageError("quarantine", l.d.fatal(err))
 	}
@@ -107,84 +126,77 @@ type assessment struct {
 	s         *segment
 	pos, next int64
 	limit     int64 // how much of the segment counts
-	end       int64 // the offset behind the segment
+	end       int64 // the offset at limit
 
 	damage damagedRange
 	behind int64 // position
 	why    error // nil: nothing is wrong
 	short  bool  // the file ends before limit, and nothing good is behind the damage
+	broken bool  // the damaged batch's header does not lead to what is behind
 }
 
 func (a *assessment) run() error {
-	s := a.s
-	f, err := s.file.acquire()
+	f, err := a.s.file.acquire()
 	if err != nil {
 		return err
 	}
-	defer s.file.release()
+	defer a.s.file.release()
 	there, err := f.Size()
 	if err != nil {
 		return storageError("scrub", err)
 	}
 	sc := newScanner(f, min(a.limit, there))
 	h, _, err := sc.batch(a.pos, a.next)
-	chained := false
 	if err == nil {
-		if chained, err = a.misplaced(sc, h); err == nil {
-			err = s.l.wrongEpoch(h)
+		if err = a.misplaced(sc, h); err == nil {
+			err = a.s.l.wrongEpoch(h)
 		}
-		if err == nil {
-			return nil
-		}
-	} else if errors.Is(err, ErrCorrupt) {
-		chained, _ = a.misplaced(sc, h)
-		chained = chained && h.base >= a.next && h.size >= headerRead
 	}
-	if unreadable(err) {
-		chained = h.size >= headerRead && h.base >= a.next && h.last < a.end // its header was read
-	} else if !errors.Is(err, ErrCorrupt) {
+	if err == nil || !errors.Is(err, ErrCorrupt) && !unreadable(err) {
 		return err
 	}
 	a.why = err
 	a.damage, a.behind = damagedRange{a.next, a.end}, a.limit
-	if s.size.Load() > a.limit { // it goes on behind what is synced
-		a.damage.to = min(a.end, max(s.l.synced.Load(), a.next))
-	}
-	if chained {
-		if h.pos+h.size >= sc.limit {
-			return nil
-		}
-		n, err := sc.header(h.pos + h.size)
-		if err == nil {
-			a.damage.to, a.behind = n.base, n.pos
-			return nil
-		}
-		if !unreadable(a.why) {
-			return err
-		}
-	}
-	if unreadable(a.why) {
-		a.skip(f, sc.limit)
-		return nil
-	}
-	good, found, err := sc.resync(a.pos+1, a.next)
-	for err == nil && found && good.last >= a.end {
-		good, found, err = sc.resync(good.pos+1, a.next)
-	}
 	if unreadable(err) {
-		a.skip(f, sc.limit)
-		return nil
-	}
-	if err != nil {
+		a.unread(f, sc, h)
+	} else if err := a.hunt(f, sc, there); err != nil {
 		return err
 	}
-	if found {
-		if to, at := s.reachable(f, good, sc.limit, a.end); to >= 0 {
-			a.damage.to, a.behind = to, at
+	h, err = sc.header(a.pos)
+	a.broken = !a.short && (err != nil || h.base < a.next || h.pos+h.size != a.behind || h.last >= a.damage.to)
+	return nil
+}
+
+// hunt finds what is behind damage that can be read.
+func (a *assessment) hunt(f env.File, sc *scanner, there int64) error {
+	k := hunt{sc: sc, pos: a.pos, next: a.next, end: a.end, whole: there >= a.limit, anchor: a.s.indexedBehind(f, a.pos, a.next, sc.limit, a.end)}
+	n, found, err := k.run()
+	switch {
+	case unreadable(err):
+		a.skip(f, sc.limit)
+		return nil
+	case err != nil:
+		return err
+	case found:
+		a.damage.to, a.behind = n.base, n.pos
+	}
+	a.short = !k.whole && !found
+	return nil
+}
+
+// unread finds what is behind bytes that the disk does not give; h is what was read of the
+// batch's header.
+func (a *assessment) unread(f env.File, sc *scanner, h header) {
+	if h.size >= headerRead && h.base >= a.next && h.last < a.end {
+		if h.pos+h.size >= sc.limit {
+			return
+		}
+		if n, err := sc.header(h.pos + h.size); err == nil {
+			a.damage.to, a.behind = n.base, n.pos
+			return
 		}
 	}
-	a.short = there < a.limit && a.behind == a.limit
-	return nil
+	a.skip(f, sc.limit)
 }
 
 // skip goes on at a batch to which the index leads, behind what the disk does not give. It
@@ -223,32 +235,37 @@ func (l *Log) wrongEpoch(h header) error {
 	return nil
 }
 
-// misplaced tells whether the chain of batches goes on behind h, if h is where it says, and
-// what is wrong with the place.
-func (a *assessment) misplaced(sc *scanner, h header) (chained bool, err error) {
+// misplaced tells what is wrong with the place of a batch whose bytes are good.
+func (a *assessment) misplaced(sc *scanner, h header) error {
 	if h.last >= a.end {
-		return false, damaged("offset %d at position %d, the segment ends before %d", h.last, h.pos, a.end)
+		return damaged("offset %d at position %d, the segment ends before %d", h.last, h.pos, a.end)
 	}
-	at := h.pos + h.size
-	if at >= sc.limit {
-		return at == a.limit, nil
-	}
-	n, err := sc.header(at)
-	switch {
-	case errors.Is(err, ErrCorrupt):
-		return false, nil // another batch's damage
-	case err == nil && n.base <= h.last:
-		err = damaged("offsets %d to %d at position %d, before %d", h.base, h.last, h.pos, n.base)
-	}
-	return err == nil && n.last < a.end, err
+	return sc.overlap(h)
 }
 
-// reachable is the first batch at or behind a good one to which the index leads: the chain
-// of batches before it is broken. -1: none.
-func (s *segment) reachable(f env.File, good header, limit, end int64) (offset, pos int64) {
+// overlap tells of a batch whose offsets reach into those of the one behind it. One that is no
+// batch is another one's damage.
+func (sc *scanner) overlap(h header) error {
+	at := h.pos + h.size
+	if at >= sc.limit {
+		return nil
+	}
+	n, err := sc.header(at)
+	if errors.Is(err, ErrCorrupt) {
+		return nil
+	}
+	if err == nil && n.base <= h.last {
+		err = damaged("offsets %d to %d at position %d, before %d", h.base, h.last, h.pos, n.base)
+	}
+	return err
+}
+
+// indexedBehind is the first batch behind a position to which the index leads, with offsets
+// from next…end-1; its size is 0 when there is none.
+func (s *segment) indexedBehind(f env.File, pos, next, limit, end int64) header {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	i, err := s.offsets.upTo(good.pos-1, (*index).value)
+	i, err := s.offsets.upTo(pos, (*index).value)
 	for ; err == nil && i < s.offsets.count(); i++ {
 		var e []byte
 		if e, err = s.offsets.entry(i); err != nil {
@@ -258,9 +275,9 @@ func (s *segment) reachable(f env.File, good header, limit, end int64) (offset, 
 		if at >= limit {
 			break
 		}
-		if h, err := s.headerAt(f, at, limit); err == nil && h.last == s.base+last && h.base >= good.base && h.last < end {
-			return h.base, at
+		if h, err := s.headerAt(f, at, limit); err == nil && h.last == s.base+last && h.base >= next && h.last < end {
+			return h
 		}
 	}
-	return -1, 0
+	return header{}
 }

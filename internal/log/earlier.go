@@ -142,7 +142,7 @@ func (s *earlierSearch) segment(seg *segment) error {
 func (s *earlierSearch) step(f io.ReaderAt, seg *segment, from, end int64) error {
 	before, other := false, false
 	var match header
-	err := rawHeaders(f, seg.base, from, end, func(h header, b record.Batch) bool {
+	err := rawHeaders(f, seg.base, nil, from, end, func(h header, b record.Batch) bool {
 		if s.left--; s.left < 0 {
 			s.done = true
 			return false

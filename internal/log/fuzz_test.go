@@ -130,6 +130,20 @@ func FuzzProperties(f *testing.F) {
 	})
 }
 
+func FuzzHole(f *testing.F) {
+	golden := append([]byte("LEATHOLE\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\xae\x00\x00\x00\x00\x00\x00\x01\x5c\x00\x00\x00\x00\x00\x00\x00\x06"), 0xe1, 0xfc, 0x71, 0x4c)
+	if base, h, ok := parseHole(golden); !ok || base != 4 || h != (hole{174, 348, 6}) {
+		f.Errorf("%d %+v %v, written as %x", base, h, ok, hole{174, 348, 6}.encode(4))
+	}
+	f.Add(golden)
+	f.Add(make([]byte, holeSize))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if base, h, ok := parseHole(p); ok && !bytes.Equal(h.encode(base), p) {
+			t.Fatalf("%+v in %d is not %x", h, base, p)
+		}
+	})
+}
+
 func FuzzNames(f *testing.F) {
 	f.Add(segmentName(5, logSuffix))
 	f.Add(corruptName(damagedRange{5, 7}))

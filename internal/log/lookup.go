@@ -69,7 +69,8 @@ func (l *Log) retryGone(fn func(list []*segment) error) error {
 }
 
 // firstAt finds the first record with a timestamp of at least ts and an offset of at
-// least from, below upTo.
+// least from, below upTo. Refused batches are passed over: ErrCorrupt if they stand where the
+// answer would be the next batch.
 func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err error) {
 	f, err := s.file.acquire()
 	if err != nil {
@@ -86,11 +87,21 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 		return at, false, err
 	}
 	var inner error
+	unsure := false
 	err = s.headers(f, pos, limit, func(h header) bool {
 		if h.base >= upTo {
 			return false
 		}
+		unsure = unsure || h.pos != pos // behind a hole
+		pos = h.pos + h.size
+		if s.l.hasDamage.Load() {
+			if _, refused := s.l.DamagedTo(h.base); refused {
+				unsure = true
+				return true
+			}
+		}
 		if h.maxTs < ts {
+			unsure = false
 			return true
 		}
 		var b record.Batch
@@ -102,7 +113,9 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 				return false
 			}
 			if r.Timestamp >= ts && r.Offset >= from {
-				if r.Offset < upTo {
+				if unsure {
+					inner = damaged("what stands before offset %d", r.Offset)
+				} else if r.Offset < upTo {
 					at, ok = TimeOffset{r.Timestamp, r.Offset}, true
 				}
 				return false

@@ -252,8 +252,7 @@ func (s *segment) stop(f env.File, upTo, from int64, b bounds) (stop, next int64
 	}
 	stop = min(max(near, from), b.limit)
 	err = s.headers(f, stop, b.limit, func(h header) bool {
-		if h.last >= upTo {
-			stop = h.pos
+		if h.last >= upTo { // stop is there, or before a hole
 			return false
 		}
 		stop, next = h.pos+h.size, h.last+1

@@ -77,7 +77,7 @@ func (r *recovery) run() error {
 	if err := r.list(); err != nil {
 		return err
 	}
-	if err := errors.Join(r.dropEmpty(), r.dropGiven()); err != nil {
+	if err := errors.Join(r.readHoles(), r.dropEmpty(), r.dropGiven()); err != nil {
 		return err
 	}
 	if err := r.dropHeadless(); err != nil {
@@ -211,7 +211,10 @@ func (r *recovery) publish(start int64) {
 		s.created = now
 	}
 	r.res.End = r.end
-	r.damage = slices.DeleteFunc(r.damage, func(d damagedRange) bool { return d.to <= start })
+	all := r.damage
+	r.damage = slices.DeleteFunc(slices.Clone(all), func(d damagedRange) bool {
+		return d.to <= start || slices.ContainsFunc(all, func(o damagedRange) bool { return o != d && o.from <= d.from && o.to >= d.to })
+	})
 	if r.point > r.end || len(r.damage) > 0 {
 		r.res.Kept = false
 	}

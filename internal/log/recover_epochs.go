@@ -108,7 +108,7 @@ func (r *recovery) epochHolds(e epochEntry) (ok bool, err error) {
 		if err != nil && !errors.Is(err, ErrCorrupt) {
 			return err
 		}
-		w := walk{sc: sc, pos: pos, least: s.base, end: end}
+		w := walk{sc: sc, over: s.passed(), pos: pos, least: s.base, end: end}
 		if !w.fits(h, err == nil) {
 			return nil
 		}

@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"math"
 	"os"
 	"slices"
 
@@ -20,7 +21,7 @@ func (r *recovery) repair(i int, b *bad) (more bool, err error) {
 		r.l.d.event(Truncated{Log: r.l.ID(), Offset: b.offset, Segment: s.base, Position: b.pos, Bytes: s.size.Load() - b.pos, Err: b.err})
 		return true, r.trim(s, b.pos)
 	}
-	next, found, err := r.resync(s, b)
+	next, found, err := r.resync(i, b)
 	if err != nil {
 		return false, err
 	}
@@ -146,11 +147,19 @@ func (r *recovery) dropHeadless() error {
 	return r.dropFrom(0, damaged("the log begins at %d", start))
 }
 
-// resync looks for a good batch behind the damage in the same segment.
-func (r *recovery) resync(s *segment, b *bad) (h header, found bool, err error) {
-	_, err = r.withFile(s, func(sc *scanner) error {
+// resync looks for a good batch behind the damage in the same segment: where the damaged one
+// says that it is, or else anywhere.
+func (r *recovery) resync(i int, b *bad) (h header, found bool, err error) {
+	end := int64(math.MaxInt64)
+	if i+1 < len(r.segs) {
+		end = r.segs[i+1].base
+	}
+	_, err = r.withFile(r.segs[i], func(sc *scanner) error {
+		k := hunt{sc: sc, pos: b.pos, next: b.offset, end: end, whole: true, strict: true}
 		var err error
-		h, found, err = sc.resync(b.pos+1, b.offset)
+		if h, found, err = k.explained(); err == nil && !found && h.size == 0 {
+			h, found, err = k.good(k.pos+1, sc.limit)
+		}
 		return err
 	})
 	return h, found, err
@@ -176,6 +185,7 @@ func (r *recovery) trim(s *segment, pos int64) error {
 		return err
 	}
 	s.size.Store(pos)
+	s.dropHoles(pos)
 	r.changed = true
 	return nil
 }
@@ -344,9 +354,16 @@ func (r *recovery) checkSegment(i int) (end int64, err error) {
 	var found *bad
 	_, err = r.withFile(s, func(sc *scanner) error {
 		for pos := int64(0); pos < sc.limit; {
+			if h, ok := s.passed().over(pos, sc.limit); ok {
+				pos, next = h.to, h.next
+				continue
+			}
 			h, b, err := sc.batch(pos, next)
 			if b != nil && mutant.On("log/recovery-takes-damage") {
 				err = nil
+			}
+			if err == nil && h.base > next {
+				err = sc.overlap(h)
 			}
 			if errors.Is(err, ErrCorrupt) {
 				found = &bad{pos, next, err}

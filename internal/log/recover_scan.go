@@ -150,6 +150,10 @@ func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
 	}
 	_, err := r.withFile(s, func(sc *scanner) error {
 		for least := r.leastAt(s); pos < sc.limit; least = r.end {
+			if h, ok := s.passed().over(pos, sc.limit); ok {
+				pos, r.end = h.to, max(r.end, h.next)
+				continue
+			}
 			h, b, err := sc.batch(pos, least)
 			if b != nil && mutant.On("log/recovery-takes-damage") {
 				err = nil
@@ -159,6 +163,11 @@ func (r *recovery) scanSegment(s *segment, pos int64) (*bad, error) {
 			}
 			if err == nil && h.last-s.base > math.MaxInt32 {
 				err = damaged("offset %d in segment %d", h.last, s.base)
+			}
+			if err == nil && h.base > least { // its offset is under no checksum
+				if err = sc.overlap(h); err == nil {
+					_, b, err = sc.batch(pos, least) // b was a view
+				}
 			}
 			if errors.Is(err, ErrCorrupt) {
 				found = &bad{pos, r.end, err}

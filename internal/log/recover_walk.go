@@ -25,7 +25,7 @@ func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to 
 			}
 		}
 		if _, err := r.withFile(s, func(sc *scanner) error {
-			w := walk{sc: sc, pos: start, least: s.base, end: end}
+			w := walk{sc: sc, over: s.passed(), pos: start, least: s.base, end: end}
 			for w.least < to {
 				h, b, ok, err := w.next()
 				if err != nil || !ok || h.base >= to {
@@ -47,9 +47,10 @@ func (r *recovery) eachHeader(fn func(*segment, header, record.Batch), from, to 
 // told from the headers. A batch that is damaged counts if its header fits in where it
 // stands: it is likely that its records are what is damaged. One whose header does not is
 // passed over, and so is what is no batch: neither may hide the batches behind, as one does
-// that seems to reach far beyond them.
+// that seems to reach far beyond them. Where a hole is known it tells where to go on.
 type walk struct {
 	sc    *scanner
+	over  holes
 	pos   int64
 	least int64 // the least offset that the batch at pos can have
 	end   int64 // no batch goes that far
@@ -89,6 +90,9 @@ func (w *walk) fits(h header, good bool) bool {
 		return false
 	}
 	behind := h.pos + h.size
+	if o, ok := w.over.over(h.pos, w.sc.limit); ok && (behind != o.to || h.last >= o.next) {
+		return false
+	}
 	if behind == w.sc.limit {
 		return h.last < w.end
 	}
@@ -102,6 +106,10 @@ func (w *walk) fits(h header, good bool) bool {
 // pass goes on behind what is no batch that fits: at the next batch if the length leads to
 // a good one, and otherwise at the next good one that can be found. !ok: there is none.
 func (w *walk) pass(h header, good bool) (ok bool, err error) {
+	if o, ok := w.over.over(w.pos, w.sc.limit); ok {
+		w.pos, w.least = o.to, o.next
+		return true, nil
+	}
 	if behind := h.pos + h.size; h.size >= headerRead && behind < w.sc.limit {
 		if _, _, err = w.sc.batch(behind, w.least); err == nil {
 			w.pos = behind

@@ -185,12 +185,12 @@ func (c *scrubbed) step(budget int64) (read int64, done bool) {
 	if c.gen != gen { // cut off, or replaced, meanwhile
 		c.enter(list[i], gen)
 	}
-	limit := c.limit(list, i)
+	limit, end := c.l.syncedIn(list, i)
 	if c.pos >= limit {
 		c.leave(c.l.segmentEnd(list, i))
 		return 0, c.only || i == len(list)-1
 	}
-	read, err = c.check(limit, budget, c.l.segmentEnd(list, i))
+	read, err = c.check(limit, budget, end)
 	if err != nil && c.gen != c.l.gen.Load() {
 		return read, false
 	}
@@ -211,7 +211,8 @@ func (c *scrubbed) enter(s *segment, gen uint32) {
 	c.before, c.least = header{}, s.base
 }
 
-// leave ends with a segment; its index is built again if an entry named no batch.
+// leave ends with a segment; its index is built again if an entry named no batch, or if
+// batches were found behind damage that ended it.
 func (c *scrubbed) leave(end int64) {
 	if c.badIx {
 		_ = c.seg.reindex(damagedFile("an entry names no batch")) // look-ups hold it against the log
@@ -219,17 +220,20 @@ func (c *scrubbed) leave(end int64) {
 	c.seg, c.next = nil, max(c.next, end)
 }
 
-// limit is how much of the i-th segment is synced.
-func (c *scrubbed) limit(list []*segment, i int) int64 {
-	c.l.mu.Lock()
-	defer c.l.mu.Unlock()
+// syncedIn is how much of the i-th segment is synced, and the offset behind that.
+func (l *Log) syncedIn(list []*segment, i int) (limit, end int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	size, end := list[i].size.Load(), l.segmentEnd(list, i)
 	switch {
-	case i+1 < len(list) && list[i+1].base <= c.l.synced.Load() && !slices.Contains(c.l.dirty.sealed, list[i]):
-		return list[i].size.Load()
-	case c.l.dirty.synced.seg == list[i]:
-		return min(c.l.dirty.synced.size, list[i].size.Load())
+	case i+1 < len(list) && list[i+1].base <= l.synced.Load() && !slices.Contains(l.dirty.sealed, list[i]):
+		return size, end
+	case l.dirty.synced.seg == list[i] && l.dirty.synced.size < size:
+		return l.dirty.synced.size, min(l.synced.Load(), end)
+	case l.dirty.synced.seg == list[i]:
+		return size, end
 	}
-	return 0
+	return 0, end
 }
 
 // check reads batches from where the last step ended.
@@ -251,6 +255,10 @@ func (c *scrubbed) check(limit, budget, end int64) (read int64, err error) {
 	}
 	sc := newScanner(f, min(limit, there))
 	for c.pos < limit && read < budget {
+		if o, ok := s.passed().over(c.pos, limit); ok {
+			c.goOn(o.to, o.next)
+			continue
+		}
 		h, b, err := sc.batch(c.pos, c.next)
 		if b != nil && mutant.On("log/scrub-takes-damage") {
 			err = nil
@@ -266,7 +274,7 @@ func (c *scrubbed) check(limit, budget, end int64) (read int64, err error) {
 			if errors.Is(err, ErrCorrupt) && h.base < c.next && c.before.base > c.least {
 				c.pos, c.next = c.before.pos, c.least // offsets are under no checksum: the one behind a gap is wrong
 			}
-			if err := c.setAside(limit); err != nil {
+			if err := c.setAside(); err != nil {
 				return read, err
 			}
 			read += min(c.pos-from, budget)
@@ -303,7 +311,7 @@ func (c *scrubbed) compare(h header) {
 
 // setAside refuses the offsets of the damage at the cursor, durably, and moves the cursor
 // behind it.
-func (c *scrubbed) setAside(limit int64) error {
+func (c *scrubbed) setAside() error {
 	l, s := c.l, c.seg
 	l.w.Lock() // nothing is appended, cut off or replaced meanwhile
 	defer l.w.Unlock()
@@ -312,24 +320,37 @@ func (c *scrubbed) setAside(limit int64) error {
 	if i < 0 || c.gen != l.gen.Load() || l.usable() != nil {
 		return errGone
 	}
-	a := assessment{s: s, pos: c.pos, next: c.next, limit: min(limit, s.size.Load()), end: l.segmentEnd(list, i)}
+	a := assessment{s: s, pos: c.pos, next: c.next}
+	a.limit, a.end = l.syncedIn(list, i)
 	if err := a.run(); err != nil {
 		return err
 	}
 	if a.why == nil {
 		return damaged("a batch that is good now at position %d", c.pos) // the page cache gave something else before
 	}
-	if err := l.quarantine(a.damage, a.why); err != nil {
+	var h *hole
+	if a.broken {
+		h = &hole{at: a.pos, to: a.behind, next: a.damage.to}
+		c.badIx = true // it may lead into it, or have been built again only up to it
+	}
+	if err := l.quarantine(a.damage, a.why, s, h); err != nil {
 		return err
 	}
 	if a.short {
 		if err := l.cutBack(func() error { return s.giveUpTail(c.pos, c.next) }); err != nil {
 			return err
 		}
-		c.gen = l.gen.Load()
 	}
-	c.pos, c.next = a.behind, a.damage.to
-	c.before, c.least = header{}, c.next
+	c.gen = l.gen.Load()
+	c.goOn(a.behind, a.damage.to)
+	return nil
+}
+
+// goOn moves the cursor behind damage, and past the index entries before.
+func (c *scrubbed) goOn(pos, next int64) {
+	c.pos, c.next = pos, next
+	c.before, c.least = header{}, next
+	s := c.seg
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for c.entry < s.offsets.count() {
@@ -339,5 +360,4 @@ func (c *scrubbed) setAside(limit int64) error {
 		}
 		c.entry++
 	}
-	return nil
 }

@@ -20,6 +20,7 @@ type segment struct {
 	base int64
 	file handle
 	size atomic.Int64 // bytes of whole batches; readers never look beyond
+	gaps atomic.Pointer[holes]
 
 	mending sync.Mutex   // one look, or building of indexes, at a time; before mu
 	mu      sync.RWMutex // guards what follows
@@ -157,23 +158,27 @@ const scanBuffer = 4096 + headerRead
 var scanBuffers = sync.Pool{New: func() any { return new([scanBuffer]byte) }}
 
 // headers calls fn for the header of every batch from position pos up to limit, in
-// order, until fn says stop.
+// order, until fn says stop. Holes are passed over.
 func (s *segment) headers(f io.ReaderAt, pos, limit int64, fn func(header) (more bool)) error {
-	return headers(f, s.base, pos, limit, fn)
+	return rawHeaders(f, s.base, s.passed(), pos, limit, func(h header, _ record.Batch) bool { return fn(h) })
 }
 
-// headers is segment.headers of a file with that base: offsets ascend from it.
+// headers is segment.headers of a file with that base, and no holes: offsets ascend from it.
 func headers(f io.ReaderAt, base, pos, limit int64, fn func(header) (more bool)) error {
-	return rawHeaders(f, base, pos, limit, func(h header, _ record.Batch) bool { return fn(h) })
+	return rawHeaders(f, base, nil, pos, limit, func(h header, _ record.Batch) bool { return fn(h) })
 }
 
 // rawHeaders is headers with the header's bytes, which are a view for the call only.
-func rawHeaders(f io.ReaderAt, base, pos, limit int64, fn func(header, record.Batch) (more bool)) error {
+func rawHeaders(f io.ReaderAt, base int64, over holes, pos, limit int64, fn func(header, record.Batch) (more bool)) error {
 	buf := scanBuffers.Get().(*[scanBuffer]byte)
 	defer scanBuffers.Put(buf)
 	var chunk []byte // what is read from at on
 	at, next := pos, base
 	for pos < limit {
+		if h, ok := over.over(pos, limit); ok {
+			pos, next = h.to, h.next
+			continue
+		}
 		if limit-pos < headerRead {
 			return damaged("%d bytes at position %d are no batch", limit-pos, pos)
 		}
@@ -207,16 +212,22 @@ func readError(err error) error {
 }
 
 // locate is the position of the first batch whose last offset is at least offset,
-// at or behind from; the size when there is none.
+// at or behind from; the size when there is none. It is where a hole begins if that is
+// between the batch and the offset.
 func (s *segment) locate(f env.File, offset, from, limit int64) (pos int64, err error) {
 	pos = limit
+	behind := from // the batch before
 	err = s.headers(f, from, limit, func(h header) bool {
 		if h.last < offset {
+			behind = h.pos + h.size
 			return true
 		}
 		pos = h.pos
 		return false
 	})
+	if h, ok := s.passed().over(behind, limit); ok && offset < h.next {
+		pos = h.at
+	}
 	return pos, err
 }
 

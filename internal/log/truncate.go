@@ -253,6 +253,7 @@ func (s *segment) cut(offset int64, p place, k kept) error {
 	}
 	defer s.file.release()
 	s.size.Store(pos)
+	s.dropHoles(pos)
 	if err := f.Truncate(pos); err != nil {
 		return err
 	}

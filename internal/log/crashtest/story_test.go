@@ -45,13 +45,16 @@ var stories = []story{
 	{"a start acts on a state that a killed process did not sync", unsyncedState, nil},
 	{"a process is killed in a truncation to a start inside a batch", truncatedToStart, nil},
 	{"a checkpoint makes a transaction index", newTxnIndex, keepsTxnIndex},
-	{"a scrub sets damage aside", scrubbed, readsAround},
+	{"a scrub sets damage aside", func(w *world) error { return w.scrubbed(func(size int64) int64 { return size / 2 }) }, readsAround},
 	{"a topic is made anew under a name that a checkpoint has", nameTakenAgain, nothingCommitted},
 	{"a topic is made anew a second after the deletion", nameTakenLater, nothingCommitted},
 	{"a replica starts anew with what it is told of producers", toldProducers, knowsProducers},
 	{"the power fails while what a replica was told of producers changes its place", movedStart, knowsProducers},
 	{"a topic id is damaged before the first checkpoint", damagedID, nil},
 	{"a log is set aside", setAside, keepsAside},
+	{"a scrub passes over a length", func(w *world) error {
+		return w.scrubbed(func(size int64) int64 { return size/3 + record.OffLength + 2 })
+	}, readsAround},
 }
 
 // tell tells a story without the syncs of a place and looks at many disks that the
@@ -607,9 +610,9 @@ func readsAround(w *world) error {
 	return w.verifyEvidence(p)
 }
 
-// A scrub finds a damaged batch of a sealed segment; what it refuses is refused after the
-// power cut.
-func scrubbed(w *world) error {
+// A scrub finds a damaged batch, the middle one of three, of a sealed segment; what it refuses
+// is refused after the power cut, and nothing else. at is the harmed byte of so many.
+func (w *world) scrubbed(at func(size int64) int64) error {
 	err := w.begin(func(p *partition) { p.cfg.SegmentBytes, p.txns = 1000, false })
 	for range 9 {
 		if err == nil {
@@ -622,14 +625,15 @@ func scrubbed(w *world) error {
 		return fmt.Errorf("%d segments: %w", len(list), err)
 	}
 	name := fmt.Sprintf("%s/%s/%020d.log", dataDir, p.id, list[1].Base)
-	if err := w.disk.FlipBit(name, list[1].Bytes/2); err != nil {
+	off := at(list[1].Bytes)
+	if err := w.disk.FlipBit(name, off); err != nil {
 		return err
 	}
 	b, err := w.content(name)
 	if err != nil {
 		return err
 	}
-	p.harmed, p.evidence = 1, b[list[1].Bytes/2-25:][:50]
+	p.harmed, p.evidence = 1, b[off-25:][:50]
 	w.scrub()
 	if w.alarm == nil {
 		return errors.New("the damage was not found")
