@@ -544,3 +544,57 @@ func TestRefusedTwice(t *testing.T) {
 		t.Fatalf("read %v", got)
 	}
 }
+
+// TestRecoveryOfTwo: in a segment that is cut recovery finds what is wrong before the end, too,
+// and loses neither what is between nor what is around.
+func TestRecoveryOfTwo(t *testing.T) {
+	w := newWorld(t)
+	size := synced(w)
+	w.change(bLog, flip(size+5)) // the offset of 4
+	w.change(bLog, cutAt(3*size+30))
+	w.kill()
+	l := w.log("a")
+	for at := range int64(10) {
+		run, err := l.Read(at, 1, 10, true)
+		if at == 4 || at == 6 {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("read at %d: %v", at, err)
+			}
+			continue
+		}
+		if err != nil || run.Len() != size {
+			t.Fatalf("read at %d: %v", at, err)
+		}
+		run.Release()
+	}
+	if got := l.Damaged(); !slices.Equal(got, []Range{{4, 5}, {6, 7}}) {
+		t.Fatalf("refused %v", got)
+	}
+}
+
+// TestHoleIsCutOff: what a recovery cuts off takes the hole with it: what is written there then
+// is no damage.
+func TestHoleIsCutOff(t *testing.T) {
+	w := newWorld(t)
+	l, n := tenIndexed(w)
+	size := int(n)
+	w.change(aLog, flip(5*size+record.OffLength))
+	w.scrub()
+	w.change(aLog, flip(4*size-1))
+	w.must(errors.Join(w.disk.Remove("data/"+stateFile), w.disk.Remove("data/"+recoveryPointFile), w.disk.SyncDir("data")))
+	w.crash()
+	l = w.log("a")
+	start := l.EndOffset()
+	for range 10 {
+		w.append(l, batch(1, 130))
+	}
+	w.sync()
+	l.forget() // where they are
+	for at := start; at < l.EndOffset(); at++ {
+		run, err := l.Read(at, 1, l.EndOffset(), true)
+		if err != nil || run.NextOffset() != at+1 {
+			t.Fatalf("read at %d, from %d on: %v", at, start, err)
+		}
+		run.Release()
+	}
+}

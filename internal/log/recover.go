@@ -185,6 +185,23 @@ func (r *recovery) cleanUp() error {
 		r.changed = true
 	}
 	r.epochs.truncateEnd(r.end)
+	return r.forgive()
+}
+
+// forgive refuses nothing at or behind the end: other records will have those offsets.
+func (r *recovery) forgive() error {
+	var kept []damagedRange
+	for _, d := range r.damage {
+		if d.from < r.end {
+			kept = append(kept, d)
+			continue
+		}
+		if err := r.l.d.fs.Rename(r.dir+"/"+corruptName(d), r.dir+"/"+corruptName(damagedRange{d.from, d.from})); err != nil {
+			return err
+		}
+		r.changed = true
+	}
+	r.damage = kept
 	return nil
 }
 

@@ -310,14 +310,17 @@ func (r *recovery) recheck() error {
 		if size := r.segs[i].size.Load(); size == g.size || (last && size > g.size) {
 			continue
 		}
-		end, err := r.checkSegment(i)
-		if err != nil {
-			return err
-		}
-		if i+1 < len(r.segs) && r.segs[i].size.Load() < g.size {
-			if err := r.lose(max(end, r.l.start.Load()), min(next, r.segs[i+1].base)); err != nil {
+		for more := true; more; i++ { // what is good behind damage becomes one more
+			end, err := r.checkSegment(i)
+			if err != nil {
 				return err
 			}
+			if i+1 < len(r.segs) && r.segs[i].size.Load() < g.size {
+				if err := r.lose(max(end, r.l.start.Load()), min(next, r.segs[i+1].base)); err != nil {
+					return err
+				}
+			}
+			more = i+1 < len(r.segs) && r.segs[i+1].base < next
 		}
 	}
 	r.end = r.l.start.Load()
@@ -381,7 +384,7 @@ func (r *recovery) checkSegment(i int) (end int64, err error) {
 		return next, err
 	}
 	_, err = r.repair(i, found)
-	return r.end, err
+	return max(next, r.end), err
 }
 
 // missingTail deals with synced records that are missing at the end without a trace.
