@@ -78,7 +78,7 @@ func (b *Broker) registerReplication(reg prometheus.Registerer) {
 	}
 	gauge("leat_partitions_led", "Partitions that this broker leads.", func(s replica.Stats) float64 { return float64(s.Led) })
 	gauge("leat_partitions_followed", "Partitions that this broker follows.", func(s replica.Stats) float64 { return float64(s.Followed) })
-	gauge("leat_partitions_under_replicated", "Led partitions with fewer replicas in sync than they have.", func(s replica.Stats) float64 { return float64(s.UnderReplicated) })
+	gauge("leat_partitions_under_replicated", "Led partitions with fewer replicas in sync than they have; while they are moved, than they had before.", func(s replica.Stats) float64 { return float64(s.UnderReplicated) })
 	gauge("leat_partitions_under_min_isr", "Led partitions with fewer replicas in sync than min.insync.replicas.", func(s replica.Stats) float64 { return float64(s.UnderMinISR) })
 	gauge("leat_replica_lag_max", "The most records that a follower on this broker lacks.", func(s replica.Stats) float64 { return float64(s.MaxLag) })
 	count("leat_isr_shrinks_total", "Replicas that left the in-sync set of a led partition.", func(s replica.Stats) int64 { return s.ISRShrinks })

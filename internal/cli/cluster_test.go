@@ -40,6 +40,8 @@ type mover struct {
 	leader    int32 // of the quorum
 	voters    int32 // 0: three
 	dead      bool  // node 0 does not answer any more
+
+	shape *shape // of the one partition of orders that there is, if it is told
 }
 
 func (m *mover) attach(w *world) {
@@ -60,6 +62,7 @@ func (m *mover) attach(w *world) {
 	on(kmsg.ApiVersions, m.versions)
 	on(kmsg.AlterPartitionAssignments, m.assign)
 	on(kmsg.ListPartitionReassignments, m.list)
+	on(kmsg.Metadata, m.metadata)
 	on(kmsg.ElectLeaders, m.elect)
 	on(kmsg.DescribeCluster, m.describedCluster)
 	on(kmsg.IncrementalAlterConfigs, m.configure)
@@ -118,6 +121,10 @@ func (m *mover) assign(r kmsg.Request) kmsg.Response {
 // list tells what moves, and is done with it.
 func (m *mover) list(r kmsg.Request) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
+	if m.shape != nil {
+		m.shape.list(resp)
+		return resp
+	}
 	for _, name := range m.moving {
 		topic, index, _ := strings.Cut(name, "/")
 		t := kmsg.NewListPartitionReassignmentsResponseTopic()

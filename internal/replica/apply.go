@@ -171,6 +171,7 @@ func (m *Manager) newRole(img *metadata.Image, part *metadata.Partition, s Setti
 		leader: part.Leader, leaderEpoch: part.LeaderEpoch, partitionEpoch: part.PartitionEpoch,
 		replicas: part.Replicas, isr: part.ISR, eligible: part.ELR(), recovering: part.Recovering(),
 		leading: part.Leader == self, epochStart: -1,
+		factor:   len(part.Replicas) - len(part.Adding()),
 		minISR:   max(1, min(s.MinISR, len(part.Replicas))),
 		Settings: s,
 	}

@@ -47,6 +47,7 @@ type role struct {
 	eligible       []int32 // to lead when nobody in sync can (KIP-966)
 	leading        bool    // this broker is the leader
 	recovering     bool    // the leader was elected uncleanly, and has not said that it has recovered
+	factor         int     // the number of replicas; while they are moved, of those before
 	minISR         int     // effective: min.insync.replicas, at most the number of replicas
 	// away is what is told of a replica that was given up: that others have it, or that
 	// nobody has. nil while it is here. Who found it just before still has it in hand.

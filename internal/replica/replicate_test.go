@@ -103,6 +103,61 @@ func TestTooFewInSyncAfterTheAppend(t *testing.T) {
 	}
 }
 
+// TestUnderReplicatedDuringAMove: a replica that is being added is not missed; one of those
+// before that falls behind is.
+func TestUnderReplicatedDuringAMove(t *testing.T) {
+	c := newCluster(t, 1, 4)
+	c.tuning.LagMax = 4 * time.Second
+	c.start()
+	c.create("t", 1, "1")
+	c.acked("t", 0, "a")
+	l := c.leader("t", 0)
+	others := c.others()
+	stays, goes, comes := others[0].id, others[1].id, others[2].id
+	under := func(want int) {
+		t.Helper()
+		c.until("the leader knows", func() bool {
+			return l.part("t", 0).st.Load().partitionEpoch == c.img().Partition("t", 0).PartitionEpoch
+		})
+		if s := l.m.Stats(); s.Led != 1 || s.UnderReplicated != want {
+			t.Fatalf("%+v, want %d under-replicated\n%s", s, want, c.dump())
+		}
+	}
+	c.reassign("t", 0, l.id, stays, goes)
+	c.until("all are in sync", c.inSync)
+	c.isolate(comes, false)
+	c.reassign("t", 0, l.id, stays, comes)
+	c.run(10 * time.Second) // far more than LagMax
+	if p := c.img().Partition("t", 0); len(p.Adding()) != 1 || len(p.Replicas) != 4 || len(p.ISR) != 3 {
+		t.Fatalf("%+v", p)
+	}
+	under(0)
+	c.isolate(stays, false)
+	l.send("t", 0, -1, "b")
+	c.until("a replica falls behind", func() bool { return len(c.img().Partition("t", 0).ISR) == 2 })
+	under(1)
+	clear(c.cut)
+	c.until("the move is over", func() bool { return len(c.img().Partition("t", 0).Adding()) == 0 && c.inSync() })
+	under(0)
+}
+
+// reassign asks for other replicas of a partition.
+func (c *cluster) reassign(topic string, i int32, replicas ...int32) {
+	c.t.Helper()
+	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	req.Version, req.AllowReplicationFactorChange = 1, true
+	t := kmsg.NewAlterPartitionAssignmentsRequestTopic()
+	t.Topic = topic
+	p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
+	p.Partition, p.Replicas = i, replicas
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	resp := c.decide(&metadata.Request{Req: req}).(*kmsg.AlterPartitionAssignmentsResponse)
+	if code := resp.Topics[0].Partitions[0].ErrorCode; resp.ErrorCode != 0 || code != 0 {
+		c.t.Fatalf("moving %s-%d: %v", topic, i, kerr.ErrorForCode(code))
+	}
+}
+
 // TestLateTickBlamesNobody: this process stood still, and its followers with it could
 // not fetch.
 func TestLateTickBlamesNobody(t *testing.T) {

@@ -18,7 +18,7 @@ type Stats struct {
 	Led, Followed   int
 	Damaged         int   // that refuse some of their records, and are not mended yet
 	Full            int   // that found no room for their last records
-	UnderReplicated int   // led, with fewer in sync than there are replicas
+	UnderReplicated int   // led, with fewer in sync than there are replicas; in a move, than there were before it
 	UnderMinISR     int   // led, with fewer in sync than min.insync.replicas
 	MaxLag          int64 // records that a follower here lacks, by what its leader last told
 
@@ -69,7 +69,7 @@ func (m *Manager) Stats() Stats {
 			return
 		}
 		s.Led++
-		if len(r.isr) < len(r.replicas) {
+		if len(r.isr) < r.factor {
 			s.UnderReplicated++
 		}
 		if len(r.isr) < r.minISR {

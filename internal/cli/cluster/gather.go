@@ -286,18 +286,6 @@ func (a *asking) quorum(ctx context.Context, h *home) (got quorumAnswer) {
 	return got
 }
 
-// moving counts the partitions whose replicas are being moved.
-func (a *asking) moving(ctx context.Context, h *home) (n int, err error) {
-	err = a.at(h.address, func(br *kgo.Broker) error {
-		return again(ctx, func() error {
-			all, err := reassignments(ctx, br)
-			n = len(all.Sorted())
-			return err
-		})
-	})
-	return n, err
-}
-
 // minISR asks for min.insync.replicas of topics.
 func (a *asking) minISR(ctx context.Context, h *home, topics []string) (map[string]int, error) {
 	least := map[string]int{}

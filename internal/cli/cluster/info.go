@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,6 +23,7 @@ type info struct {
 	Partitions int      `json:"partitions"`
 	Leaderless int      `json:"partitions_without_leader"`
 	Under      int      `json:"partitions_under_replicated"`
+	Moving     int      `json:"partitions_moving"`
 	Brokers    []broker `json:"brokers"`
 }
 
@@ -70,9 +72,6 @@ func (a *asking) info(ctx context.Context) (info, error) {
 			if p.Leader < 0 {
 				i.Leaderless++
 			}
-			if len(p.ISR) < len(p.Replicas) {
-				i.Under++
-			}
 			leads[p.Leader]++
 			for _, r := range p.Replicas {
 				replicas[r]++
@@ -81,19 +80,20 @@ func (a *asking) info(ctx context.Context) (info, error) {
 	}
 	up := slices.SortedFunc(slices.Values(h.meta.Brokers), func(a, b kmsg.MetadataResponseBroker) int { return int(a.NodeID) - int(b.NodeID) })
 	// Metadata names any broker for the controller, one that may be asked.
-	leader := make(chan int32, 1)
-	go func() {
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		if q := a.quorum(ctx, h); q.err == nil && q.quorum.LeaderID >= 0 {
-			leader <- q.quorum.LeaderID
+			i.Controller = q.quorum.LeaderID
 		}
-		close(leader)
-	}()
+	})
+	wg.Go(func() {
+		moves := a.moves(ctx, h)
+		i.Moving, i.Under = moves.moving, moves.under
+	})
 	answers := each(up, func(b kmsg.MetadataResponseBroker) nodeAnswer {
 		return a.node(ctx, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
 	})
-	if id, ok := <-leader; ok {
-		i.Controller = id
-	}
+	wg.Wait()
 	for at, b := range up {
 		row := broker{ID: b.NodeID, Host: b.Host, Port: b.Port, Rack: text(b.Rack), Controller: b.NodeID == i.Controller,
 			Leads: leads[b.NodeID], Replicas: replicas[b.NodeID], Bytes: -1}
@@ -115,7 +115,7 @@ func (i info) tables() []out.Table {
 	head := out.Table{Rows: [][]string{
 		{"cluster", i.Cluster}, {"protocol", i.Protocol}, {"controller", fmt.Sprint(i.Controller)},
 		{"topics", fmt.Sprint(i.Topics)}, {"partitions", fmt.Sprint(i.Partitions)},
-		{"without leader", fmt.Sprint(i.Leaderless)}, {"under-replicated", fmt.Sprint(i.Under)}}}
+		{"without leader", fmt.Sprint(i.Leaderless)}, {"under-replicated", fmt.Sprint(i.Under)}, {"moving", fmt.Sprint(i.Moving)}}}
 	t := out.Table{Header: []string{"broker", "host", "port", "rack", "leads", "replicas", "size"}, Right: []int{0, 2, 4, 5, 6}}
 	for _, b := range i.Brokers {
 		id := fmt.Sprint(b.ID)

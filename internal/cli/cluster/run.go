@@ -213,7 +213,7 @@ func (r *runner) submit(ctx context.Context, batch []move, ours map[kadm.Partiti
 // settled takes those of ours that no longer move away, and counts them.
 func (r *runner) settled(ctx context.Context, ours map[kadm.Partition]move) (done int, err error) {
 	err = r.once(ctx, func(ctx context.Context) error {
-		moving, err := reassignments(ctx, r.cl)
+		moving, err := Reassignments(ctx, r.cl)
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func look(ctx context.Context, cl *kgo.Client, adm *kadm.Client) (*state, error)
 	if s.dirs, err = adm.DescribeAllLogDirs(soon, nil); err != nil && len(s.dirs) == 0 {
 		return nil, err
 	}
-	s.moving, err = reassignments(ctx, cl)
+	s.moving, err = Reassignments(ctx, cl)
 	return s, err
 }
 
@@ -53,30 +53,6 @@ func describeBrokers(ctx context.Context, cl kmsg.Requestor) ([]kmsg.DescribeClu
 	}
 	slices.SortFunc(resp.Brokers, func(a, b kmsg.DescribeClusterResponseBroker) int { return int(a.NodeID) - int(b.NodeID) })
 	return resp.Brokers, kerr.ErrorForCode(resp.ErrorCode)
-}
-
-// reassignments lists the partitions whose replicas are being moved. (kadm takes no
-// list for none.)
-func reassignments(ctx context.Context, cl kmsg.Requestor) (kadm.ListPartitionReassignmentsResponses, error) {
-	req := kmsg.NewPtrListPartitionReassignmentsRequest()
-	req.TimeoutMillis = 15_000
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return nil, err
-	}
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return nil, err
-	}
-	all := kadm.ListPartitionReassignmentsResponses{}
-	for i := range resp.Topics {
-		t := &resp.Topics[i]
-		all[t.Topic] = map[int32]kadm.ListPartitionReassignmentsResponse{}
-		for _, p := range t.Partitions {
-			all[t.Topic][p.Partition] = kadm.ListPartitionReassignmentsResponse{
-				Topic: t.Topic, Partition: p.Partition, Replicas: p.Replicas, AddingReplicas: p.AddingReplicas, RemovingReplicas: p.RemovingReplicas}
-		}
-	}
-	return all, nil
 }
 
 // nodes are the brokers to plan for; those of leaving get nothing and keep nothing.

@@ -85,7 +85,8 @@ func statusCommand(e *conn.Env) *cobra.Command {
 		Short: "Show the health of the cluster on one screen",
 		Long: "Show the health of the cluster: nodes with their versions, racks, leaders, replicas and disks; partitions that are offline, " +
 			"under-replicated or below min.insync.replicas; the metadata quorum with its lags. Not healthy is a cluster in which any of that is " +
-			"wrong, a voter has been behind for ten seconds, a disk has less than 1 MiB free, or something cannot be told. All nodes are asked at a time, and what has " +
+			"wrong, a voter has been behind for ten seconds, a disk has less than 1 MiB free, or something cannot be told. A partition that is being " +
+			"moved is under-replicated when fewer of its replicas are in sync than it had before. All nodes are asked at a time, and what has " +
 			"not answered within three seconds (--timeout says otherwise) is left out; what that is stands behind 'not told'.",
 		Example: "  leat cluster status\n  leat cluster status --format json",
 		Args:    cobra.NoArgs,
@@ -113,19 +114,18 @@ func (a *asking) status(ctx context.Context) (*status, error) {
 	}
 	lacking := s.count(h.meta)
 	var (
-		nodes     []nodeAnswer
-		quorum    quorumAnswer
-		moving    int
-		least     map[string]int
-		movingErr error
-		leastErr  error
-		wg        sync.WaitGroup
+		nodes    []nodeAnswer
+		quorum   quorumAnswer
+		moves    movesAnswer
+		least    map[string]int
+		leastErr error
+		wg       sync.WaitGroup
 	)
 	wg.Go(func() {
 		nodes = each(h.brokers, func(b kmsg.DescribeClusterResponseBroker) nodeAnswer { return a.node(ctx, address(b)) })
 	})
 	wg.Go(func() { quorum = a.quorum(ctx, h) })
-	wg.Go(func() { moving, movingErr = a.moving(ctx, h) })
+	wg.Go(func() { moves = a.moves(ctx, h) })
 	wg.Go(func() { least, leastErr = a.minISR(ctx, h, slices.Sorted(maps.Keys(lacking))) })
 	wg.Wait()
 	s.nodes(h, nodes, a)
@@ -137,8 +137,8 @@ func (a *asking) status(ctx context.Context) (*status, error) {
 		}
 	}
 	s.missing("min.insync.replicas", leastErr, a)
-	s.Moving = moving
-	s.missing("reassignments", movingErr, a)
+	s.Moving, s.Under = moves.moving, moves.under
+	s.missing("reassignments", moves.err, a)
 	if s.missing("quorum", quorum.err, a); quorum.err == nil {
 		s.quorum(quorum.quorum)
 	}
@@ -161,7 +161,8 @@ func (s *status) missing(what string, err error, a *asking) {
 	}
 }
 
-// count counts partitions, and gives those that lack in-sync replicas, by topic.
+// count counts partitions, and gives those that lack in-sync replicas, be it ones that are being
+// added, by topic.
 func (s *status) count(meta *kmsg.MetadataResponse) map[string][]kmsg.MetadataResponseTopicPartition {
 	lacking := map[string][]kmsg.MetadataResponseTopicPartition{}
 	for i := range meta.Topics {
@@ -172,7 +173,6 @@ func (s *status) count(meta *kmsg.MetadataResponse) map[string][]kmsg.MetadataRe
 				s.Offline++
 			}
 			if len(p.ISR) < len(p.Replicas) && t.Topic != nil {
-				s.Under++
 				lacking[*t.Topic] = append(lacking[*t.Topic], p)
 			}
 		}

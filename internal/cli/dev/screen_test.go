@@ -39,6 +39,7 @@ func TestHealthInWords(t *testing.T) {
 		want   string
 	}{
 		{health{nodes: well, controller: 2, partitions: 7}, "healthy: 2 nodes | controller 2 | 7 partitions, leaders 1:4 2:3"},
+		{health{nodes: well, controller: 2, partitions: 7, moving: 3}, "healthy: 2 nodes | controller 2 | 7 partitions, leaders 1:4 2:3 | 3 moving"},
 		{health{nodes: well, controller: -1, partitions: 9, offline: 1, under: 2},
 			"NOT HEALTHY: 1 partitions offline, 2 under-replicated | 9 partitions, leaders 1:4 2:3"},
 		{health{nodes: []nodeHealth{{id: 1, ready: true, known: false, leads: 0}, {id: 2, ready: false, known: true, leads: 1}, {id: 3, ready: false, known: false, leads: 0}}, controller: 2, partitions: 1},

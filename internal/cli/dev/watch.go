@@ -22,6 +22,7 @@ type health struct {
 	partitions int
 	offline    int
 	under      int
+	moving     int   // partitions whose replicas are being moved
 	err        error // why the cluster did not answer
 }
 
@@ -82,6 +83,9 @@ func (h health) String() string {
 		if !n.removed {
 			fmt.Fprintf(&b, " %d:%d", n.id, n.leads)
 		}
+	}
+	if h.moving > 0 {
+		fmt.Fprintf(&b, " | %d moving", h.moving)
 	}
 	for _, id := range h.removed() {
 		fmt.Fprintf(&b, " | node %d removed", id)
@@ -154,6 +158,12 @@ func look(ctx context.Context, nodes []spec, cl *kgo.Client, web *http.Client, h
 	}
 	ask, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
+	soon, end := context.WithTimeout(ask, askPatience/2) // one that hangs leaves time for the metadata
+	defer end()
+	moves, err := cluster.Reassignments(soon, cl) // before the metadata: those that are over by then are seen to be
+	if err == nil {
+		h.moving = len(moves.Sorted())
+	}
 	meta, err := kadm.NewClient(cl).Metadata(ask)
 	if err != nil {
 		h.err = err
@@ -176,7 +186,7 @@ func look(ctx context.Context, nodes []spec, cl *kgo.Client, web *http.Client, h
 		h.partitions++
 		if p.Leader < 0 {
 			h.offline++
-		} else if len(p.ISR) < len(p.Replicas) {
+		} else if len(p.ISR) < cluster.ReplicationFactor(p.Replicas, moves[p.Topic][p.Partition]) {
 			h.under++
 		}
 		for i := range h.nodes {

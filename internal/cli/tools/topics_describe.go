@@ -2,20 +2,28 @@ package tools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-stream/leat/internal/cli/cluster"
 	"github.com/leat-stream/leat/internal/cli/conn"
 )
 
 // describeTopics is kafka-topics.sh --describe.
 func (x *script) describeTopics(ctx context.Context, cl *kgo.Client, adm *kadm.Client) error {
+	moves, err := cluster.Reassignments(ctx, cl) // before the topics: those that are over by then are seen to be
+	var kafka *kerr.Error
+	if errors.As(err, &kafka) && kafka != kerr.ClusterAuthorizationFailed && kafka != kerr.UnsupportedVersion {
+		return err
+	}
 	names, err := x.mustName(ctx, adm)
 	if err != nil || len(names) == 0 {
 		return err
@@ -38,7 +46,7 @@ func (x *script) describeTopics(ctx context.Context, cl *kgo.Client, adm *kadm.C
 		if err = firstError(d.Err, err, conn.WithMessage(c.Err, c.ErrMessage)); err != nil {
 			return err
 		}
-		if err := x.describeTopic(d, c.Configs, brokers.NodeIDs(), elr[d.Topic]); err != nil {
+		if err := x.describeTopic(d, c.Configs, brokers.NodeIDs(), elr[d.Topic], moves[d.Topic]); err != nil {
 			return err
 		}
 	}
@@ -70,7 +78,7 @@ func eligible(ctx context.Context, cl *kgo.Client, names []string) map[string]ma
 }
 
 func (x *script) describeTopic(d kadm.TopicDetail, configs []kadm.Config, live []int32,
-	elr map[int32]kmsg.DescribeTopicPartitionsResponseTopicPartition) error {
+	elr map[int32]kmsg.DescribeTopicPartitionsResponseTopicPartition, moves map[int32]kadm.ListPartitionReassignmentsResponse) error {
 	some := false // only partitions in some bad state
 	for _, f := range []string{"under-replicated-partitions", "unavailable-partitions", "under-min-isr-partitions", "at-min-isr-partitions"} {
 		some = some || x.opts.has(f)
@@ -86,15 +94,21 @@ func (x *script) describeTopic(d kadm.TopicDetail, configs []kadm.Config, live [
 		}
 	}
 	var b strings.Builder
+	parts := d.Partitions.Sorted()
 	if !some && (!x.opts.has("topics-with-overrides") || len(overrides) > 0) {
 		fmt.Fprintf(&b, "Topic: %s", d.Topic)
 		if id := conn.TopicID(d.ID); id != "" {
 			fmt.Fprintf(&b, "\tTopicId: %s", id)
 		}
-		fmt.Fprintf(&b, "\tPartitionCount: %d\tReplicationFactor: %d\tConfigs: %s\n", len(d.Partitions), d.Partitions.NumReplicas(), strings.Join(overrides, ","))
+		factor := 0
+		if len(parts) > 0 {
+			factor = cluster.ReplicationFactor(parts[0].Replicas, moves[parts[0].Partition])
+		}
+		fmt.Fprintf(&b, "\tPartitionCount: %d\tReplicationFactor: %d\tConfigs: %s\n", len(parts), factor, strings.Join(overrides, ","))
 	}
-	for _, p := range d.Partitions.Sorted() {
-		if x.opts.has("topics-with-overrides") || some && !x.wanted(p, minISR, live) {
+	for _, p := range parts {
+		move, moving := moves[p.Partition]
+		if x.opts.has("topics-with-overrides") || some && !x.wanted(p, cluster.ReplicationFactor(p.Replicas, move), minISR, live) {
 			continue
 		}
 		leader := "none"
@@ -102,6 +116,9 @@ func (x *script) describeTopic(d kadm.TopicDetail, configs []kadm.Config, live [
 			leader = strconv.Itoa(int(p.Leader))
 		}
 		fmt.Fprintf(&b, "\tTopic: %s\tPartition: %d\tLeader: %s\tReplicas: %s\tIsr: %s", d.Topic, p.Partition, leader, join(p.Replicas), join(p.ISR))
+		if moving {
+			fmt.Fprintf(&b, "\tAdding Replicas: %s\tRemoving Replicas: %s", join(move.AddingReplicas), join(move.RemovingReplicas))
+		}
 		if e, ok := elr[p.Partition]; ok {
 			fmt.Fprintf(&b, "\tElr: %s\tLastKnownElr: %s\n", join(e.EligibleLeaderReplicas), join(e.LastKnownELR))
 		} else {
@@ -112,8 +129,8 @@ func (x *script) describeTopic(d kadm.TopicDetail, configs []kadm.Config, live [
 }
 
 // wanted tells whether a partition is in one of the bad states that were asked for.
-func (x *script) wanted(p kadm.PartitionDetail, minISR int, live []int32) bool {
-	return x.opts.has("under-replicated-partitions") && len(p.ISR) < len(p.Replicas) ||
+func (x *script) wanted(p kadm.PartitionDetail, factor, minISR int, live []int32) bool {
+	return x.opts.has("under-replicated-partitions") && len(p.ISR) < factor ||
 		x.opts.has("unavailable-partitions") && (p.Leader < 0 || !slices.Contains(live, p.Leader)) ||
 		x.opts.has("under-min-isr-partitions") && (p.Leader < 0 || len(p.ISR) < minISR) ||
 		x.opts.has("at-min-isr-partitions") && len(p.ISR) == minISR
