@@ -239,46 +239,73 @@ func (w *trickle) quantile(q float64) float64 {
 // How long many replicas settle, and how long they are watched.
 const (
 	idleSettle = 10 * time.Second
+	idleEmpty  = 25 * time.Second
 	idleTime   = time.Minute
 )
 
-// idle measures what many replicas cost that nobody uses, on each of three nodes.
+// idle measures what many replicas cost that nobody uses, on each of three nodes: first empty,
+// when they have neither directory nor files, and then with a record in each.
 func idle(ctx context.Context, p plan, r *results) error {
 	const topics, partitions = 10, 334 // 10,020 replicas
 	return inThree(ctx, p, "idle", func(c *harness.Cluster, adm *kadm.Client) error {
+		name := func(i int) string { return fmt.Sprint("idle", i) }
 		for i := range topics {
-			if err := threefold(ctx, adm, fmt.Sprint("idle", i), partitions); err != nil {
+			if err := threefold(ctx, adm, name(i), partitions); err != nil {
 				return err
 			}
 		}
-		if err := pause(ctx, idleSettle); err != nil { // what was made is written
+		if err := atRest(ctx, c, r, "10,000 replicas in all, empty, idle for 25 s", idleEmpty); err != nil {
 			return err
 		}
-		before, err := usedBy(c)
-		if err != nil {
-			return err
-		}
-		start := time.Now()
-		if err := pause(ctx, idleTime); err != nil {
-			return err
-		}
-		after, err := usedBy(c)
-		if err != nil {
-			return err
-		}
-		var shares, rss []float64
-		for i, b := range c.Brokers {
-			shares = append(shares, 100*(after[i].total()-before[i].total())/time.Since(start).Seconds())
-			held, err := rssOf(b.PID())
-			if err != nil {
+		for i := range topics {
+			if err := recordInEach(ctx, c, name(i), partitions); err != nil {
 				return err
 			}
-			rss = append(rss, held)
 		}
-		r.single("three nodes, 10,000 replicas in all, idle for a minute: CPU of each", "% of a core", 3, len(c.Brokers), shares...)
-		r.single("— resident memory of each", "MiB", 0, len(c.Brokers), rss...)
-		return nil
+		return atRest(ctx, c, r, "10,000 replicas in all, a record in each, idle for a minute", idleTime)
 	})
+}
+
+// recordInEach writes a record to each partition of a topic.
+func recordInEach(ctx context.Context, c *harness.Cluster, topic string, partitions int) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return writeToEach(ctx, cl, partitions)
+}
+
+// atRest measures what three nodes use that nobody asks anything, for so long.
+func atRest(ctx context.Context, c *harness.Cluster, r *results, what string, watched time.Duration) error {
+	if err := pause(ctx, idleSettle); err != nil { // what was made is written
+		return err
+	}
+	before, err := usedBy(c)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := pause(ctx, watched); err != nil {
+		return err
+	}
+	after, err := usedBy(c)
+	if err != nil {
+		return err
+	}
+	took := time.Since(start).Seconds()
+	var shares, rss []float64
+	for i, b := range c.Brokers {
+		shares = append(shares, 100*(after[i].total()-before[i].total())/took)
+		held, err := rssOf(b.PID())
+		if err != nil {
+			return err
+		}
+		rss = append(rss, held)
+	}
+	r.single("three nodes, "+what+": CPU of each", "% of a core", 3, len(c.Brokers), shares...)
+	r.single("— resident memory of each", "MiB", 0, len(c.Brokers), rss...)
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -207,6 +207,11 @@ func fillPartitions(ctx context.Context, addr string, n int) error {
 	if _, err := kadm.NewClient(c).CreateTopic(ctx, int32(n), 1, nil, "many"); err != nil {
 		return err
 	}
+	return writeToEach(ctx, c, n)
+}
+
+// writeToEach writes a record to each of n partitions of the client's topic.
+func writeToEach(ctx context.Context, c *kgo.Client, n int) error {
 	records := make([]*kgo.Record, n)
 	for i := range records {
 		records[i] = &kgo.Record{Partition: int32(i), Value: []byte("one")}
