@@ -62,6 +62,9 @@ func (m *Machine) consider() {
 		m.refuse(r)
 		return
 	}
+	if slices.ContainsFunc(m.order, func(a string) bool { return m.twin(a) != "" }) {
+		return // one of the two has to be given another id
+	}
 	first := slices.MinFunc(all, func(a, b *nodewire.HelloResponse) int { return cmp.Compare(a.From.NodeID, b.From.NodeID) })
 	if same(first.From, m.cfg.Self) {
 		m.begin()
@@ -85,11 +88,8 @@ func (m *Machine) unfit(all []*nodewire.HelloResponse) *Refusal {
 				"list those nodes, or give it an empty data directory", name(r.From), list(slots(f)), m.setting(), list(m.addresses()))
 		}
 		for j, o := range all[:i] {
-			switch {
-			case o.From.DirectoryID == r.From.DirectoryID:
+			if o.From.DirectoryID == r.From.DirectoryID {
 				return refusal(ListedTwice, "%s and %s of %s lead to the same node, %d", m.order[j], m.order[i], m.setting(), r.From.NodeID)
-			case o.From.NodeID == r.From.NodeID:
-				return refusal(SameID, "the nodes at %s and %s both have node.id %d: every node needs its own", m.order[j], m.order[i], r.From.NodeID)
 			}
 		}
 	}
@@ -98,6 +98,30 @@ func (m *Machine) unfit(all []*nodewire.HelloResponse) *Refusal {
 			"list it on every node, or start it when they have founded one", name(m.cfg.Self), list(m.addresses()), m.setting())
 	}
 	return nil
+}
+
+// twin is who else has the id of the node that answers at a listed address, while nobody has a
+// cluster: "this node", or an address; "" when there is none.
+func (m *Machine) twin(address string) string {
+	seeks := func(a string) *nodewire.Identity {
+		if p := m.peers[a]; p != nil && p.answer != nil && !p.answer.HasLog && !m.itself(a) {
+			return &p.answer.From
+		}
+		return nil
+	}
+	one := seeks(address)
+	if one == nil {
+		return ""
+	}
+	if m.clash != nil && one.NodeID == m.cfg.Self.NodeID && one.DirectoryID != m.cfg.Self.DirectoryID {
+		return "this node"
+	}
+	for _, a := range m.order {
+		if o := seeks(a); o != nil && o.NodeID == one.NodeID && o.DirectoryID != one.DirectoryID {
+			return a
+		}
+	}
+	return ""
 }
 
 // begin is step 1: nobody takes part in an earlier attempt any more.

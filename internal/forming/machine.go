@@ -61,6 +61,8 @@ const (
 	retryEvery = 250 * time.Millisecond // hellos to one address
 	quiet      = time.Second            // before it is said who is being waited for
 	patience   = 30 * time.Second       // with an id that is in use: its holder may be dead, and not be known to be yet
+	clashing   = 3 * time.Second        // with a listed node of the same id, so that both have said so
+	clashQuiet = time.Second            // without an answer of that node, and it counts no more
 	maxQueue   = 1024                   // events that wait for the disk
 )
 
@@ -95,6 +97,7 @@ type Machine struct {
 	began    time.Time        // of the search
 	asked    time.Time        // last round of hellos
 	takenAt  time.Time        // since when the id is in use; zero: it is not
+	clash    *clash           // a listed node has this one's id; nil: none does
 	asking   bool             // AskControllers is under way
 	lastSaid string
 
@@ -106,6 +109,12 @@ type Machine struct {
 type peer struct {
 	answer *nodewire.HelloResponse // the last one; nil when the last hello failed
 	why    string                  // that there is no answer
+}
+
+// clash is a listed node that has this one's id while a cluster is to be founded.
+type clash struct {
+	refusal     *Refusal
+	since, last time.Time // of its answers
 }
 
 // New makes the machine of a node.
@@ -248,8 +257,25 @@ func (m *Machine) tick() {
 			}
 		}
 	}
+	if m.clashes() {
+		return
+	}
 	m.consider()
 	m.tell()
+}
+
+// clashes refuses the start beside a listed node with the same id. Neither can know whose the
+// id is, so both end, once both have said so; one that falls silent is looked past.
+func (m *Machine) clashes() bool {
+	switch c := m.clash; {
+	case c == nil:
+	case m.now.Sub(c.last) >= clashQuiet:
+		m.clash = nil
+	case m.now.Sub(c.since) >= clashing:
+		m.refuse(c.refusal)
+		return true
+	}
+	return false
 }
 
 // alone tells that there is nobody to be asked: no list, or one of this node only.
@@ -334,6 +360,7 @@ func (m *Machine) heard(e Heard) {
 		return
 	}
 	p.answer, p.why, m.takenAt = e.Resp, "", time.Time{}
+	m.compare(e)
 	m.round = max(m.round, e.Resp.Promised.Round)
 	if e.Resp.HasLog {
 		m.meet(e.Resp)
@@ -341,6 +368,18 @@ func (m *Machine) heard(e Heard) {
 	}
 	m.progress(e.Address, e.Resp)
 	m.consider()
+}
+
+// compare notes a node at another address that has this one's id, while both look for a cluster.
+func (m *Machine) compare(e Heard) {
+	other := e.Resp.From
+	if e.Resp.HasLog || other.NodeID != m.cfg.Self.NodeID || other.DirectoryID == m.cfg.Self.DirectoryID || other.Address == m.cfg.Self.Address {
+		return // at its own address, a word of the directory that was there before
+	}
+	if m.clash == nil {
+		m.clash = &clash{since: m.now}
+	}
+	m.clash.last, m.clash.refusal = m.now, sameID(m.cfg.Self, e.Address)
 }
 
 // denied deals with a refusal by another node. One id in use may be that of a node that
@@ -487,7 +526,9 @@ func (m *Machine) tell() {
 	var missing []string
 	for _, a := range m.order {
 		p := m.peers[a]
-		switch {
+		switch twin := m.twin(a); {
+		case twin != "":
+			missing = append(missing, fmt.Sprintf("%s (it has node.id %d, as has %s: every node needs its own)", a, p.answer.From.NodeID, twin))
 		case m.itself(a), p != nil && p.answer != nil && len(m.cfg.Listed) > 0:
 		case p == nil:
 			missing = append(missing, a+" (no answer)")

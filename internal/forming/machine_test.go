@@ -227,8 +227,6 @@ func TestRefusals(t *testing.T) {
 		"node 2 at n2:9093 belongs to cluster theirs, and this node's data directory to cluster ours: give the address of a node of that cluster, or another data directory")
 	wantRefusal(t, all(nil, fresh(2, 2), at(fresh(2, 2), "n3:9093")), ListedTwice,
 		"n2:9093 and n3:9093 of controller.quorum.bootstrap.servers lead to the same node, 2")
-	wantRefusal(t, all(nil, fresh(2, 2), at(fresh(2, 3), "n3:9093")), SameID,
-		"the nodes at n2:9093 and n3:9093 both have node.id 2: every node needs its own")
 	wantRefusal(t, all(func(c *Config) { c.Self = id(4, 4) }, fresh(1, 1), fresh(2, 2), fresh(3, 3)), NotListed,
 		"this node, node 4 at n4:9093, is a controller and is not among n1:9093,n2:9093,n3:9093 of controller.quorum.bootstrap.servers, who are in no cluster yet: list it on every node, or start it when they have founded one")
 	wantRefusal(t, all(func(c *Config) {
@@ -243,6 +241,100 @@ func TestRefusals(t *testing.T) {
 	promised.Founding = &nodewire.Founding{ClusterID: "c", Voters: []nodewire.Identity{id(2, 2), id(5, 5)}}
 	wantRefusal(t, all(nil, promised, fresh(3, 3)), Promised,
 		"node 2 at n2:9093 has promised to found a cluster with n2:9093,n5:9093, and controller.quorum.bootstrap.servers is n1:9093,n2:9093,n3:9093: list those nodes, or give it an empty data directory")
+}
+
+// twins are two nodes of one id, and one more.
+func twins() []*Machine {
+	at := func(n int32, dir byte, address string) *Machine {
+		return one(func(c *Config) { c.Self = nodewire.Identity{NodeID: n, DirectoryID: [16]byte{dir}, Address: address} })
+	}
+	return []*Machine{at(1, 1, "n1:9093"), at(1, 2, "n2:9093"), at(3, 3, "n3:9093")}
+}
+
+// round lets every machine that has not ended say hello to all others and hear their answers;
+// it gives what each one said and was refused for.
+func round(t *testing.T, now time.Time, said, refused map[string]string, all ...*Machine) {
+	t.Helper()
+	take := func(m *Machine, out []Action) (asks []Ask) {
+		for _, a := range out {
+			switch a := a.(type) {
+			case Ask:
+				asks = append(asks, a)
+			case Say:
+				said[m.cfg.Self.Address] = a.Text
+			case Refuse:
+				refused[m.cfg.Self.Address] = a.Text
+			case Save, Begin, Join:
+				t.Errorf("%s: %+v", m.cfg.Self.Address, a)
+			}
+		}
+		return asks
+	}
+	for _, m := range all {
+		for _, ask := range take(m, m.Step(now, Tick{})) {
+			h := Heard{Address: ask.Address, Err: errors.New("connection refused")}
+			i := slices.IndexFunc(all, func(o *Machine) bool { return o.cfg.Self.Address == ask.Address })
+			if i >= 0 && refused[ask.Address] == "" {
+				h.Err, h.Resp = nil, find[Answer](t, all[i].Step(now, Asked{1, ask.Req})).Resp
+			}
+			take(m, m.Step(now, h))
+		}
+	}
+}
+
+// Two nodes with one id: each sees it by itself, also while the others are not there, says so at
+// once and ends; the one that is well waits for both, and says why.
+func TestTwoNodesOfOneID(t *testing.T) {
+	for name, all := range map[string][]*Machine{"they alone": twins()[:2], "with another": twins()} {
+		said, refused := map[string]string{}, map[string]string{}
+		now := epoch
+		for ; len(refused) < 2 && now.Sub(epoch) < time.Minute; now = now.Add(retryEvery) {
+			round(t, now, said, refused, all...)
+		}
+		for i, address := range []string{"n1:9093", "n2:9093"} {
+			other := []string{"n2:9093", "n1:9093"}[i]
+			if want := fmt.Sprintf("the nodes at %s (this one) and %s both have node.id 1: every node needs its own", address, other); refused[address] != want {
+				t.Errorf("%s: %s: %q", name, address, refused[address])
+			}
+			want := "waiting for " + other + " (it has node.id 1, as has this node: every node needs its own)"
+			if len(all) == 2 {
+				want += ", n3:9093 (connection refused)"
+			}
+			if said[address] != want {
+				t.Errorf("%s: %s says %q", name, address, said[address])
+			}
+		}
+		if len(all) < 3 {
+			continue
+		}
+		if want := "waiting for n1:9093 (it has node.id 1, as has n2:9093: every node needs its own), " +
+			"n2:9093 (it has node.id 1, as has n1:9093: every node needs its own)"; said["n3:9093"] != want || refused["n3:9093"] != "" {
+			t.Errorf("%s: says %q, refused: %q", name, said["n3:9093"], refused["n3:9093"])
+		}
+	}
+}
+
+// A node whose twin is stopped in time goes on.
+func TestTwinThatIsStopped(t *testing.T) {
+	all := twins()
+	said, refused := map[string]string{}, map[string]string{}
+	round(t, epoch, said, refused, all...)
+	for now := epoch.Add(retryEvery); now.Sub(epoch) < time.Minute; now = now.Add(retryEvery) {
+		round(t, now, said, refused, all[0], all[2])
+	}
+	if len(refused) > 0 || said["n1:9093"] != "waiting for n2:9093 (connection refused)" {
+		t.Errorf("%v %v", said, refused)
+	}
+	// One word of the directory that was at its own address before is none of another node.
+	m := one(func(c *Config) { c.Listed = append(listed(2), Listed{"alias:9093", -1}) })
+	m.Step(epoch, Tick{})
+	r := fresh(1, 9)
+	for at := epoch; at.Sub(epoch) < time.Minute; at = at.Add(retryEvery) {
+		m.Step(at, Heard{Address: "alias:9093", Resp: r})
+		if out := m.Step(at, Tick{}); has[Refuse](out) {
+			t.Fatalf("%+v", out)
+		}
+	}
 }
 
 // What the other side says is this side's refusal, word for word.

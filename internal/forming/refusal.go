@@ -21,7 +21,7 @@ const (
 	ListsDisagree
 	// ListedTwice: two listed addresses lead to one node.
 	ListedTwice
-	// SameID: two listed nodes have one id.
+	// SameID: a listed node has this one's id, in another directory.
 	SameID
 	// NotListed: this node is to vote in a new cluster, and no listed address leads to it.
 	NotListed
@@ -97,6 +97,15 @@ func otherCluster(node nodewire.Identity, theirs, ours string) *Refusal {
 func idTaken(holder nodewire.Identity) *Refusal {
 	return refusal(IDTaken, "node.id %d is in use by another node that is alive, %s: give this node another node.id; "+
 		"if it is to take that one's place, stop that one first", holder.NodeID, name(holder))
+}
+
+// sameID is what each of two nodes is told that would found a cluster with one id.
+func sameID(self nodewire.Identity, other string) *Refusal {
+	both := "this node and the one at " + other
+	if self.Address != "" {
+		both = "the nodes at " + self.Address + " (this one) and " + other
+	}
+	return refusal(SameID, "%s both have node.id %d: every node needs its own", both, self.NodeID)
 }
 
 // noLeader is what a newcomer is told by a node that knew another with its id, and cannot
