@@ -461,6 +461,23 @@ func TestVoterBecomesBroker(t *testing.T) {
 	js.replicates(three, "t", 3)
 }
 
+// TestOnlyVoterBecomesBroker: it is refused, since nobody else could say why it waits in vain.
+func TestOnlyVoterBecomesBroker(t *testing.T) {
+	js := &joints{t: t}
+	one := js.add(both).up()
+	one.stop()
+	before := one.sets
+	one.sets = append(slices.Clone(before), "process.roles=broker", "listeners=PLAINTEXT://"+one.address("PLAINTEXT"),
+		"controller.quorum.bootstrap.servers="+one.address("CONTROLLER"))
+	one.begin()
+	if err := one.refused(); fmt.Sprint(err) != "node 1 is the only voter of the metadata quorum, which nobody would lead without it: "+
+		"start it with process.roles=broker,controller, and give other controllers votes before its own is taken" {
+		t.Fatal(err)
+	}
+	one.sets = before
+	one.up()
+}
+
 // TestReady: nodes that have lost the controller are not ready, and are when it is back;
 // they work meanwhile.
 func TestReady(t *testing.T) {

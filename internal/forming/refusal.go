@@ -131,6 +131,12 @@ func stillVotes(self nodewire.Identity) *Refusal {
 		self.NodeID, self.NodeID)
 }
 
+// OnlyVoter is what the only voter is told that is to be no controller.
+func OnlyVoter(self nodewire.Identity) *Refusal {
+	return refusal(StillVotes, "node %d is the only voter of the metadata quorum, which nobody would lead without it: "+
+		"start it with process.roles=broker,controller, and give other controllers votes before its own is taken", self.NodeID)
+}
+
 // name is a node in messages.
 func name(id nodewire.Identity) string {
 	if id.Address == "" {

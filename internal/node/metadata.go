@@ -14,6 +14,7 @@ import (
 	"github.com/leat-stream/leat/internal/api"
 	"github.com/leat-stream/leat/internal/config"
 	"github.com/leat-stream/leat/internal/env"
+	"github.com/leat-stream/leat/internal/forming"
 	"github.com/leat-stream/leat/internal/group"
 	"github.com/leat-stream/leat/internal/machine"
 	"github.com/leat-stream/leat/internal/metadata"
@@ -75,16 +76,34 @@ func openMetadata(n *Node) (*metadataLog, error) {
 	m.runtime = machine.NewRuntime(machine.Options{Clock: n.clock, Exec: n.opt.Exec, Seed: n.opt.Seed(), CommitTimeout: controllerTimeout,
 		Notify: m.controllerEvent, Effects: n.controllerEffect})
 	there, err := n.metadataThere()
-	if err == nil && there && n.Config().Controller() {
+	switch {
+	case err != nil || !there:
+	case n.Config().Controller():
 		if err = m.open(nil, false); errors.Is(err, quorum.ErrEmpty) {
 			err = nil // a first start was cut short before it began the log
 		}
+	default:
+		err = n.vetRole()
 	}
 	if err != nil {
 		m.runtime.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// vetRole refuses the start, without the controller's role, of the only voter: there is nobody else
+// who could say so. Of another voter its cluster does (forming).
+func (n *Node) vetRole() error {
+	only, err := quorum.OnlyVoter(n.opt.FS, filepath.Join(n.opt.DataDir, metadataFolder), quorum.MemberOf(n.self()))
+	switch {
+	case errors.Is(err, quorum.ErrEmpty):
+	case err != nil:
+		n.log.Warn("the metadata log of this node, which is no controller now, cannot be read: whether it is the only voter is not known", "why", err)
+	case only:
+		return forming.OnlyVoter(n.self())
+	}
+	return nil
 }
 
 // open opens the metadata log. Where there is none, voters begin one, and join makes one
