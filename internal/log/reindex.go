@@ -116,7 +116,13 @@ func (s *segment) faults() (why faults, err error) {
 	case ok && (pos == 0 || pos >= size):
 		why.offsets, why.whole = damagedFile("not of this segment"), true
 	case !ok && why.offsets == nil && size > syncIndexEntries*interval:
-		why.offsets = damagedFile("missing") // every look-up would read it all
+		there, err := s.indexable(interval, size)
+		if err != nil {
+			return why, err
+		}
+		if there {
+			why.offsets = errMissing // every look-up would read it all
+		}
 	}
 	ts, _, timed, err := s.times.last()
 	if err != nil {
@@ -126,9 +132,30 @@ func (s *segment) faults() (why faults, err error) {
 	case timed && ts <= 0 && s.times.count() > 1:
 		why.times, why.whole = damagedFile("not of this segment"), true
 	case !timed && size > 0 && s.maxTs == unknownTs:
-		why.times = damagedFile("missing")
+		why.times = errMissing
 	}
 	return why, nil
+}
+
+// errMissing: an index that its segment must have is not there.
+var errMissing = errors.New("it is missing")
+
+// indexable tells whether the offset index of a segment has an entry: a batch has to begin
+// behind the first interval of bytes, which is not so in a segment of one large batch.
+func (s *segment) indexable(interval, size int64) (there bool, err error) {
+	f, err := s.file.acquire()
+	if err != nil {
+		return false, err
+	}
+	defer s.file.release()
+	err = s.headers(f, 0, size, func(h header) bool {
+		there = h.pos > interval
+		return !there
+	})
+	if errors.Is(err, ErrCorrupt) { // an index could not be built beyond it
+		err = nil
+	}
+	return there, err
 }
 
 // cutShort tells which indexes lack entries that were recorded; mu is held.

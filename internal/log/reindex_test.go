@@ -214,6 +214,60 @@ func TestCutIndexes(t *testing.T) {
 	}
 }
 
+// TestOneLargeBatch: a segment has an index once a batch begins behind the first interval. One
+// that holds a large batch, and small ones before it, has none and lacks none.
+func TestOneLargeBatch(t *testing.T) {
+	large := strings.Repeat("v", 2*syncIndexEntries*4096)
+	for _, test := range []struct {
+		name    string
+		small   int64 // batches before the large one
+		after   int64
+		missing bool
+	}{
+		{"alone", 0, 0, false}, {"behind a small one", 1, 0, false}, {"before a small one", 0, 1, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			l := w.log("a")
+			for at := range test.small {
+				w.append(l, timed(at, "v", nil))
+			}
+			w.append(l, timed(test.small, large, nil))
+			for at := range test.after {
+				w.append(l, timed(test.small+1+at, "v", nil))
+			}
+			look := func() map[string]bool {
+				w.events = nil
+				l := w.log("a")
+				list, err := l.segments()
+				if err != nil {
+					t.Fatal(err)
+				}
+				list[0].offsets.want = 0 // as where nothing is recorded of it
+				for at := range l.EndOffset() {
+					if _, ok, err := l.OffsetForTime(secondOf(at).UnixMilli(), l.EndOffset()); !ok || err != nil {
+						t.Fatal(ok, err)
+					}
+				}
+				return rebuilt(w)
+			}
+			w.reopen()
+			if told := look(); len(told) > 0 {
+				t.Fatalf("told %v of a log that was stopped cleanly", told)
+			}
+			w.close()
+			name := aDir + segmentName(0, indexSuffix)
+			if test.missing {
+				w.change(name, cutAt(0))
+			}
+			w.open()
+			if told := look(); told[name] != test.missing {
+				t.Fatalf("told %v", told)
+			}
+		})
+	}
+}
+
 // TestCutIndexesThatCannotBeWritten: they are left, and look-ups read the segments.
 func TestCutIndexesThatCannotBeWritten(t *testing.T) {
 	for _, why := range []string{"failed sync", "full disk", "read-only files"} {
