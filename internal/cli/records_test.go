@@ -319,3 +319,12 @@ func TestProduceEndsWhenARecordIsRefused(t *testing.T) {
 		t.Errorf("exit %d, %q", got, stderr.String())
 	}
 }
+
+// TestProduceOldRecords: records that bring their time along are written, however old they are.
+func TestProduceOldRecords(t *testing.T) {
+	w := newWorld(t)
+	w.ok("1000000000000 a2s= //4=\n", "produce", "orders", "--layout", `%d %k{base64} %v{base64}\n`)
+	if got := strings.TrimSpace(w.ok("", "consume", "orders", "--until", "end", "--template", `%d %k %v{hex}`)); got != "1000000000000 kk fffe" {
+		t.Error(got)
+	}
+}

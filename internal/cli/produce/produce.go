@@ -170,9 +170,11 @@ func (fl flags) options(e *conn.Env) ([]kgo.Opt, error) {
 	opts := []kgo.Opt{kgo.AllowAutoTopicCreation(), kgo.ProducerLinger(0),
 		// A leader that freezes is asked no longer than eight seconds: by then another one leads.
 		kgo.ProduceRequestTimeout(produceTimeout), kgo.RequestTimeoutOverhead(overhead),
-		// --timeout counts for a record of which nobody knows whether it is written, too.
-		kgo.RecordDeliveryTimeout(e.Timeout()), kgo.AllowIdempotentProduceCancellation(),
 		kgo.RetryTimeout(e.Timeout())} // of the producer's id
+	if !strings.Contains(fl.layout, "%d") { // the client counts from a record's own time, which may be long ago
+		// --timeout counts for a record of which nobody knows whether it is written, too.
+		opts = append(opts, kgo.RecordDeliveryTimeout(e.Timeout()), kgo.AllowIdempotentProduceCancellation())
+	}
 	codec, err := Codec(fl.compression)
 	if err != nil {
 		return nil, err
