@@ -71,9 +71,14 @@ func (s *Server) decide(r *Request, req any, then func(kmsg.Response) kmsg.Respo
 
 // undecided answers a request that no controller has decided.
 func (s *Server) undecided(r *Request, err error, failed func(code *kerr.Error) kmsg.Response) {
-	s.Complaints.Warn("controller request", "controller request failed", "api", kmsg.NameForKey(r.Key), "why", err)
 	code := controllerError(err)
 	r.misled = code == kerr.NotController
+	if r.misled && !r.Conn.Controller {
+		if told, none := s.noLeader(code); none {
+			code, err = told, errors.New(told.Description)
+		}
+	}
+	s.Complaints.Warn("controller request", "controller request failed", "api", kmsg.NameForKey(r.Key), "why", err)
 	r.Reply(failed(code))
 }
 

@@ -37,6 +37,10 @@ func handleDescribeQuorum(s *Server, r *Request) {
 		r.Reply(noSuchQuorum(req))
 		return
 	}
+	if why, none := s.noLeader(kerr.LeaderNotAvailable); none && !r.Conn.Controller { // at once: who asks wants to know how it is
+		r.Reply(failed(why))
+		return
+	}
 	s.atQuorumLeader(r, failed, func(state QuorumState) { r.Reply(s.describedQuorum(state)) })
 }
 

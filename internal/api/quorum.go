@@ -1,6 +1,12 @@
 package api
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
 
 // Quorum is the membership of the metadata log as this node knows it. Only the node
 // whose member leads may change it; others are asked by Server.Controller.
@@ -22,6 +28,30 @@ type QuorumState struct {
 	HighWatermark int64 // one past the last committed entry
 	// Voters and Observers by node id.
 	Voters, Observers []QuorumMember
+	// Leaderless is for how long this node has known of no leader; 0 while it knows one.
+	Leaderless time.Duration
+}
+
+// leaderlessPatience is longer than an election takes whose voters are there.
+const leaderlessPatience = 2 * time.Second
+
+// noLeader is an error of the kind, in words on the quorum, when this node has known of no
+// leader for longer than an election takes; else the kind as it is.
+func (s *Server) noLeader(kind *kerr.Error) (err *kerr.Error, none bool) {
+	if s.Quorum == nil {
+		return kind, false
+	}
+	state, leads := s.Quorum.Describe()
+	if leads || state.Leaderless < leaderlessPatience {
+		return kind, false
+	}
+	var voters []string
+	for _, v := range state.Voters {
+		voters = append(voters, strings.TrimSuffix(strconv.Itoa(int(v.NodeID))+" at "+v.Address, " at "))
+	}
+	e := *kind
+	e.Description = "the metadata quorum has no leader: a majority of the voters (" + strings.Join(voters, ", ") + ") has to run"
+	return &e, true
 }
 
 // QuorumMember is one member with its lag, as the leader sees it.

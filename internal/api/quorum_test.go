@@ -90,6 +90,41 @@ func TestQuorumRequestsGoToItsLeader(t *testing.T) {
 	}
 }
 
+// TestQuorumWithoutALeader: how it is is told at once, and in words; what a controller would decide
+// has waited for one by then, and is answered in the same words. An election is no such thing.
+func TestQuorumWithoutALeader(t *testing.T) {
+	const says = "the metadata quorum has no leader: a majority of the voters (1 at a:9093, 2, 3 at c:9093) has to run"
+	w := newWorld(t)
+	q := &quorumOf{state: QuorumState{Leader: -1, Voters: []QuorumMember{{NodeID: 1, Address: "a:9093"}, {NodeID: 2}, {NodeID: 3, Address: "c:9093"}}}}
+	w.s.Quorum = q
+	w.control = func(_ any, done func(any, error)) { done(nil, machine.ErrNotLeader) }
+	create := kmsg.NewPtrCreateTopicsRequest()
+	create.Topics = []kmsg.CreateTopicsRequestTopic{{Topic: "t", NumPartitions: -1, ReplicationFactor: -1}}
+	ask := func() (*kmsg.DescribeQuorumResponse, kmsg.CreateTopicsResponseTopic) {
+		return w.serve(ClientDoor, 2, describeQuorum()).(*kmsg.DescribeQuorumResponse), w.serve(ClientDoor, 7, create).(*kmsg.CreateTopicsResponse).Topics[0]
+	}
+	q.state.Leaderless = leaderlessPatience - 1
+	if described, created := ask(); described.ErrorCode != kerr.NotController.Code || created.ErrorCode != kerr.NotController.Code || *created.ErrorMessage == says {
+		t.Errorf("during an election: %+v %+v", described, created)
+	}
+	asked := len(w.asked)
+	q.state.Leaderless = leaderlessPatience
+	described, created := ask()
+	if described.ErrorCode != kerr.LeaderNotAvailable.Code || *described.ErrorMessage != says || len(w.asked) != asked+1 {
+		t.Errorf("%+v, asked %d times", described, len(w.asked)-asked)
+	}
+	if created.ErrorCode != kerr.NotController.Code || *created.ErrorMessage != says {
+		t.Errorf("%+v", created)
+	}
+	if got := w.serve(ControllerDoor, 2, describeQuorum()).(*kmsg.DescribeQuorumResponse).ErrorCode; got != kerr.NotController.Code {
+		t.Errorf("a node's is answered %d", got)
+	}
+	q.leads = true
+	if described, _ := ask(); described.ErrorCode != 0 {
+		t.Errorf("at its leader: %+v", described)
+	}
+}
+
 // TestVoterChanges: what is asked is what the quorum is told, and what it says is told.
 func TestVoterChanges(t *testing.T) {
 	w := newWorld(t)

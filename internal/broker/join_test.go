@@ -478,6 +478,39 @@ func TestOnlyVoterBecomesBroker(t *testing.T) {
 	one.up()
 }
 
+// TestQuorumOfOneOfThree: a voter that has lost the others says so to whom asks.
+func TestQuorumOfOneOfThree(t *testing.T) {
+	js := &joints{t: t}
+	one, two, three := js.add(both, "node.id=1"), js.add(both, "node.id=2"), js.add(both, "node.id=3")
+	list := "controller.quorum.bootstrap.servers=" + strings.Join([]string{one.address("CONTROLLER"), two.address("CONTROLLER"), three.address("CONTROLLER")}, ",")
+	for _, j := range js.all {
+		j.sets = append(j.sets, list)
+		j.begin()
+	}
+	for _, j := range js.all {
+		j.serves()
+	}
+	for _, j := range []*joint{two, three} {
+		j.dead.Store(true)
+		j.disk().PowerOff()
+	}
+	create := kmsg.NewPtrCreateTopicsRequest()
+	create.Version, create.TimeoutMillis = 7, 1000
+	create.Topics = []kmsg.CreateTopicsRequestTopic{{Topic: "t", NumPartitions: 1, ReplicationFactor: 1}}
+	one.dialTo(one.address("PLAINTEXT")).send(create) // the others end by what they cannot write
+	want := fmt.Sprintf("the metadata quorum has no leader: a majority of the voters (1 at %s, 2 at %s, 3 at %s) has to run",
+		one.address("CONTROLLER"), two.address("CONTROLLER"), three.address("CONTROLLER"))
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	req.Version = 2
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic, topic.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{{}}
+	req.Topics = append(req.Topics, topic)
+	js.until("it is without a leader for longer than an election takes", func() bool { return one.log.has("WARN", "the metadata quorum has no leader: it takes") })
+	if resp := one.dialTo(one.address("PLAINTEXT")).ask(req).(*kmsg.DescribeQuorumResponse); resp.ErrorCode != kerr.LeaderNotAvailable.Code || *resp.ErrorMessage != want {
+		t.Errorf("%+v, want %s", resp, want)
+	}
+}
+
 // TestReady: nodes that have lost the controller are not ready, and are when it is back;
 // they work meanwhile.
 func TestReady(t *testing.T) {

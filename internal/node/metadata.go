@@ -55,7 +55,8 @@ type metadataLog struct {
 	retried string // what the last retry met, so that it is said once
 
 	incarnation [16]byte
-	epoch       atomic.Int64 // broker epoch; 0 before the registration
+	epoch       atomic.Int64              // broker epoch; 0 before the registration
+	leaderless  atomic.Pointer[time.Time] // since when no leader is known; nil: one is
 	snapshots   sync.WaitGroup
 
 	joining // of the broker to the cluster

@@ -121,6 +121,11 @@ func (n *Node) attend() {
 	if !m.inCluster() {
 		return
 	}
+	if _, known := m.leader(); known {
+		m.leaderless.Store(nil)
+	} else if m.leaderless.Load() == nil {
+		m.leaderless.Store(&now)
+	}
 	switch following := m.following(); {
 	case following:
 		m.lostLeader = time.Time{}

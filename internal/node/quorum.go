@@ -32,6 +32,8 @@ func (q membership) Describe() (state api.QuorumState, leads bool) {
 		state.Leader = -1
 		if leader, known := m.leader(); known {
 			state.Leader = leader
+		} else if since := m.leaderless.Load(); since != nil {
+			state.Leaderless = now.Sub(*since)
 		}
 		for _, v := range m.members() {
 			if v.Voter {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,8 @@ type Env struct {
 	bootstrap string
 	timeout   time.Duration
 	silent    silent
+	quorum    sync.Once // asked how it is
+	noQuorum  string    // what it said
 }
 
 // BootstrapVariable names the cluster when --bootstrap-server does not.

@@ -18,9 +18,15 @@ import (
 
 // Unreachable says that no node to begin with answers.
 func (e *Env) Unreachable(err error) error {
-	return out.Hint(fmt.Errorf("cannot reach a broker at %s: %s", strings.Join(e.Brokers(), ", "), Reason(err)),
-		"start one with 'leat serve', or name another with --bootstrap-server")
+	reason, hint := Reason(err), "start one with 'leat serve', or name another with --bootstrap-server"
+	if reason == noAnswer {
+		hint = "one that waits for its cluster answers nobody, and says in its log for whom; name another with --bootstrap-server"
+	}
+	return out.Hint(fmt.Errorf("cannot reach a broker at %s: %s", strings.Join(e.Brokers(), ", "), reason), hint)
 }
+
+// noAnswer is the reason when nothing was heard.
+const noAnswer = "no answer"
 
 // Reason is why a connection, or an answer, is not to be had.
 func Reason(err error) string {
@@ -36,7 +42,7 @@ func Reason(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return "the connection was closed"
 	case errors.Is(err, context.DeadlineExceeded), dns != nil && dns.IsTimeout, strings.Contains(err.Error(), "i/o timeout"):
-		return "no answer"
+		return noAnswer
 	}
 	return err.Error()
 }
@@ -80,6 +86,9 @@ func (e *Env) Explain(err error) error {
 	case errors.As(err, &usage), errors.Is(err, context.Canceled), out.Hinted(err):
 		return err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrRecordTimeout):
+		if why := e.leaderless(); why != "" {
+			return out.Hint(fmt.Errorf("no answer within %s", e.timeout), why)
+		}
 		return out.Hint(fmt.Errorf("no answer within %s", e.timeout), "raise --timeout, or see whether the brokers are well")
 	case errors.As(err, &kafka):
 		if hint, ok := hints[kafka]; ok {
