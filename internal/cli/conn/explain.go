@@ -99,6 +99,13 @@ func (e *Env) Explain(err error) error {
 	case errors.As(err, &auth):
 		return e.Explain(auth.Err)
 	case errors.As(err, &dial):
+		if why := e.leaderless(); why != "" { // a node answers, and what is asked for is at another
+			at := ""
+			if dial.Addr != nil {
+				at = " at " + dial.Addr.String()
+			}
+			return out.Hint(fmt.Errorf("cannot reach the broker%s: %s", at, Reason(err)), why)
+		}
 		return e.Unreachable(err)
 	}
 	return err
