@@ -397,11 +397,11 @@ func (l *Log) publish(seg *segment, run []byte, pos int64, cfg *Config, o *Appen
 		} else if done, ended := l.producers.apply(b, hw >= 0); ended && done.aborted {
 			seg.addAborted(l.producers.abortedTxn(done))
 		}
-		l.know(b.BaseOffset(), seg, pos, gen, true)
+		l.know(b.BaseOffset(), seg, pos, gen)
 		pos += int64(len(b))
 		end = b.NextOffset()
 	}
-	l.know(end, seg, pos, gen, true)
+	l.know(end, seg, pos, gen)
 	l.unstable.Store(l.producers.firstUnstable())
 	seg.size.Store(pos)
 	l.end.Store(end)

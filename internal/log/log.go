@@ -400,37 +400,36 @@ type boundaries struct {
 type boundaryAt struct {
 	offset, pos int64
 	seg         *segment
-	own         bool // this process wrote what is there, or will
 }
 
 func slotOf(offset int64) int { return int(uint64(offset) * 0x9e3779b97f4a7c15 >> 58) }
 
 // know remembers that the batch with the next offset at or behind offset starts at
 // pos; mu is held. gen is the value of l.gen when the caller began to look.
-func (l *Log) know(offset int64, seg *segment, pos int64, gen uint32, own bool) {
+func (l *Log) know(offset int64, seg *segment, pos int64, gen uint32) {
 	if l.gen.Load() != gen {
 		return
 	}
 	if l.boundaries == nil {
 		l.boundaries = new(boundaries)
 	}
-	l.boundaries.slots[slotOf(offset)] = boundaryAt{offset, pos, seg, own}
+	l.boundaries.slots[slotOf(offset)] = boundaryAt{offset, pos, seg}
 }
 
 // known is the position that know remembered for offset in seg.
-func (l *Log) known(offset int64, seg *segment) (pos int64, own, ok bool) {
+func (l *Log) known(offset int64, seg *segment) (pos int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.knows(offset, seg)
 }
 
 // knows is known for who holds mu.
-func (l *Log) knows(offset int64, seg *segment) (pos int64, own, ok bool) {
+func (l *Log) knows(offset int64, seg *segment) (pos int64, ok bool) {
 	if l.boundaries == nil {
-		return 0, false, false
+		return 0, false
 	}
 	b := &l.boundaries.slots[slotOf(offset)]
-	return b.pos, b.own, b.seg == seg && b.offset == offset
+	return b.pos, b.seg == seg && b.offset == offset
 }
 
 // forget voids all known positions.

@@ -163,8 +163,8 @@ func (s *segment) window(f env.File, offset int64, maxBytes int, upTo int64, b b
 func (s *segment) know(next, stop int64, b bounds) {
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
-	if pos, _, ok := s.l.knows(next, s); !ok || pos != stop {
-		s.l.know(next, s, stop, b.gen, false)
+	if pos, ok := s.l.knows(next, s); !ok || pos != stop {
+		s.l.know(next, s, stop, b.gen)
 	}
 }
 
@@ -198,12 +198,12 @@ func (s *segment) trim(f env.File, pos, stop, offset int64, maxBytes int, minOne
 }
 
 // first is where the batch starts that holds offset or is the first behind it. Its base
-// offset is under no checksum, and readers take it for true: unless this process has
-// written it, it must fit what is asked and the batches around it.
+// offset is under no checksum, and readers take it for true: it must fit what is asked and the
+// batches around it, whoever wrote it.
 func (s *segment) first(f env.File, offset int64, b bounds) (int64, error) {
-	pos, own, ok := s.l.known(offset, s)
+	pos, ok := s.l.known(offset, s)
 	if ok && pos <= b.limit {
-		if own || pos == b.limit {
+		if pos == b.limit {
 			return pos, nil
 		}
 		if h, err := s.headerAt(f, pos, b.limit); err == nil && h.base == offset && h.last < b.end {
@@ -243,7 +243,7 @@ func (s *segment) first(f env.File, offset int64, b bounds) (int64, error) {
 // stop is where the batch starts that holds upTo, at or behind from, or where damage
 // before it starts; next is the offset there.
 func (s *segment) stop(f env.File, upTo, from int64, b bounds) (stop, next int64, err error) {
-	if pos, _, ok := s.l.known(upTo, s); ok && pos <= b.limit {
+	if pos, ok := s.l.known(upTo, s); ok && pos <= b.limit {
 		return max(pos, from), upTo, nil
 	}
 	near, err := s.nearest(f, upTo)
@@ -266,7 +266,7 @@ func (s *segment) stop(f env.File, upTo, from int64, b bounds) (stop, next int64
 
 // position is where the batch starts that holds offset or is the first behind it.
 func (s *segment) position(f env.File, offset, limit int64) (int64, error) {
-	if pos, _, ok := s.l.known(offset, s); ok && pos <= limit {
+	if pos, ok := s.l.known(offset, s); ok && pos <= limit {
 		return pos, nil
 	}
 	if offset <= s.base {

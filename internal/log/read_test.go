@@ -137,6 +137,22 @@ func TestReadChecksWhatItBeginsWith(t *testing.T) {
 	}
 }
 
+// TestReadChecksWhatWasJustWritten: that this process has written a batch says nothing of what
+// the disk gives of it.
+func TestReadChecksWhatWasJustWritten(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a")
+	size := len(batch(1, 100))
+	for range 5 {
+		w.append(l, batch(1, 100))
+	}
+	w.checkpoint()
+	w.change(aDir+"00000000000000000000.log", baseBit(4*size, 24))
+	if run, err := l.Read(4, 1<<20, 5, true); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("%v, %v", run, err)
+	}
+}
+
 // TestRunsEndBeforeDamage: damage takes nothing from who reads what is before it.
 func TestRunsEndBeforeDamage(t *testing.T) {
 	w := newWorld(t)
