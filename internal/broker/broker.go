@@ -28,6 +28,9 @@ import (
 	"github.com/leat-stream/leat/internal/peer"
 )
 
+// ErrRemoved ends a broker that was removed from its cluster while it was up.
+var ErrRemoved = node.ErrRemoved
+
 // Options of a Broker. All fields but OpenFiles, BootID and MemberMemory are required.
 type Options struct {
 	Config  *config.Config

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestRemovedBrokerStops(t *testing.T) {
 	if resp := n.dial().ask(req).(*kmsg.UnregisterBrokerResponse); resp.ErrorCode != 0 {
 		t.Fatal(kerr.ErrorForCode(resp.ErrorCode))
 	}
-	if err := <-failed; !strings.Contains(err.Error(), "was removed from the cluster") {
+	if err := <-failed; !errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), "was removed from the cluster") {
 		t.Fatal(err)
 	}
 }

@@ -47,7 +47,7 @@ func Run(ctx context.Context, opts Options, args []string) int {
 		opts.Getenv = os.Getenv
 	}
 	o := out.New(opts.Out, opts.Err)
-	root := newRoot(&conn.Env{Out: o, In: opts.In, Getenv: opts.Getenv, Version: opts.Version}, opts.Serve)
+	root := newRoot(&conn.Env{Out: o, In: opts.In, Getenv: opts.Getenv, Version: opts.Version}, serve.Marked(opts.Serve))
 	root.SetArgs(args)
 	return o.Report(root.ExecuteContext(ctx))
 }
@@ -112,7 +112,7 @@ func hideClusterFlags(cmd *cobra.Command) {
 	})
 }
 
-const exitCodes = `Exit codes: 0 done; 1 failed, wholly or in part; 2 wrong flag or argument, nothing was done; 130 interrupted.`
+const exitCodes = `Exit codes: 0 done; 1 failed, wholly or in part; 2 wrong flag or argument, nothing was done; 3 a server that was removed from its cluster; 130 interrupted.`
 
 func eachCommand(cmd *cobra.Command, fn func(*cobra.Command)) {
 	fn(cmd)

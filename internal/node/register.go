@@ -261,11 +261,14 @@ func (m *metadataLog) beaten(body any, err error) {
 // one of its own: that one's request names an epoch that is over.
 var ErrReplaced = errors.New("another process has registered")
 
+// ErrRemoved ends a node that was removed from the cluster while it was up.
+var ErrRemoved = errors.New("removed from the cluster")
+
 // replaced ends a broker that the committed metadata no longer knows: it was removed
 // from the cluster, or another process has registered under its id. What a controller
 // answers to a heartbeat says less, since it may be one that was deposed.
 func (m *metadataLog) replaced(byAnother bool) {
-	err := fmt.Errorf("broker %d was removed from the cluster", m.n.id)
+	err := fmt.Errorf("broker %d was %w", m.n.id, ErrRemoved)
 	if byAnother {
 		err = fmt.Errorf("%w as broker %d", ErrReplaced, m.n.id)
 	}

@@ -29,6 +29,9 @@ const stopGrace = 1200 * time.Millisecond
 // lowOpenFiles is a limit of open files that an operator should raise.
 const lowOpenFiles = 1024
 
+// ErrRemoved ends a server that was removed from its cluster while it was up.
+var ErrRemoved = broker.ErrRemoved
+
 // Options of a server.
 type Options struct {
 	Config *config.Config

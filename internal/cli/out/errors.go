@@ -12,6 +12,7 @@ const (
 	ExitOK          = 0
 	ExitFailure     = 1   // the command was understood and failed, wholly or in part
 	ExitUsage       = 2   // a flag or an argument is wrong; nothing was done
+	ExitRemoved     = 3   // of a server: it was removed from its cluster, and is not to be started again
 	ExitInterrupted = 130 // stopped by Ctrl-C
 )
 
@@ -43,17 +44,29 @@ func Hinted(err error) bool {
 	return errors.As(err, &h)
 }
 
+// Removed marks the end of a server that was removed from its cluster.
+func Removed(err error) error { return &removed{err} }
+
+type removed struct{ error }
+
+func (e *removed) Unwrap() error { return e.error }
+
 // ErrSilent is a failure that the command has already reported.
 var ErrSilent = errors.New("already reported")
 
 // Code is the exit code of an error.
 func Code(err error) int {
-	var usage *UsageError
+	var (
+		usage *UsageError
+		gone  *removed
+	)
 	switch {
 	case err == nil:
 		return ExitOK
 	case errors.As(err, &usage):
 		return ExitUsage
+	case errors.As(err, &gone):
+		return ExitRemoved
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted
 	}

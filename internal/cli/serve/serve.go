@@ -21,6 +21,21 @@ import (
 // that the command line can be tested without a server.
 type Runner func(ctx context.Context, cfg *config.Config, warnings []config.Warning) error
 
+// Marked is a runner whose server ends with an exit code of its own when it was removed from its
+// cluster: a supervisor that started it again would bring it back.
+func Marked(run Runner) Runner {
+	if run == nil {
+		return nil
+	}
+	return func(ctx context.Context, cfg *config.Config, warnings []config.Warning) error {
+		err := run(ctx, cfg, warnings)
+		if errors.Is(err, server.ErrRemoved) {
+			return out.Removed(err)
+		}
+		return err
+	}
+}
+
 // Command is "leat serve".
 func Command(run Runner) *cobra.Command {
 	var (

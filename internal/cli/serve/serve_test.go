@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/leat-stream/leat/internal/cli/out"
 	"github.com/leat-stream/leat/internal/config"
+	"github.com/leat-stream/leat/internal/server"
 )
 
 // --join alone is enough: the node listens where the cluster reaches it, and takes its
@@ -30,6 +32,25 @@ func TestJoin(t *testing.T) {
 	_, _, err := Flags{Join: "here"}.Load(nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "leat.join=here (--set): this is no address of a node") {
 		t.Error(err)
+	}
+}
+
+// TestExitOfARemovedServer: it ends with a code by which a supervisor leaves it alone; other failures do not.
+func TestExitOfARemovedServer(t *testing.T) {
+	for end, want := range map[error]int{
+		nil: out.ExitOK, errors.New("failed"): out.ExitFailure, fmt.Errorf("broker 3: %w", server.ErrRemoved): out.ExitRemoved,
+	} {
+		cmd := Command(Marked(func(context.Context, *config.Config, []config.Warning) error { return end }))
+		cmd.SetArgs(nil)
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		err := cmd.Execute()
+		if code := out.Code(err); code != want || end != nil && err.Error() != end.Error() {
+			t.Errorf("%v: exit code %d, not %d: %v", end, code, want, err)
+		}
+	}
+	unit, err := os.ReadFile("../../../deploy/leat.service")
+	if err != nil || !strings.Contains(string(unit), fmt.Sprintf("RestartPreventExitStatus=%d\n", out.ExitRemoved)) {
+		t.Errorf("the unit does not name the code: %v", err)
 	}
 }
 
