@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
@@ -27,8 +29,10 @@ type mover struct {
 	settings []string // in the order of their being set and deleted
 	elected  bool
 	removed  []string
-	silent   bool // a voter is
-	alone    bool // a fourth voter, 7, is no broker
+	resigns  bool    // votes that are taken are gone
+	resigned []int32 // voters whose vote was taken
+	silent   bool    // a voter is
+	alone    bool    // a fourth voter, 7, is no broker
 	software string
 
 	world     *world
@@ -40,6 +44,12 @@ type mover struct {
 	leader    int32 // of the quorum
 	voters    int32 // 0: three
 	dead      bool  // node 0 does not answer any more
+	headless  bool  // the quorum is
+
+	begun    int    // moves
+	takeBack int    // after so many have begun, those that move are taken back; 0 is never
+	deletes  string // a topic that is deleted once something moves
+	strange  bool   // node 3 is not registered
 
 	shape *shape // of the one partition of orders that there is, if it is told
 }
@@ -67,8 +77,12 @@ func (m *mover) attach(w *world) {
 	on(kmsg.DescribeCluster, m.describedCluster)
 	on(kmsg.IncrementalAlterConfigs, m.configure)
 	on(kmsg.DescribeQuorum, m.describedQuorum)
+	m.follow()
 	on(kmsg.RemoveRaftVoter, func(r kmsg.Request) kmsg.Response {
 		m.removed = append(m.removed, "voter")
+		if m.resigns {
+			m.resigned = append(m.resigned, r.(*kmsg.RemoveRaftVoterRequest).VoterID)
+		}
 		return r.ResponseKind()
 	})
 	on(kmsg.UnregisterBroker, func(r kmsg.Request) kmsg.Response {
@@ -108,6 +122,7 @@ func (m *mover) assign(r kmsg.Request) kmsg.Response {
 			} else {
 				m.assigned[name] = p.Replicas
 				m.moving = append(m.moving, name)
+				m.begun++
 			}
 			part := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
 			part.Partition = p.Partition
@@ -118,8 +133,68 @@ func (m *mover) assign(r kmsg.Request) kmsg.Response {
 	return resp
 }
 
+// follow has the metadata show replicas where they were moved to, and no topic that was deleted.
+func (m *mover) follow() {
+	base, err := kgo.NewClient(kgo.SeedBrokers(m.world.cluster.ListenAddrs()...)) // for what the cluster in memory says
+	if err != nil {
+		m.world.t.Fatal(err)
+	}
+	m.world.t.Cleanup(base.Close)
+	m.world.cluster.ControlKey(kmsg.Metadata.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		m.world.cluster.KeepControl()
+		req := r.(*kmsg.MetadataRequest)
+		m.mu.Lock()
+		moved := m.begun > 0 || m.strange
+		m.mu.Unlock()
+		if !moved || req.IncludeTopicAuthorizedOperations {
+			return nil, nil, false
+		}
+		var resp *kmsg.MetadataResponse
+		var err error
+		m.world.cluster.SleepControl(func() {
+			plain := *req
+			plain.IncludeTopicAuthorizedOperations = true // marks it as this one's
+			resp, err = plain.RequestWith(m.world.t.Context(), base)
+		})
+		if err != nil {
+			return nil, err, true
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.shown(resp)
+		return resp, nil, true
+	})
+}
+
+// shown puts what was moved into the metadata.
+func (m *mover) shown(resp *kmsg.MetadataResponse) {
+	if m.strange {
+		resp.ControllerID = 0
+		resp.Brokers = slices.DeleteFunc(resp.Brokers, func(b kmsg.MetadataResponseBroker) bool { return b.NodeID == 3 })
+	}
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		if m.begun > 0 && *t.Topic == m.deletes {
+			t.ErrorCode, t.Partitions = kerr.UnknownTopicOrPartition.Code, nil
+		}
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			if name := place(*t.Topic, p.Partition); m.assigned[name] != nil && !slices.Contains(m.moving, name) {
+				p.Replicas = m.assigned[name]
+				p.ISR = m.assigned[name]
+			}
+		}
+	}
+}
+
 // list tells what moves, and is done with it.
 func (m *mover) list(r kmsg.Request) kmsg.Response {
+	if m.takeBack > 0 && m.begun >= m.takeBack {
+		for _, name := range m.moving {
+			delete(m.assigned, name)
+		}
+		m.moving = nil
+	}
 	resp := r.ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
 	if m.shape != nil {
 		m.shape.list(resp)
@@ -159,7 +234,7 @@ func (m *mover) elect(r kmsg.Request) kmsg.Response {
 }
 
 func (m *mover) describedCluster(r kmsg.Request) kmsg.Response {
-	if !m.fenced && !m.dead {
+	if !m.fenced && !m.dead && !m.strange {
 		return nil
 	}
 	resp := r.ResponseKind().(*kmsg.DescribeClusterResponse)
@@ -170,6 +245,9 @@ func (m *mover) describedCluster(r kmsg.Request) kmsg.Response {
 		b.NodeID, b.Host, b.Port, b.IsFenced = int32(id), host, int32(n), id > 0 && m.fenced && len(m.assigned) > 0
 		if id == 0 && m.dead {
 			b.Port = 1
+		}
+		if id == 3 && m.strange {
+			continue
 		}
 		resp.Brokers = append(resp.Brokers, b)
 	}
@@ -202,7 +280,9 @@ func (m *mover) describedQuorum(r kmsg.Request) kmsg.Response {
 	t := kmsg.NewDescribeQuorumResponseTopic()
 	t.Topic = "__cluster_metadata"
 	p := kmsg.NewDescribeQuorumResponseTopicPartition()
-	p.LeaderID, p.LeaderEpoch, p.HighWatermark = m.leader, 7, 100
+	if p.LeaderID, p.LeaderEpoch, p.HighWatermark = m.leader, 7, 100; m.headless {
+		p.ErrorCode = kerr.NotController.Code
+	}
 	for id := range cmp.Or(m.voters, 3) {
 		v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
 		v.ReplicaID, v.LogEndOffset, v.LastCaughtUpTimestamp = id, 100-int64(id), 50000-int64(id)
@@ -212,10 +292,13 @@ func (m *mover) describedQuorum(r kmsg.Request) kmsg.Response {
 		p.CurrentVoters = append(p.CurrentVoters, v)
 	}
 	if m.alone {
-		v := p.CurrentVoters[2]
+		v := p.CurrentVoters[len(p.CurrentVoters)-1]
 		v.ReplicaID = 7
 		p.CurrentVoters = append(p.CurrentVoters, v)
 	}
+	p.CurrentVoters = slices.DeleteFunc(p.CurrentVoters, func(v kmsg.DescribeQuorumResponseTopicPartitionReplicaState) bool {
+		return slices.Contains(m.resigned, v.ReplicaID)
+	})
 	t.Partitions = append(t.Partitions, p)
 	resp.Topics = append(resp.Topics, t)
 	return resp
@@ -380,12 +463,11 @@ func TestClusterDrain(t *testing.T) {
 	if len(m.assigned) != 0 || len(m.settings) != 0 {
 		t.Fatal("a dry run changed something")
 	}
-	// The cluster in memory does not move, so that the node is not empty in the end.
 	r := w.run("", "cluster", "drain", "0", "--rate", "1000", "--parallel", "1")
 	if len(plan.Moves) == 0 {
 		t.Fatal("nothing is to be moved")
 	}
-	if r.code != 1 || !strings.Contains(r.err, "node 0 still has replicas") {
+	if r.code != 0 || !strings.Contains(r.err, fmt.Sprintf("%d moves have ended", len(plan.Moves))) || !strings.Contains(r.err, "node 0 is empty") {
 		t.Errorf("%+v", r)
 	}
 	if len(m.assigned) != len(plan.Moves) || !m.elected {
@@ -407,14 +489,19 @@ func TestDrainOfAController(t *testing.T) {
 	}
 }
 
-// disks has every node tell of a disk with so many bytes, and of 100 bytes in each partition of
-// orders, whose replicas are on the node of its number and the two behind it.
-func (w *world) disks(totals [4]int64, free int64) {
+// spread puts the replicas of each partition of orders on the node of its number and the two behind it.
+func (w *world) spread() {
 	for i := range int32(4) {
 		if err := w.cluster.MoveTopicPartition("orders", i, i); err != nil {
 			w.t.Fatal(err)
 		}
 	}
+}
+
+// disks has every node tell of a disk with so many bytes, and of 100 bytes in each partition of
+// orders, whose replicas are on the node of its number and the two behind it.
+func (w *world) disks(totals [4]int64, free int64) {
+	w.spread()
 	w.cluster.ControlKey(kmsg.DescribeLogDirs.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
 		resp := r.ResponseKind().(*kmsg.DescribeLogDirsResponse)

@@ -26,6 +26,7 @@ type planNode struct {
 // planPartition is one partition; the first replica is the preferred leader.
 type planPartition struct {
 	topic    string
+	id       [16]byte // of the topic
 	index    int32
 	replicas []int32
 	bytes    int64 // of one replica
@@ -36,6 +37,7 @@ type planPartition struct {
 // move is a partition's new replicas.
 type move struct {
 	topic    string
+	id       [16]byte // of the topic
 	index    int32
 	from, to []int32
 	bytes    int64 // to be copied
@@ -434,7 +436,7 @@ func (p *planner) moves() []move {
 		if p.untouched(i) {
 			continue
 		}
-		m := move{topic: p.parts[i].topic, index: p.parts[i].index, from: p.parts[i].replicas, to: p.to[i]}
+		m := move{topic: p.parts[i].topic, id: p.parts[i].id, index: p.parts[i].index, from: p.parts[i].replicas, to: p.to[i]}
 		m.bytes = p.parts[i].bytes * int64(len(m.added()))
 		all = append(all, m)
 	}

@@ -39,7 +39,7 @@ func (r *runner) throttle(ctx context.Context, moves []move, brokers []int32) er
 			if err != nil {
 				return err
 			}
-			failures.Altered("topic", rs)
+			failures.Altered("topic", existing(rs))
 		}
 		return failures.Err()
 	})
@@ -119,7 +119,7 @@ func (r *runner) unthrottle(ctx context.Context, topics []string, brokers []int3
 			if err != nil {
 				return err
 			}
-			failures.Altered("topic", rs)
+			failures.Altered("topic", existing(rs))
 			return failures.Err()
 		})
 	}

@@ -121,7 +121,8 @@ func (r *runner) look(ctx context.Context) (s *state, err error) {
 	return s, err
 }
 
-// carryOut makes moves, some at a time, and waits for them.
+// carryOut makes moves, some at a time, and waits for them. Once somebody takes one back, it
+// begins no others.
 func (r *runner) carryOut(ctx context.Context, moves []move, brokers []int32) error {
 	if err := r.throttle(ctx, moves, brokers); err != nil {
 		return err
@@ -129,23 +130,28 @@ func (r *runner) carryOut(ctx context.Context, moves []move, brokers []int32) er
 	bar := r.e.Progress(int64(len(moves)), "partitions moved", false)
 	defer bar.Done()
 	waiting, ours := moves, map[kadm.Partition]move{}
+	var (
+		all       outcome
+		failed    error
+		unstarted int
+	)
 	watch := newWatch(r)
-	var failed error
 	for len(waiting) > 0 || len(ours) > 0 {
-		if room := min(r.parallel-len(ours), len(waiting)); room > 0 && failed == nil {
+		if room := min(r.parallel-len(ours), len(waiting)); room > 0 {
 			batch := waiting[:room]
 			waiting = waiting[room:]
-			failed = r.submit(ctx, batch, ours)
-		}
-		if failed != nil {
-			waiting = nil
+			failed = r.submit(ctx, batch, ours, &all)
 		}
 		done, err := r.settled(ctx, ours)
 		if err != nil {
 			return r.interrupted(err)
 		}
-		bar.Add(int64(done))
-		if err := watch.look(ctx, ours, done); err != nil {
+		all.add(done)
+		if failed != nil || len(all.back) > 0 {
+			unstarted, waiting = unstarted+len(waiting), nil
+		}
+		bar.Add(int64(done.count()))
+		if err := watch.look(ctx, ours, done.count()); err != nil {
 			return r.interrupted(err)
 		}
 		if len(ours) > 0 {
@@ -154,11 +160,16 @@ func (r *runner) carryOut(ctx context.Context, moves []move, brokers []int32) er
 			}
 		}
 	}
-	if err := r.prefer(ctx, moves); err != nil && failed == nil {
+	if back := all.told(len(moves), unstarted); back != nil && failed != nil {
+		r.e.Note("%v", back)
+	} else if back != nil {
+		failed = back
+	}
+	if err := r.prefer(ctx, all.there); err != nil && failed == nil {
 		failed = err
 	}
 	if failed == nil {
-		r.e.Note("%s", counted(len(moves), "1 move has ended", "%d moves have ended"))
+		r.e.Note("%s", all.ended())
 	}
 	return errors.Join(failed, r.unthrottle(ctx, topicsOf(moves), brokers))
 }
@@ -180,8 +191,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// submit begins moves, and adds those that have begun to ours.
-func (r *runner) submit(ctx context.Context, batch []move, ours map[kadm.Partition]move) error {
+// submit begins moves, and adds those that have begun to ours, and those whose topic is gone to all.
+func (r *runner) submit(ctx context.Context, batch []move, ours map[kadm.Partition]move, all *outcome) error {
 	var req kadm.AlterPartitionAssignmentsReq
 	for _, m := range batch {
 		req.Assign(m.topic, m.index, m.to)
@@ -201,8 +212,13 @@ func (r *runner) submit(ctx context.Context, batch []move, ours map[kadm.Partiti
 		}
 		failures := r.e.Failures()
 		for _, a := range rs.Sorted() {
-			if a.Err != nil {
-				delete(ours, kadm.Partition{Topic: a.Topic, Partition: a.Partition})
+			p := kadm.Partition{Topic: a.Topic, Partition: a.Partition}
+			switch m := ours[p]; {
+			case errors.Is(a.Err, kerr.UnknownTopicOrPartition):
+				delete(ours, p)
+				all.gone = append(all.gone, m)
+			case a.Err != nil:
+				delete(ours, p)
 				failures.Add(fmt.Sprintf("partition %s-%d", a.Topic, a.Partition), conn.WithMessage(a.Err, a.ErrMessage))
 			}
 		}
@@ -210,27 +226,34 @@ func (r *runner) submit(ctx context.Context, batch []move, ours map[kadm.Partiti
 	})
 }
 
-// settled takes those of ours that no longer move away, and counts them.
-func (r *runner) settled(ctx context.Context, ours map[kadm.Partition]move) (done int, err error) {
-	err = r.once(ctx, func(ctx context.Context) error {
+// settled takes those of ours that no longer move away, and tells what has become of them.
+func (r *runner) settled(ctx context.Context, ours map[kadm.Partition]move) (outcome, error) {
+	var over []move
+	err := r.once(ctx, func(ctx context.Context) error {
 		moving, err := Reassignments(ctx, r.cl)
 		if err != nil {
 			return err
 		}
-		for p := range ours {
+		for _, p := range sorted(ours) {
 			if _, still := moving[p.Topic][p.Partition]; !still {
+				over = append(over, ours[p])
 				delete(ours, p)
-				done++
 			}
 		}
 		return nil
 	})
-	return done, err
+	if err != nil {
+		return outcome{}, err
+	}
+	return r.outcomeOf(ctx, over)
 }
 
 // prefer makes the preferred replicas of what was moved lead. One that is not up leads
 // when it is.
 func (r *runner) prefer(ctx context.Context, moves []move) error {
+	if len(moves) == 0 {
+		return nil
+	}
 	set := kadm.TopicsSet{}
 	for _, m := range moves {
 		set.Add(m.topic, m.index)
@@ -244,7 +267,7 @@ func (r *runner) prefer(ctx context.Context, moves []move) error {
 		for _, topic := range slices.Sorted(maps.Keys(rs)) {
 			for _, index := range slices.Sorted(maps.Keys(rs[topic])) {
 				switch e := rs[topic][index]; {
-				case e.Err == nil, errors.Is(e.Err, kerr.ElectionNotNeeded):
+				case e.Err == nil, errors.Is(e.Err, kerr.ElectionNotNeeded), errors.Is(e.Err, kerr.UnknownTopicOrPartition): // it is gone
 				case errors.Is(e.Err, kerr.PreferredLeaderNotAvailable):
 					down++
 				default:

@@ -85,7 +85,7 @@ func (s *state) partitions() []planPartition {
 	for _, t := range s.meta.Topics.Sorted() {
 		for _, p := range t.Partitions.Sorted() {
 			_, moving := s.moving[t.Topic][p.Partition]
-			all = append(all, planPartition{topic: t.Topic, index: p.Partition, replicas: p.Replicas, bytes: s.size(t.Topic, p.Partition),
+			all = append(all, planPartition{topic: t.Topic, id: t.ID, index: p.Partition, replicas: p.Replicas, bytes: s.size(t.Topic, p.Partition),
 				moving: moving, fixed: moving || p.Leader < 0 || len(p.Replicas) == 0})
 		}
 	}
