@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,5 +32,26 @@ func TestMovesOfADeletedTopic(t *testing.T) {
 	r := w.run("", "cluster", "drain", "0")
 	if r.code != 0 || !strings.Contains(r.err, " the topic was deleted meanwhile") || !strings.Contains(r.err, "node 0 is empty") {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestDrainOfANodeThatIsNotRegistered: what it has is moved to others, as from one that is down, and balance tells
+// of it.
+func TestDrainOfANodeThatIsNotRegistered(t *testing.T) {
+	w, m := newMover(t)
+	w.spread()
+	m.strange = true
+	if r := w.run("", "cluster", "balance", "--dry-run"); !strings.Contains(r.err, "node 3 is not registered any more, and has replicas of ") ||
+		strings.Contains(r.err, "in balance") {
+		t.Errorf("%+v", r)
+	}
+	r := w.run("", "cluster", "drain", "3")
+	if r.code != 0 || len(m.assigned) == 0 || !strings.Contains(r.err, "node 3 is empty") {
+		t.Errorf("moved %v: %+v", m.assigned, r)
+	}
+	for name, to := range m.assigned {
+		if slices.Contains(to, 3) {
+			t.Errorf("%s to %v", name, to)
+		}
 	}
 }

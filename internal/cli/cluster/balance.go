@@ -60,7 +60,11 @@ func balanceCommand(e *conn.Env) *cobra.Command {
 					return err
 				}
 				planned, crowded := plan(s.nodes(), s.partitions(), planLimits{moves: moves, tolerance: tolerance, reserve: o.part()})
-				nothing := balanced(len(s.moving.Sorted()), len(crowded))
+				strangers := s.strangers()
+				for _, id := range strangers {
+					e.Note("node %d is not registered any more, and has replicas of %s: 'leat cluster drain %d' moves them", id, partitions(s.holds(id)), id)
+				}
+				nothing := balanced(len(s.moving.Sorted()), len(crowded)+len(strangers))
 				if err := show(e, planned, crowded, nothing); err != nil || dryRun || len(planned) == 0 {
 					return err
 				}
@@ -78,10 +82,10 @@ func balanceCommand(e *conn.Env) *cobra.Command {
 }
 
 // balanced is said when there is nothing to move; moving counts partitions that are being moved
-// already, crowded the nodes that would get more.
-func balanced(moving, crowded int) string {
+// already, unsound the nodes that would get more, or have what they should not.
+func balanced(moving, unsound int) string {
 	switch {
-	case moving == 0 && crowded > 0:
+	case moving == 0 && unsound > 0:
 		return "nothing to move"
 	case moving == 0:
 		return "nothing to move: the nodes are in balance"

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
 	"github.com/leat-stream/leat/internal/cli/out"
@@ -45,7 +44,7 @@ func drainCommand(e *conn.Env) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if !slices.ContainsFunc(s.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id }) {
+				if !s.knows(id) && s.holds(id) == 0 {
 					return r.drainNoBroker(ctx, id)
 				}
 				nodes, parts := s.nodes(id), s.partitions()

@@ -18,6 +18,8 @@ type planNode struct {
 	leaving bool
 	// down gets nothing, and keeps what it has.
 	down bool
+	// gone is registered no more: in which rack it was is not known, and it is in none now.
+	gone bool
 	// total is how many bytes its disks have, 0 when it does not tell; free is how many of
 	// them can still be used, those that are on their way taken off.
 	total, free int64
@@ -182,6 +184,9 @@ func (p *planner) racks(ids []int32) int {
 	alone := 0
 	for _, id := range ids {
 		n := p.nodes[id]
+		if n != nil && n.gone {
+			continue
+		}
 		if n == nil || n.rack == "" {
 			alone++
 			continue

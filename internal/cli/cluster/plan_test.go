@@ -201,3 +201,13 @@ func TestPlanLeavesAReserve(t *testing.T) {
 		t.Errorf("without a reserve: %d moves, no room on %v", len(moves), crowded)
 	}
 }
+
+// TestRackOfANodeThatIsGone: a node that is registered no more stands in no rack, so that what takes its replica may
+// stand in one with others.
+func TestRackOfANodeThatIsGone(t *testing.T) {
+	nodes := []planNode{{id: 1, rack: "x"}, {id: 2, rack: "y"}, {id: 3, rack: "y"}, {id: 9, leaving: true, down: true, gone: true}}
+	parts := []planPartition{{topic: "t", replicas: []int32{1, 2, 9}}}
+	if moves, _ := plan(nodes, parts, planLimits{evacuate: true}); len(moves) != 1 || !slices.Equal(moves[0].to, []int32{1, 2, 3}) {
+		t.Errorf("%+v", moves)
+	}
+}

@@ -56,9 +56,15 @@ func describeBrokers(ctx context.Context, cl kmsg.Requestor) ([]kmsg.DescribeClu
 }
 
 // nodes are the brokers to plan for; those of leaving get nothing and keep nothing.
-// What is being moved already is on its way: it takes room that is still free.
+// What is being moved already is on its way: it takes room that is still free. Of those that
+// leave, one may be registered no more.
 func (s *state) nodes(leaving ...int32) []planNode {
 	var all []planNode
+	for _, id := range leaving {
+		if !s.knows(id) {
+			all = append(all, planNode{id: id, leaving: true, down: true, gone: true})
+		}
+	}
 	for _, b := range s.brokers {
 		n := planNode{id: b.NodeID, down: b.IsFenced, leaving: slices.Contains(leaving, b.NodeID)}
 		if b.Rack != nil {
@@ -77,6 +83,24 @@ func (s *state) nodes(leaving ...int32) []planNode {
 		all = append(all, n)
 	}
 	return all
+}
+
+// knows tells whether a broker is registered.
+func (s *state) knows(id int32) bool {
+	return slices.ContainsFunc(s.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id })
+}
+
+// strangers are nodes that have replicas and are not registered, by id.
+func (s *state) strangers() (all []int32) {
+	s.meta.Topics.EachPartition(func(p kadm.PartitionDetail) {
+		for _, id := range p.Replicas {
+			if !s.knows(id) {
+				all = append(all, id)
+			}
+		}
+	})
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // partitions are the partitions to plan for, by topic and number.
