@@ -32,6 +32,7 @@ func TestClusterDrainThatStandsStill(t *testing.T) {
 // no reason to fail; nor is that it does not lead.
 func TestClusterDrainPastTheDead(t *testing.T) {
 	w, m := newMover(t)
+	w.spread()
 	m.mute, m.preferred = 2, true
 	w.hang(kmsg.IncrementalAlterConfigs, 2)
 	r := w.run("", "cluster", "drain", "0", "--timeout", "1s")

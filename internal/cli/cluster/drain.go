@@ -25,6 +25,8 @@ func drainCommand(e *conn.Env) *cobra.Command {
 		Long: "Move all replicas, and what it leads, off a node, to the other nodes that are up, of whose disks --reserve stays free; a few " +
 			"partitions at a time, at a bounded rate. " +
 			"What no other node can take stays, and is said with the reason; the exit code is 1 then, with --dry-run, too. " +
+			"Where the other voters of the metadata quorum would be no majority without the node, as the second of two, its vote is taken in the end; where " +
+			"that cannot be either, that is said, and the exit code is 1: do not stop it then. " +
 			"New topics may still be placed on it until it stops. What moves is waited for, and every few seconds it is said what that is, and who of " +
 			"the nodes that take part is down. 'leat cluster remove' is next.",
 		Example: `  leat cluster drain 3 --dry-run
@@ -45,7 +47,7 @@ func drainCommand(e *conn.Env) *cobra.Command {
 					return err
 				}
 				if !s.knows(id) && s.holds(id) == 0 {
-					return r.drainNoBroker(ctx, id)
+					return r.drainNoBroker(ctx, id, dryRun)
 				}
 				nodes, parts := s.nodes(id), s.partitions()
 				moves, _ := plan(nodes, parts, planLimits{evacuate: true, reserve: o.part()}) // what has no room is in left
@@ -61,7 +63,7 @@ func drainCommand(e *conn.Env) *cobra.Command {
 					return keeps(id, left)
 				}
 				if dryRun {
-					return nil
+					return r.resign(ctx, id, true)
 				}
 				if len(moves) > 0 {
 					if err := r.carryOut(ctx, moves, brokerIDs(s.nodes())); err != nil {
@@ -91,7 +93,7 @@ func keeps(id int32, left []stay) error {
 		"it is empty once other nodes can take them; topics with fewer replicas, or another node, make room")
 }
 
-// drained looks whether a node holds nothing any more.
+// drained looks whether a node holds nothing any more, and sees to it that it can stop.
 func (r *runner) drained(ctx context.Context, id int32) error {
 	s, err := r.look(ctx)
 	if err != nil {
@@ -100,20 +102,26 @@ func (r *runner) drained(ctx context.Context, id int32) error {
 	if n := s.holds(id); n > 0 {
 		return fmt.Errorf("node %d still has replicas of %s: there is no other node up that may take them, or others move them, or took moves back", id, partitions(n))
 	}
+	if err := r.resign(ctx, id, false); err != nil {
+		return err
+	}
 	r.e.Note("node %d is empty", id)
 	return nil
 }
 
-// drainNoBroker is the drain of a node that is not among the brokers: a controller holds
-// nothing.
-func (r *runner) drainNoBroker(ctx context.Context, id int32) error {
+// drainNoBroker is the drain of a node that is not among the brokers, and holds nothing: a
+// controller may be needed all the same.
+func (r *runner) drainNoBroker(ctx context.Context, id int32, dryRun bool) error {
 	_, quorum, err := describeQuorum(ctx, r.cl)
 	if err != nil {
 		return r.e.Explain(fmt.Errorf("node %d is no broker; whether it is a controller is not told: %w", id, err))
 	}
 	for _, q := range slices.Concat(quorum.CurrentVoters, quorum.Observers) {
 		if q.ReplicaID == id {
-			return show(r.e, nil, nil, fmt.Sprintf("node %d is no broker, a controller only, and holds no replicas", id))
+			if err := show(r.e, nil, nil, fmt.Sprintf("node %d is no broker, a controller only, and holds no replicas", id)); err != nil {
+				return err
+			}
+			return r.resign(ctx, id, dryRun)
 		}
 	}
 	return fmt.Errorf("node %d: the cluster does not know it", id)

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/cli/conn"
+	"github.com/leat-stream/leat/internal/cli/out"
 )
 
 // removed is what remove did.
@@ -19,6 +20,7 @@ type removed struct {
 	Node         int32 `json:"node"`
 	Voter        bool  `json:"voter_removed"`
 	Unregistered bool  `json:"unregistered"`
+	up           bool  // as a broker, when it was removed
 }
 
 func removeCommand(e *conn.Env) *cobra.Command {
@@ -27,7 +29,7 @@ func removeCommand(e *conn.Env) *cobra.Command {
 		Use:   "remove NODE",
 		Short: "Forget a node that is drained and stopped",
 		Long: "Forget a node for good: it loses its vote in the metadata quorum, and its registration. Refused while replicas are " +
-			"assigned to it ('leat cluster drain' moves them), and while it is up, as it would come back; of a controller that is no " +
+			"assigned to it ('leat cluster drain' moves them), and while it is up, as it would come back when it is started again; of a controller that is no " +
 			"broker, that is known ten seconds after it has stopped. That it leaves two voters is said before: put another controller in its place.",
 		Example: "  leat cluster remove 3",
 		Args:    cobra.ExactArgs(1),
@@ -40,14 +42,27 @@ func removeCommand(e *conn.Env) *cobra.Command {
 			ctx, cancel := e.Context(cmd)
 			defer cancel()
 			done := removed{Node: id}
-			err = a.elsewhere(ctx, func(h *home, br *kgo.Broker) error { return done.remove(ctx, a, h, br, force) })
-			if err != nil {
+			undecided := false
+			err = a.elsewhere(ctx, func(h *home, br *kgo.Broker) error {
+				one, cancel := context.WithTimeout(ctx, askPatience) // it may hang, and another one answer
+				defer cancel()
+				err := done.remove(one, a, h, br, force)
+				undecided = lost(err)
+				return err
+			})
+			switch {
+			case err != nil && undecided && ctx.Err() != nil && cmd.Context().Err() == nil:
+				return headless(err)
+			case err != nil:
 				return a.explain(cmd.Context(), err)
 			}
 			if e.JSON() {
 				return e.WriteJSON(done)
 			}
 			e.Note("node %d is removed", id)
+			if done.up {
+				e.Note("it was up, and ends by itself; whoever starts it again, as a supervisor may, brings it back as a new node")
+			}
 			return nil
 		},
 	}
@@ -62,13 +77,7 @@ func (done *removed) remove(ctx context.Context, a *asking, h *home, br *kgo.Bro
 	if n := h.holds(id); n > 0 {
 		return fmt.Errorf("node %d has replicas of %s; 'leat cluster drain %d' moves them", id, partitions(n), id)
 	}
-	at := slices.IndexFunc(h.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id })
-	if at >= 0 && !h.brokers[at].IsFenced && !force {
-		if a.gone(ctx, address(h.brokers[at])) {
-			return fmt.Errorf("node %d does not answer, but the cluster has not missed it for long enough; try again in some seconds, or give --force", id)
-		}
-		return fmt.Errorf("node %d is up; stop it first, or give --force", id)
-	}
+	// Without a leader it is not known who is down, either.
 	var quorum *kmsg.DescribeQuorumResponseTopicPartition
 	err := again(ctx, func() (err error) {
 		quorum, err = DescribeQuorum(ctx, br)
@@ -77,6 +86,14 @@ func (done *removed) remove(ctx context.Context, a *asking, h *home, br *kgo.Bro
 	if err != nil {
 		return err
 	}
+	at := slices.IndexFunc(h.brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id })
+	if at >= 0 && !h.brokers[at].IsFenced && !force {
+		if a.gone(ctx, address(h.brokers[at])) {
+			return fmt.Errorf("node %d does not answer, but the cluster has not missed it for long enough; try again in some seconds, or give --force", id)
+		}
+		return fmt.Errorf("node %d is up; stop it first, or give --force", id)
+	}
+	done.up = done.up || at >= 0 && !h.brokers[at].IsFenced && !a.gone(ctx, address(h.brokers[at]))
 	if at < 0 && !force && !done.Voter && follows(quorum, id) { // a controller alone
 		return fmt.Errorf("node %d is up; stop it first and wait %v, or give --force", id, silentFor)
 	}
@@ -107,7 +124,13 @@ func (done *removed) remove(ctx context.Context, a *asking, h *home, br *kgo.Bro
 	return nil
 }
 
-func takeVote(ctx context.Context, br *kgo.Broker, id int32, directory [16]byte) error {
+// headless is the error of what no controller has decided though brokers answer.
+func headless(err error) error {
+	return out.Hint(fmt.Errorf("the metadata quorum has no leader: brokers answer, and none of them reaches a controller that decides (%s)", conn.Reason(err)),
+		"start voters until more than half are up; 'leat cluster status' shows who does not answer, docs/disasters.md what can be done when they are lost")
+}
+
+func takeVote(ctx context.Context, br kmsg.Requestor, id int32, directory [16]byte) error {
 	req := kmsg.NewPtrRemoveRaftVoterRequest()
 	req.VoterID, req.VoterDirectoryID = id, directory
 	return again(ctx, func() error {
