@@ -95,7 +95,7 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 		unsure = unsure || h.pos != pos // behind a hole
 		pos = h.pos + h.size
 		if s.l.hasDamage.Load() {
-			if _, refused := s.l.DamagedTo(h.base); refused {
+			if d, ok := s.l.nextDamage(h.base); ok && d.from <= h.base {
 				unsure = true
 				return true
 			}

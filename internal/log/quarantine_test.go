@@ -194,3 +194,38 @@ func TestReadsMeetDamage(t *testing.T) {
 	}
 	w.append(l, batch(1, 100))
 }
+
+// TestDamageBehindAGap: whoever asks for what compaction removed right before damage is told of
+// the damage, and where it ends; not that there is nothing yet.
+func TestDamageBehindAGap(t *testing.T) {
+	w := newWorld(t)
+	none := record.NewHeader(0)
+	one := keyed(none, "a", "1")
+	l := w.log("a", compacted, func(c *Config) { c.SegmentBytes = int64(2*len(one) + 1) })
+	for _, k := range []string{"a", "b", "b", "c", "d"} {
+		w.append(l, keyed(none, k, "1"))
+	}
+	wantBases(t, l, 0, 2, 4)
+	if res := w.compact(l); res.Removed != 1 {
+		t.Fatalf("%+v", res)
+	}
+	wantBases(t, l, 0, 2, 4)
+	w.change(aDir+"00000000000000000002.log", flip(len(one)-1))
+	w.scrub()
+	if got := l.Damaged(); !slices.Equal(got, []Range{{2, 3}}) {
+		t.Fatalf("damaged: %v", got)
+	}
+	for offset, to := range map[int64]int64{0: 0, 1: 3, 2: 3, 3: 3, 4: 4} {
+		run, err := l.Read(offset, 1<<20, 5, true)
+		if err == nil {
+			if run.Len() == 0 {
+				t.Errorf("nothing is at %d", offset)
+			}
+			run.Release()
+		}
+		behind, is := l.DamagedTo(offset)
+		if behind != to || is != (offset < to) || is != errors.Is(err, ErrCorrupt) {
+			t.Errorf("at %d: %v, damaged %v up to %d, want %d", offset, err, is, behind, to)
+		}
+	}
+}

@@ -30,11 +30,14 @@ func (l *Log) Read(offset int64, maxBytes int, upTo int64, minOne bool) (*Run, e
 		if offset >= upTo || (maxBytes <= 0 && !minOne) {
 			return &Run{next: offset}, nil
 		}
-		var err error
-		if upTo, err = l.beforeDamage(offset, upTo); err != nil {
+		before, err := l.beforeDamage(offset, upTo)
+		if err != nil {
 			return nil, err
 		}
-		run, err := l.readFrom(list, offset, maxBytes, upTo, minOne)
+		run, err := l.readFrom(list, offset, maxBytes, before, minOne)
+		if err == nil && run.size == 0 && before < upTo && minOne {
+			return nil, damaged("offsets from %d on are quarantined, and nothing is left from %d up to them", before, offset)
+		}
 		if !errors.Is(err, errGone) {
 			return run, err
 		}
@@ -71,17 +74,35 @@ func (l *Log) beforeDamage(offset, upTo int64) (int64, error) {
 	return upTo, nil
 }
 
-// DamagedTo tells whether an offset lies in a quarantined range, and the first offset
-// behind that range: where a reader that can do without it goes on.
+// DamagedTo tells whether an offset lies in a quarantined range, or compaction left nothing from
+// there up to one, and the first offset behind that range: where a reader that can do without
+// it goes on.
 func (l *Log) DamagedTo(offset int64) (to int64, damaged bool) {
+	r, ok := l.nextDamage(offset)
+	if !ok || r.from <= offset {
+		return max(offset, r.to), ok
+	}
+	run, err := l.Read(offset, 1, r.from, true)
+	if err != nil {
+		return offset, false
+	}
+	defer run.Release()
+	if run.Len() > 0 {
+		return offset, false
+	}
+	return r.to, true
+}
+
+// nextDamage is the first quarantined range that ends behind an offset.
+func (l *Log) nextDamage(offset int64) (d damagedRange, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range l.damage {
-		if offset >= d.from && offset < d.to {
-			return d.to, true
+		if offset < d.to {
+			return d, true
 		}
 	}
-	return offset, false
+	return damagedRange{}, false
 }
 
 // readFrom looks through the segments from the one that may hold offset on.
