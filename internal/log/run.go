@@ -93,6 +93,14 @@ func (r *Run) Failed(err error) {
 	}
 }
 
+// Suspect has the scrubber look at the segment: from an offset on the bytes could not be used.
+// It may be called after Release.
+func (r *Run) Suspect(offset int64) {
+	if r.size > 0 {
+		r.seg.l.suspect(r.seg, offset)
+	}
+}
+
 // Check looks at the checksums of the first upTo bytes of the run, a batch more if need be.
 // Damage is ErrCorrupt, and counts as met by a reader, as does what the disk does not give.
 func (r *Run) Check(upTo int64) error {

@@ -155,9 +155,13 @@ func (l *Log) Suspect(offset int64) {
 		return
 	}
 	if i := find(list, offset); i >= 0 {
-		l.d.suspect(list[i])
-		l.d.event(Suspected{Log: l.ID(), Segment: list[i].base, Offset: offset})
+		l.suspect(list[i], offset)
 	}
+}
+
+func (l *Log) suspect(s *segment, offset int64) {
+	l.d.suspect(s)
+	l.d.event(Suspected{Log: l.ID(), Segment: s.base, Offset: offset})
 }
 
 // step checks up to budget bytes, a batch more if need be, of one segment.

@@ -85,9 +85,9 @@ func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record
 		if err != nil {
 			return next, err
 		}
-		if next, err = eachRecord(buf, next, fn); err != nil {
+		if next, err = eachRecord(buf, next, end, fn); err != nil {
 			if errors.Is(err, record.ErrCorrupt) {
-				p.log.Suspect(next) // the scrubber finds out how far it goes, and sets it aside
+				run.Suspect(next) // the scrubber finds out how far it goes, and sets it aside
 			}
 			return next, err
 		}
@@ -103,16 +103,22 @@ func (p *Partition) damagedAlone() bool {
 
 // eachRecord walks the data records of whole batches, skipping those below from and
 // control batches; it returns the offset after the last batch. A batch without its
-// checksum ends it with record.ErrCorrupt: what it holds cannot be believed.
-func eachRecord(buf []byte, from int64, fn func(b record.Batch, r record.Record) error) (next int64, err error) {
+// checksum ends it with record.ErrCorrupt, as do lengths that lead to none and offsets, which are
+// under no checksum, that do not ascend up to end: what these hold cannot be believed.
+func eachRecord(buf []byte, from, end int64, fn func(b record.Batch, r record.Record) error) (next int64, err error) {
 	next = from
+	first := true
 	for b, err := range record.Split(buf) {
 		if err != nil {
-			return next, err
+			return next, fmt.Errorf("%w: behind offset %d: %w", record.ErrCorrupt, next-1, err)
 		}
 		if !b.CheckCRC() {
 			return next, fmt.Errorf("%w: the batch at offset %d has another checksum", record.ErrCorrupt, b.BaseOffset())
 		}
+		if least := b.BaseOffset(); least < next && !first || b.NextOffset() <= next || b.NextOffset() > end {
+			return next, fmt.Errorf("%w: the batch at offset %d, where %d or more is expected, and less than %d", record.ErrCorrupt, least, next, end)
+		}
+		first = false
 		if !b.IsControl() {
 			for r, err := range b.Records(maxDecompressed) {
 				if err != nil {
