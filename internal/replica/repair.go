@@ -190,7 +190,8 @@ func (p *Partition) mend() (left *damage, epoch int32, ask bool) {
 	if r.leader < 0 || leads || !early && (counted || r.leaderEpoch <= d.epoch) {
 		others := func(id int32) bool { return id != self }
 		held := slices.ContainsFunc(r.isr, others) || slices.ContainsFunc(r.eligible, others)
-		ask = d.told < 0 || held && (counted || r.leader == self) && r.partitionEpoch > d.told
+		anew := held && (counted || r.leader == self) || r.leader == self && !d.alone // elected though it lacks records
+		ask = d.told < 0 || anew && r.partitionEpoch > d.told
 		p.mu.Unlock()
 		return d, r.partitionEpoch, ask
 	}

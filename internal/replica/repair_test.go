@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/internal/log"
 	"github.com/leat-stream/leat/internal/metadata"
@@ -259,6 +260,34 @@ func TestDamageOfTheOnlyReplica(t *testing.T) {
 	clear(c.cut)
 	c.until("the other one has what it lacked, and all is whole", func() bool { return b.m.Stats().Mended == 1 && c.inSync() })
 	c.same(41)
+}
+
+// TestDamagedReplicaIsElectedAlone: it was told that others have what it lacks; they do not come
+// back, and somebody has it lead all the same. Then it is to be told that it is alone.
+func TestDamagedReplicaIsElectedAlone(t *testing.T) {
+	c := newCluster(t, 1, 2)
+	c.start()
+	c.create("t", 1, "2")
+	c.fill40(40)
+	c.until("all are in sync", c.inSync)
+	b, other := c.leader("t", 0), c.others()[0]
+	other.crash(false)
+	c.until("it is alone", func() bool { return len(c.img().Partition("t", 0).ISR) == 1 })
+	b.flip()
+	b.scrub(wholePass)
+	c.until("nobody leads", func() bool { return c.leader("t", 0) == nil && c.calls["lost"] == 1 })
+	c.run(time.Second)
+	if n := c.told("DamagedAlone"); n != 0 {
+		t.Fatalf("told %d times", n)
+	}
+	req := kmsg.NewPtrElectLeadersRequest()
+	req.Version, req.ElectionType = 2, 1 // unclean
+	req.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: "t", Partitions: []int32{0}}}
+	c.decide(&metadata.Request{Req: req})
+	c.until("it leads, and knows that nobody else does", func() bool { return c.leader("t", 0) == b && c.told("DamagedAlone") == 1 })
+	if n, err := b.loaded(); n != 39 || err != nil {
+		t.Fatalf("%d records, %v", n, err)
+	}
 }
 
 // TestStaleFetchOfADamagedReplica: a fetch that says what a replica had before it was
