@@ -77,7 +77,11 @@ func (m *Manager) setAside(img *metadata.Image, id log.LogID) error {
 func (m *Manager) delete(ids []log.LogID) error {
 	err := m.opt.Dir.Delete(ids...)
 	if err != nil {
-		m.undeleted = append(m.undeleted, ids...)
+		durably := m.opt.Dir.Failed() == nil
+		m.undeleted = append(m.undeleted, slices.DeleteFunc(ids, func(id log.LogID) bool {
+			l := m.opt.Dir.Log(id.Topic, id.Partition)
+			return durably && (l == nil || l.ID() != id)
+		})...)
 	}
 	return err
 }

@@ -313,6 +313,12 @@ func TestMovedBackBeforeItIsDeleted(t *testing.T) {
 			t.Fatalf("moved to %d: %v", broker, err)
 		}
 	}
+	if _, err := w.m.Find(Ref{Topic: "t"}); err == nil {
+		t.Fatal("it is there before its deletion")
+	}
+	if _, err := w.m.Find(Ref{Topic: "t", Index: 1}); err != nil {
+		t.Fatalf("one waits for the deletion of another: %v", err)
+	}
 	w.disk.OnOp(nil)
 	for range 2 {
 		if err := w.m.Retry(w.img); err != nil || !w.m.Settled() {
