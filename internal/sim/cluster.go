@@ -26,6 +26,7 @@ type Cluster struct {
 	faults    *faults
 	doubts    map[wishOf][]doubt
 	inv       *invariants
+	groups    *groups
 	// acked, if not nil, is called when the high watermark of a partition rises at a leader.
 	acked     func(*Host)
 	load      Load
@@ -69,8 +70,8 @@ func newCluster(w *World, s Settings, log *slog.Logger, boot func(c *Cluster) fu
 	c.Check, c.Ending, c.Told, c.Unanswered, c.Lost, c.Wishing = inv.check, c.ended, inv.tells, c.unanswered, inv.tellsLoss, inv.wishesOnce
 	c.Returning = inv.returns
 	c.inv, c.load = inv, drawLoad(w.Stream("load"))
-	g := &groups{c: c}
-	c.Asked, c.Replied = g.asked, g.answered
+	c.groups = &groups{c: c}
+	c.Asked, c.Replied = c.groups.asked, c.groups.answered
 	c.admin = newAdmin(newClient(c.World, "admin", c.brokers(), &c.Rec))
 	return c
 }
@@ -180,7 +181,7 @@ func (c *Cluster) startClients() {
 	for g := range s.Groups {
 		for i := range s.Members {
 			m := newMember(newClient(c.World, fmt.Sprintf("g%d-%d", g, i), c.brokers(), &c.Rec), fmt.Sprint("g", g), all, s.GroupSession)
-			m.standing = func(node int32) (known, newest int32) { return c.standing(node, m.group) }
+			m.deposed = func(node int32) bool { return c.groups.deposed(node, m.group) }
 			m.pace = c.calm(m.pace)
 			c.members = append(c.members, m)
 			m.start()

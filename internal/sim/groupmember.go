@@ -24,9 +24,8 @@ type member struct {
 	round       int // counts the joins, so that what belongs to an earlier one ends
 	commits     int
 	earlier     generation // the one before this
-	// standing is the leader epoch of the group's partition that a node knows, and the newest
-	// that any node knows.
-	standing func(node int32) (known, newest int32)
+	// deposed tells of a coordinator that has not heard of one that took commits after it.
+	deposed func(node int32) bool
 }
 
 // generation is what a member was in a generation that is over.
@@ -222,7 +221,7 @@ func (m *member) offsets(round int, mine []tp, done func()) {
 		g.Topics[i].Partitions = append(g.Topics[i].Partitions, t.part)
 	}
 	begin, asked := m.now(), m.coordinator
-	known, _ := m.standing(asked)
+	deposed := m.deposed(asked)
 	m.call(asked, m.offsetRequest(g), requestTimeout, func(r kmsg.Response) {
 		resp, ok := r.(*kmsg.OffsetFetchResponse)
 		if round != m.round {
@@ -240,7 +239,6 @@ func (m *member) offsets(round int, mine []tp, done func()) {
 			m.failed(err)
 			return
 		}
-		_, newest := m.standing(asked)
 		for _, rt := range got.Topics {
 			for _, rp := range rt.Partitions {
 				name := rt.Topic
@@ -252,7 +250,7 @@ func (m *member) offsets(round int, mine []tp, done func()) {
 					return
 				}
 				f := history.Fetched{Group: m.group, Generation: m.generation, Partition: history.Partition{Topic: name, Number: rp.Partition},
-					Offset: rp.Offset, Begin: begin, End: m.now(), Deposed: known < newest}
+					Offset: rp.Offset, Begin: begin, End: m.now(), Deposed: deposed}
 				if rp.Metadata != nil {
 					f.ID = *rp.Metadata
 				}

@@ -16,6 +16,7 @@ import (
 type groups struct {
 	c      *Cluster
 	synced map[string]int32 // the newest generation that a member was told, by group
+	took   map[string]int32 // the newest leader epoch in which a commit was taken, by group
 }
 
 // groupAsked is what is kept of a request until it is answered.
@@ -31,42 +32,29 @@ type groupAsked struct {
 // offsetsPartitions is how many partitions __consumer_offsets has.
 const offsetsPartitions = 3
 
-// coordinates is the partition that coordinates a group.
-func coordinates(group string) replica.Ref {
-	hash := int32(0) // of Java's strings
-	for _, b := range []byte(group) {
-		hash = 31*hash + int32(b)
-	}
-	return replica.Ref{Topic: "__consumer_offsets", Index: (hash & 0x7fffffff) % offsetsPartitions}
-}
-
 // offsetsOf is a node's replica of the partition that coordinates a group.
 func offsetsOf(h *Host, group string) *replica.Partition {
 	p, ok := h.Process.(insides)
 	if !ok {
 		return nil
 	}
-	r, _ := p.Replicas().Find(coordinates(group))
+	hash := int32(0) // of Java's strings
+	for _, b := range []byte(group) {
+		hash = 31*hash + int32(b)
+	}
+	r, _ := p.Replicas().Find(replica.Ref{Topic: "__consumer_offsets", Index: (hash & 0x7fffffff) % offsetsPartitions})
 	return r
 }
 
-// standing is the leader epoch of a group's partition that a node knows, and the newest that
-// any node knows; -1 is none.
-func (c *Cluster) standing(node int32, group string) (known, newest int32) {
-	known, newest = -1, -1
-	ref := coordinates(group)
-	for _, h := range c.Nodes {
-		p, ok := h.Process.(insides)
-		if !ok {
-			continue
-		}
-		if part := p.Image().Partition(ref.Topic, ref.Index); part != nil {
-			if newest = max(newest, part.LeaderEpoch); h.Node == node {
-				known = part.LeaderEpoch
-			}
+// deposed tells whether a node knows an older leader epoch of a group's partition than one in
+// which a commit of the group was taken.
+func (g *groups) deposed(node int32, group string) bool {
+	for _, h := range g.c.Nodes {
+		if r := offsetsOf(h, group); h.Node == node && r != nil {
+			return r.Leadership().LeaderEpoch < g.took[group]
 		}
 	}
-	return known, newest
+	return false
 }
 
 // asked notes a request that a node has just been given; nil for one of no interest.
@@ -115,6 +103,12 @@ func (g *groups) answered(h *Host, a *groupAsked, frame []byte) {
 			for _, p := range t.Partitions {
 				fine = fine || p.ErrorCode == 0
 			}
+		}
+		if fine {
+			if g.took == nil {
+				g.took = map[string]int32{}
+			}
+			g.took[a.group] = max(g.took[a.group], a.epoch)
 		}
 		if fine && a.generation >= 0 && a.generation < a.newest {
 			g.c.Failf("%s takes a commit of generation %d of group %s, after %d was told", h.Name, a.generation, a.group, a.newest)
