@@ -78,7 +78,7 @@ func (p *Partition) yield(r *role, what *atomic.Bool, acks int16, cause error, w
 		return
 	}
 	t.change.yield, t.change.before = true, p.yielded.Load()
-	p.yielded.Store(&yielded{at: now, hw: p.hw.Load()})
+	p.yielded.Store(&yielded{at: now, end: p.log.EndOffset()})
 	if !t.toldFull {
 		t.toldFull = true
 		wake.tell = func() { p.m.event(slog.LevelWarn, HandsOver{p.id, cause}) }
@@ -97,7 +97,7 @@ func (p *Partition) notYielded(c *change) {
 // leader is asked for again after yieldPause. mu is held.
 func (p *Partition) notGranted(c *change) {
 	if y := p.yielded.Load(); c.yield && y != nil {
-		p.yielded.Store(&yielded{at: y.at, hw: y.hw, turn: y.at})
+		p.yielded.Store(&yielded{at: y.at, end: y.end, turn: y.at})
 	}
 }
 

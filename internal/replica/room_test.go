@@ -507,13 +507,18 @@ func TestWhoWaitsForATurn(t *testing.T) {
 			l.disk.SetFree(-1)
 			l.send("t", 0, -1, "a")
 			l.mustSync()
+			l.fetch(2, 12, 2)
+			l.fetch(3, 13, 2)
+			l.expectHW(2)
+			l.disk.SetFree(0)
+		}, false},
+		"what was on its way is committed": {func(l *lead, p *Partition) {
 			l.fetch(2, 12, 1)
 			l.fetch(3, 13, 1)
 			l.expectHW(1)
-			l.disk.SetFree(0)
-		}, false},
-		"written elsewhere":   {func(_ *lead, p *Partition) { p.heard(2, 1) }, false},
-		"told of the old end": {func(_ *lead, p *Partition) { p.heard(2, 0) }, true},
+		}, true},
+		"written elsewhere":   {func(_ *lead, p *Partition) { p.heard(2, 2) }, false},
+		"told of the old end": {func(_ *lead, p *Partition) { p.heard(2, 1) }, true},
 		"another written by one in sync": {func(l *lead, _ *Partition) {
 			other := &Partition{m: l.m}
 			other.yielded.Store(&yielded{at: l.clock.Now()})
@@ -541,6 +546,8 @@ func TestWhoWaitsForATurn(t *testing.T) {
 			for range 1000 { // others are in turn first
 				l.m.turns.take(l.clock.Now())
 			}
+			l.send("t", 0, -1, "on its way")
+			l.mustSync()
 			l.disk.SetFree(0)
 			l.send("t", 0, -1, "a")
 			l.answer(kerr.NewLeaderElected.Code, 0)

@@ -22,7 +22,7 @@ const (
 // yielded is how a partition was given up last for want of room.
 type yielded struct {
 	at   time.Time
-	hw   int64     // the high watermark then; who raised it since had room
+	end  int64     // of its log then; who raised the high watermark above it since had room
 	turn time.Time // when it may be again, though nobody did; zero while it has not come back
 }
 
@@ -78,10 +78,10 @@ func (p *Partition) mayYield(r *role, now time.Time) bool {
 		return true
 	case now.Sub(y.at) < yieldPause:
 		return false
-	case p.hw.Load() > y.hw || p.m.turns.anyRoom(r.isr, y.at):
+	case p.hw.Load() > y.end || p.m.turns.anyRoom(r.isr, y.at):
 		return true
 	case y.turn.IsZero():
-		y = &yielded{y.at, y.hw, p.m.turns.take(now)}
+		y = &yielded{y.at, y.end, p.m.turns.take(now)}
 		p.yielded.Store(y)
 	}
 	return !now.Before(y.turn)
@@ -91,7 +91,7 @@ func (p *Partition) mayYield(r *role, now time.Time) bool {
 // was written to since, that leader has room, for others too. Each hand-over shows that once.
 func (p *Partition) heard(leader int32, hw int64) {
 	y := p.yielded.Load()
-	if y == nil || hw <= y.hw {
+	if y == nil || hw <= y.end {
 		return
 	}
 	if p.yielded.CompareAndSwap(y, &yielded{y.at, math.MaxInt64, y.at}) {
