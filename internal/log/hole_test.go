@@ -598,3 +598,35 @@ func TestHoleIsCutOff(t *testing.T) {
 		run.Release()
 	}
 }
+
+// TestStartBetweenHoles: a truncation to the start, which lies between two holes that touch,
+// takes the one behind it: what is written there is no damage.
+func TestStartBetweenHoles(t *testing.T) {
+	w, l, size := broken(t)
+	w.change(midLog, flip(2*size+record.OffLength))
+	w.scrub()
+	if got := (*l.segs.Load())[1].passed(); len(got) != 2 {
+		t.Fatalf("holes: %v", got)
+	}
+	w.must(l.SetStartOffset(6))
+	end, err := l.TruncateDamage()
+	if err != nil || end != 6 {
+		t.Fatal(end, err)
+	}
+	for range 3 {
+		w.append(l, batch(1, 100))
+	}
+	w.checkpoint()
+	for range 2 {
+		l.forget()
+		if got := readAll(t, l, 6); len(got) != 3 {
+			t.Fatalf("read %v", got)
+		}
+		w.scrub()
+		if got := l.Damaged(); len(got) > 0 {
+			t.Fatalf("refused %v", got)
+		}
+		w.reopen()
+		l = w.log("a")
+	}
+}

@@ -225,8 +225,10 @@ func (s *segment) locate(f env.File, offset, from, limit int64) (pos int64, err 
 		pos = h.pos
 		return false
 	})
-	if h, ok := s.passed().over(behind, limit); ok && offset < h.next {
-		pos = h.at
+	for h, ok := s.passed().over(behind, limit); ok; h, ok = s.passed().over(h.to, limit) { // holes may touch
+		if offset < h.next {
+			return h.at, err
+		}
 	}
 	return pos, err
 }
