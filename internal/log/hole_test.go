@@ -630,3 +630,59 @@ func TestStartBetweenHoles(t *testing.T) {
 		l = w.log("a")
 	}
 }
+
+// TestZerosBehindAGap: a compaction leaves gaps, and zeros behind a batch that follows one are
+// no lower offset.
+func TestZerosBehindAGap(t *testing.T) {
+	w := newWorld(t)
+	l := w.log("a")
+	pos := 0
+	for _, base := range []int64{0, 1, 5, 6, 7} {
+		if base == 6 {
+			pos = int(l.Size())
+		}
+		b := record.Batch(batch(1, 100))
+		b.SetBaseOffset(base)
+		b.SetLeaderEpoch(0)
+		_, err := l.Append(b, AppendOptions{Origin: OriginReplication, Now: w.clock.Now()})
+		w.must(err)
+	}
+	w.checkpoint()
+	w.reopen()
+	w.change(aLog, func(p []byte) []byte {
+		copy(p[pos:], make([]byte, 100))
+		return p
+	})
+	w.scrub()
+	if got := w.log("a").Damaged(); !slices.Equal(got, []Range{{6, 7}}) {
+		t.Fatalf("refused %v", got)
+	}
+}
+
+// TestIndexBehindDamageAgain: the index is built again also when the scrub of its segment began
+// anew meanwhile.
+func TestIndexBehindDamageAgain(t *testing.T) {
+	w := newWorld(t)
+	_, size := tenIndexed(w)
+	w.close()
+	w.change(aLog, flip(4*int(size)+record.OffLength))
+	w.without(indexSuffix, timeIndexSuffix)
+	l := w.log("a", func(c *Config) { c.IndexIntervalBytes = 1 })
+	if _, err := l.Read(9, 1, 10, true); !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	c := &scrubbed{l: l}
+	for !c.badIx {
+		c.step(1)
+	}
+	l.forget()
+	for done := false; !done; {
+		_, done = c.step(1)
+	}
+	s := (*l.segs.Load())[0]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if n := s.offsets.count(); n != 8 {
+		t.Fatalf("%d entries", n)
+	}
+}

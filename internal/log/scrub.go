@@ -211,7 +211,8 @@ func (c *scrubbed) step(budget int64) (read int64, done bool) {
 // enter begins a segment of a list that is not older than gen.
 func (c *scrubbed) enter(s *segment, gen uint32) {
 	c.gen = gen
-	c.seg, c.pos, c.next, c.entry, c.badIx = s, 0, s.base, 0, false
+	c.badIx = c.badIx && c.seg == s // its index is what it was
+	c.seg, c.pos, c.next, c.entry = s, 0, s.base, 0
 	c.before, c.least = header{}, s.base
 }
 
@@ -275,7 +276,7 @@ func (c *scrubbed) check(limit, budget, end int64) (read int64, err error) {
 		}
 		if errors.Is(err, ErrCorrupt) || unreadable(err) {
 			from := c.pos
-			if errors.Is(err, ErrCorrupt) && h.base < c.next && c.before.base > c.least {
+			if n, herr := sc.header(c.pos); herr == nil && n.base < c.next && c.before.base > c.least {
 				c.pos, c.next = c.before.pos, c.least // offsets are under no checksum: the one behind a gap is wrong
 			}
 			if err := c.setAside(); err != nil {
