@@ -28,6 +28,11 @@ func (list holes) over(pos, limit int64) (h hole, ok bool) {
 	return hole{}, false
 }
 
+// cover tells whether one of the holes reaches over another one's place.
+func (list holes) cover(o hole) bool {
+	return slices.ContainsFunc(list, func(h hole) bool { return h.at <= o.at && o.to <= h.to })
+}
+
 // passed are the segment's holes.
 func (s *segment) passed() holes {
 	if p := s.gaps.Load(); p != nil {
@@ -104,6 +109,9 @@ func (r *recovery) readHoles() error {
 		if !ok || i < 0 || r.segs[i].base != base || r.wasSwapped(base) {
 			continue
 		}
+		if r.segs[i].passed().cover(h) { // found later, with what is behind damaged, too
+			continue
+		}
 		if ok, err = r.leads(r.segs[i], h); err != nil {
 			return err
 		}
@@ -114,8 +122,8 @@ func (r *recovery) readHoles() error {
 	return nil
 }
 
-// leads tells whether a hole ends at the batch of which it says so, at another hole, or at the
-// end of the file.
+// leads tells whether a hole ends at the batch of which it says so, at another hole, at the end
+// of the file, or where no batch needs to be yet.
 func (r *recovery) leads(s *segment, h hole) (ok bool, err error) {
 	if size := s.size.Load(); h.to >= size {
 		return h.to == size, nil
@@ -127,7 +135,7 @@ func (r *recovery) leads(s *segment, h hole) (ok bool, err error) {
 		n, err := sc.header(h.to)
 		ok = err == nil && n.base == h.next
 		if errors.Is(err, ErrCorrupt) {
-			err = nil
+			ok, err = h.next >= r.point, nil // space that was reserved, or a torn write
 		}
 		return err
 	})

@@ -686,3 +686,58 @@ func TestIndexBehindDamageAgain(t *testing.T) {
 		t.Fatalf("%d entries", n)
 	}
 }
+
+// TestHolesOfOnePlace: a hole that was found to go further stays so at a start.
+func TestHolesOfOnePlace(t *testing.T) {
+	w, _, size := broken(t)
+	w.change(midLog, func(p []byte) []byte {
+		copy(p[2*size:2*size+100], make([]byte, 100))
+		return p
+	})
+	w.reopen()
+	w.scrub()
+	for range 2 {
+		l := w.log("a")
+		if got := readAll(t, l, 7); len(got) != 5 {
+			t.Errorf("read %v", got)
+		}
+		if got := (*l.segs.Load())[1].passed(); !slices.Equal(got, holes{{int64(size), int64(3 * size), 7}}) {
+			t.Errorf("passed over %v", got)
+		}
+		w.reopen()
+	}
+}
+
+// TestHoleAtTheEnd: a hole at the end of a file that is reserved further is one.
+func TestHoleAtTheEnd(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		w := newWorld(t)
+		l := w.log("a", func(c *Config) { c.Preallocate, c.SegmentBytes = !torn, 1<<20 })
+		size := 0
+		for range 8 {
+			size = w.append(l, batch(1, 100)).Bytes
+		}
+		w.checkpoint()
+		w.change(aLog, func(p []byte) []byte {
+			copy(p[7*size:7*size+80], bytes.Repeat([]byte{0xfe}, 80))
+			return p
+		})
+		w.scrub()
+		w.must(w.dir.Checkpoint())
+		if torn {
+			w.append(l, batch(1, 100))
+			w.change(aLog, cutAt(9*size-10))
+		}
+		w.kill()
+		l = w.log("a")
+		wantRefused(t, l, 7, 8, 8)
+		if got := (*l.segs.Load())[0].passed(); !slices.Equal(got, holes{{int64(7 * size), int64(8 * size), 8}}) {
+			t.Errorf("torn %v: passed over %v", torn, got)
+		}
+		wantRefused(t, l, 7, 8, 8)
+		w.append(l, batch(1, 100))
+		w.sync()
+		l.forget()
+		wantRefused(t, l, 7, 8, 9)
+	}
+}
