@@ -14,7 +14,8 @@ import (
 // wrong leaves either its length true, or its checksum true of all that the length should span.
 //
 //  1. If its own checksum is good, only what is under no checksum is wrong, and the length holds.
-//  2. If its length leads to a header whose offset follows on its own, the length holds.
+//  2. If its length leads to a header whose offset follows on its own, and which leads on
+//     itself, the length holds. If that leads nowhere, 3 is asked first.
 //  3. If its checksum is that of the bytes up to some good batch, only the length is wrong.
 //  4. If its length leads to a good batch, it holds.
 //
@@ -52,43 +53,64 @@ func (k *hunt) run() (h header, found bool, err error) {
 // tells that none is.
 func (k *hunt) explained() (h header, found bool, err error) {
 	sc := k.sc
-	own, _, err := sc.batch(k.pos, 0)
-	if err != nil && !errors.Is(err, ErrCorrupt) {
-		return h, false, err
-	}
-	good, behind := err == nil, k.pos+own.size
-	if own.size < headerRead || behind > sc.limit {
-		return k.spanned(k.bound())
-	}
-	if behind == sc.limit {
-		if k.whole && (good || own.last+1 == k.end && own.base >= k.next) {
+	for {
+		own, _, err := sc.batch(k.pos, 0)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			return h, false, err
+		}
+		good, behind := err == nil, k.pos+own.size
+		if own.size < headerRead || behind > sc.limit {
+			return k.spanned(k.bound())
+		}
+		if behind == sc.limit {
+			if k.whole && (good || own.last+1 == k.end && own.base >= k.next) {
+				return own, false, nil
+			}
+			if h, found, err = k.spanned(sc.limit); found || err != nil || !k.whole {
+				return h, found, err
+			}
 			return own, false, nil
 		}
-		if h, found, err = k.spanned(sc.limit); found || err != nil || !k.whole {
+		n, ok, err := k.fits(behind, k.strict)
+		if err != nil {
+			return h, false, err
+		}
+		if ok && good {
+			return n, true, nil
+		}
+		if good { // what is behind is damaged, too
+			k.pos = behind
+			continue
+		}
+		if ok && own.base >= k.next && own.last+1 == n.base {
+			return k.followed(n)
+		}
+		if ok && !k.strict {
+			if n, ok, err = k.fits(behind, true); err != nil {
+				return h, false, err
+			}
+		}
+		if !ok {
+			return k.spanned(k.bound())
+		}
+		if h, found, err = k.spanned(behind); found || err != nil {
 			return h, found, err
 		}
-		return own, false, nil
+		return n, true, nil
 	}
-	n, ok, err := k.fits(behind, k.strict)
+}
+
+// followed is n, whose offset is the one that the damaged batch leads to, unless n leads nowhere
+// and the length can be wrong: then n may be in a record.
+func (k *hunt) followed(n header) (h header, found bool, err error) {
+	breaks, err := k.follow(n)
+	if breaks < 0 || unreadable(err) {
+		return n, true, nil
+	}
 	if err != nil {
 		return h, false, err
 	}
-	if ok && (good || own.base >= k.next && own.last+1 == n.base) {
-		return n, true, nil
-	}
-	if good { // what is behind is damaged, too
-		k.pos = behind
-		return k.explained()
-	}
-	if ok && !k.strict {
-		if n, ok, err = k.fits(behind, true); err != nil {
-			return h, false, err
-		}
-	}
-	if !ok {
-		return k.spanned(k.bound())
-	}
-	if h, found, err = k.spanned(behind); found || err != nil {
+	if h, found, err = k.spanned(k.bound()); found || h.size > 0 || err != nil {
 		return h, found, err
 	}
 	return n, true, nil
@@ -126,10 +148,17 @@ func (k *hunt) fits(pos int64, good bool) (h header, ok bool, err error) {
 	return h, true, nil
 }
 
+// may tells whether a batch with that header can be there, before it is read: what a record holds
+// can look like the beginning of very many long ones. None goes across the one that the index
+// knows.
+func (k *hunt) may(h header) bool {
+	return h.base > k.next && h.last < k.end && (k.anchor.size == 0 || h.pos >= k.anchor.pos || h.pos+h.size <= k.anchor.pos)
+}
+
 // good is the next batch at or behind pos and before limit that fits and is good.
 func (k *hunt) good(pos, limit int64) (h header, found bool, err error) {
 	for {
-		if h, found, err = k.sc.resync(pos, k.next); err != nil || !found || h.pos >= limit {
+		if h, found, err = k.sc.resync(pos, limit, k.next, k.may); err != nil || !found {
 			return h, false, err
 		}
 		if h, found, err = k.fits(h.pos, true); err != nil || found {

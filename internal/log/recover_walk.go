@@ -120,10 +120,7 @@ func (w *walk) pass(h header, good bool) (ok bool, err error) {
 	if good {
 		from = h.pos + h.size // its records are no place to look at
 	}
-	h, ok, err = w.sc.resync(from, w.least)
-	for err == nil && ok && h.last >= w.end {
-		h, ok, err = w.sc.resync(h.pos+1, w.least)
-	}
+	h, ok, err = w.sc.resync(from, w.sc.limit, w.least, func(h header) bool { return h.last < w.end })
 	w.pos = h.pos
 	return ok, err
 }

@@ -112,23 +112,27 @@ func (s *scanner) batch(pos, next int64) (header, record.Batch, error) {
 	return h, b, nil
 }
 
-// resync looks for the next good batch at or behind pos with an offset of at least next.
-// A batch can only be where a byte of its format's number stands at the right place.
-func (s *scanner) resync(pos, next int64) (header, bool, error) {
-	for s.limit-pos >= headerRead {
-		n := min(int64(len(s.buf)), s.limit-pos)
-		p, err := s.bytes(pos, n)
-		if err != nil {
+// resync looks for the next good batch at or behind pos, and before upTo, with an offset of at
+// least next, of those whose headers may be true. A batch can only be where a byte of its
+// format's number stands at the right place.
+func (s *scanner) resync(pos, upTo, next int64, may func(header) bool) (header, bool, error) {
+	upTo = min(upTo, s.limit-headerRead+1)
+	for pos < upTo {
+		if _, err := s.bytes(pos, headerRead); err != nil {
 			return header{}, false, err
 		}
+		p := s.chunk[pos-s.at:] // all that was read
+		n := int64(len(p))
 		i := bytes.IndexByte(p[record.OffMagic:n-headerRead+record.OffMagic+1], record.Magic)
 		if i < 0 {
 			pos += n - headerRead + 1
 			continue
 		}
-		pos += int64(i)
+		if pos += int64(i); pos >= upTo {
+			break
+		}
 		h, err := s.header(pos)
-		if err == nil && h.base >= next && h.base-next <= math.MaxInt32 {
+		if err == nil && h.base >= next && h.base-next <= math.MaxInt32 && may(h) {
 			if h, _, err = s.batch(pos, next); err == nil {
 				return h, true, nil
 			}
