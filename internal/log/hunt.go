@@ -116,6 +116,23 @@ func (k *hunt) followed(n header) (h header, found bool, err error) {
 	return n, true, nil
 }
 
+// torn tells whether the damage looks like a write that was never finished: it is longer than
+// what is left, or nothing is written behind it.
+func (k *hunt) torn() (bool, error) {
+	if k.sc.limit-k.pos < headerRead {
+		return false, nil
+	}
+	p, err := k.sc.bytes(k.pos, headerRead)
+	if err != nil {
+		return false, err
+	}
+	b := record.Batch(p)
+	if b.Magic() != record.Magic || b.BaseOffset() < k.next || b.LastOffsetDelta() < 0 || b.Length() < headerRead-record.Overhead {
+		return false, nil
+	}
+	return k.sc.zeros(k.pos + int64(b.Length()) + record.Overhead)
+}
+
 // bound is behind what may be the next batch.
 func (k *hunt) bound() int64 {
 	if k.anchor.size > 0 {

@@ -120,3 +120,32 @@ func TestManyBeginnings(t *testing.T) {
 		t.Fatalf("%d bytes were read of %d", read, size)
 	}
 }
+
+// TestTornBatchWithBatches: what is in the record of a write that was never finished is no batch.
+func TestTornBatchWithBatches(t *testing.T) {
+	for _, reserved := range []bool{false, true} {
+		w := newWorld(t)
+		unsynced(w)
+		l := w.log("a")
+		forged := record.Batch(batch(1, 50, idempotent(77, 0, 0)))
+		forged.SetBaseOffset(9)
+		forged.SetLeaderEpoch(0)
+		var bl record.Builder
+		bl.Reset(record.NewHeader(0), record.Compression{})
+		bl.Append(epoch0.UnixMilli(), nil, append(slices.Clone(forged), bytes.Repeat([]byte{1}, 500)...))
+		outer, err := bl.Build(nil)
+		w.must(err)
+		pos := int(l.Size())
+		w.append(l, outer)
+		w.change(aLog, func(p []byte) []byte {
+			p = p[:pos+len(outer)-100]
+			if reserved {
+				p = append(p, make([]byte, 1000)...)
+			}
+			return p
+		})
+		w.kill()
+		l = w.log("a")
+		wantRefused(t, l, 8, 8, 8)
+	}
+}

@@ -148,7 +148,8 @@ func (r *recovery) dropHeadless() error {
 }
 
 // resync looks for a good batch behind the damage in the same segment: where the damaged one
-// says that it is, or else anywhere.
+// says that it is, or else anywhere. Behind what looks like a torn write only a chain of good
+// ones to the end of the file counts.
 func (r *recovery) resync(i int, b *bad) (h header, found bool, err error) {
 	end := int64(math.MaxInt64)
 	if i+1 < len(r.segs) {
@@ -157,7 +158,18 @@ func (r *recovery) resync(i int, b *bad) (h header, found bool, err error) {
 	_, err = r.withFile(r.segs[i], func(sc *scanner) error {
 		k := hunt{sc: sc, pos: b.pos, next: b.offset, end: end, whole: true, strict: true}
 		var err error
-		if h, found, err = k.explained(); err == nil && !found && h.size == 0 {
+		if h, found, err = k.explained(); found || err != nil || h.size > 0 {
+			return err
+		}
+		torn := false
+		if i == len(r.segs)-1 && b.offset >= r.point {
+			if torn, err = k.torn(); err != nil {
+				return err
+			}
+		}
+		if torn { // its records may hold what looks like batches
+			h, found, err = k.linked()
+		} else {
 			h, found, err = k.good(k.pos+1, sc.limit)
 		}
 		return err
