@@ -85,7 +85,7 @@ func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record
 		if err != nil {
 			return next, err
 		}
-		if next, err = eachRecord(buf, next, end, fn); err != nil {
+		if next, err = eachRecord(buf, next, min(end, run.NextOffset()), fn); err != nil {
 			if errors.Is(err, record.ErrCorrupt) {
 				run.Suspect(next) // the scrubber finds out how far it goes, and sets it aside
 			}

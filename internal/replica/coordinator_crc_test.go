@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/leat-stream/leat/internal/log"
@@ -129,10 +130,10 @@ func TestCoordinatorOfTheOnlyReplica(t *testing.T) {
 	}
 }
 
-// TestCoordinatorBehindAGap: compaction removed what stood right before a damaged batch. Who loads
-// meets the damage all the same, has it looked at where it is, and does not take the gap for
-// the end of the log.
-func TestCoordinatorBehindAGap(t *testing.T) {
+// segmented is a compacted partition with the keys a, b, b, c and d in batches of that size, two
+// in a segment.
+func segmented(t *testing.T) (w *world, p *Partition, size int) {
+	t.Helper()
 	batch := func(key string) []byte {
 		var b record.Builder
 		b.Reset(record.NewHeader(0), record.Compression{})
@@ -143,14 +144,14 @@ func TestCoordinatorBehindAGap(t *testing.T) {
 		}
 		return p
 	}
-	w := newWorld(t)
-	s, size := durable(), len(batch("a"))
+	w = newWorld(t)
+	s := durable()
+	size = len(batch("a"))
 	s.Log.Compact, s.Log.Delete, s.Log.MinCleanable, s.Log.SegmentBytes = true, false, 0, int64(2*size+1)
 	w.create("t", 1, s)
-	p, _ := w.m.Find(Ref{Topic: "t"})
-	epoch := p.Leadership().LeaderEpoch
+	p, _ = w.m.Find(Ref{Topic: "t"})
 	for _, key := range []string{"a", "b", "b", "c", "d"} {
-		if _, err := p.AppendIn(epoch, batch(key)); err != nil {
+		if _, err := p.AppendIn(p.Leadership().LeaderEpoch, batch(key)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -158,13 +159,40 @@ func TestCoordinatorBehindAGap(t *testing.T) {
 	if err := w.dir.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
+	return w, p, size
+}
+
+// keys are those that a coordinator finds.
+func keys(p *Partition) (all string, err error) {
+	_, err = p.ReadAll(p.Leadership().LeaderEpoch, func(_ record.Batch, r record.Record) error { all += string(r.Key); return nil })
+	return all, err
+}
+
+// TestCoordinatorAtTheEndOfASegment: an offset there does not lead into the next segment.
+func TestCoordinatorAtTheEndOfASegment(t *testing.T) {
+	w, p, size := segmented(t)
+	f, err := w.disk.OpenFile("data/t-0/00000000000000000000.log", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte{1 ^ 2}, int64(size+7)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := keys(p); !errors.Is(err, record.ErrCorrupt) {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+// TestCoordinatorBehindAGap: compaction removed what stood right before a damaged batch. Who loads
+// meets the damage all the same, has it looked at where it is, and does not take the gap for
+// the end of the log.
+func TestCoordinatorBehindAGap(t *testing.T) {
+	w, p, size := segmented(t)
 	if res, err := p.log.Compact(log.CompactOptions{Now: w.clock.Now()}); err != nil || res.Removed != 1 {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	load := func() (keys string, err error) {
-		_, err = p.ReadAll(epoch, func(_ record.Batch, r record.Record) error { keys += string(r.Key); return nil })
-		return keys, err
-	}
+	load := func() (string, error) { return keys(p) }
 	if keys, err := load(); keys != "abcd" || err != nil {
 		t.Fatalf("%q, %v", keys, err)
 	}
