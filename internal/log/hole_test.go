@@ -576,14 +576,14 @@ func TestRecoveryOfTwo(t *testing.T) {
 // is no damage.
 func TestHoleIsCutOff(t *testing.T) {
 	w := newWorld(t)
-	l, n := tenIndexed(w)
+	_, n := tenIndexed(w)
 	size := int(n)
 	w.change(aLog, flip(5*size+record.OffLength))
 	w.scrub()
 	w.change(aLog, flip(4*size-1))
 	w.must(errors.Join(w.disk.Remove("data/"+stateFile), w.disk.Remove("data/"+recoveryPointFile), w.disk.SyncDir("data")))
 	w.crash()
-	l = w.log("a")
+	l := w.log("a")
 	start := l.EndOffset()
 	for range 10 {
 		w.append(l, batch(1, 130))
