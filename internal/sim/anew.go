@@ -207,12 +207,17 @@ func (a *anew) judge() error {
 	ends := map[int32]int64{}
 	var ask func(part int32)
 	ask = func(part int32) {
+		again := func() { a.last.after(a.last.backoff(), func() { ask(part) }) }
+		if !a.everywhere(final) { // ends are asked for by name: a node that is late tells the last life's
+			again()
+			return
+		}
 		a.last.end(part, func(end int64, ok bool) {
 			if ok {
 				ends[part] = end
 				return
 			}
-			a.last.after(a.last.backoff(), func() { ask(part) })
+			again()
 		})
 	}
 	for part := range a.parts {
@@ -253,6 +258,18 @@ func (a *anew) judge() error {
 		a.c.Rec.Logs = append(a.c.Rec.Logs, l)
 	}
 	return nil
+}
+
+// everywhere tells whether all nodes know of a life.
+func (a *anew) everywhere(of *life) bool {
+	for _, h := range a.c.Nodes {
+		if p, ok := h.Process.(insides); ok {
+			if t := p.Image().Topic(anewTopic); t == nil || t.ID != of.id {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // resolve finds out in which lives the records are that were written by name.
