@@ -741,3 +741,47 @@ func TestHoleAtTheEnd(t *testing.T) {
 		wantRefused(t, l, 7, 8, 9)
 	}
 }
+
+// TestTimesOfRefusedEnds: what is refused at the end of a segment may be the answer, too.
+func TestTimesOfRefusedEnds(t *testing.T) {
+	for at, file := range map[int64]string{7: midLog, 11: aDir + segmentName(8, logSuffix)} {
+		for name, bit := range map[string]func(size int) int{
+			"a record": func(size int) int { return 4*size - 1 },
+			"a length": func(size int) int { return 3*size + record.OffLength },
+		} {
+			t.Run(fmt.Sprint(at, name), func(t *testing.T) {
+				w := newWorld(t)
+				l := w.log("a")
+				size := 0
+				for i := range int64(12) {
+					if i > 0 && i%4 == 0 {
+						w.roll(l)
+					}
+					size = w.append(l, now(batch(1, 100), secondOf(i))).Bytes
+				}
+				w.checkpoint()
+				w.reopen()
+				w.change(file, flip(bit(size)))
+				w.scrub()
+				l = w.log("a")
+				for i := range int64(12) {
+					got, ok, err := l.OffsetForTime(secondOf(i).UnixMilli(), 12)
+					if i == at {
+						if !errors.Is(err, ErrCorrupt) {
+							t.Errorf("time of %d: %+v %v %v", i, got, ok, err)
+						}
+					} else if err != nil || !ok || got.Offset != i {
+						t.Errorf("time of %d: %+v %v %v", i, got, ok, err)
+					}
+				}
+				if got, ok, err := l.OffsetForTime(secondOf(at).UnixMilli(), at); err != nil || ok {
+					t.Errorf("time of %d before it: %+v %v %v", at, got, ok, err)
+				}
+				got, ok, err := l.MaxTimestampOffset(12)
+				if at == 11 && !errors.Is(err, ErrCorrupt) || at == 7 && (err != nil || got.Offset != 11) {
+					t.Errorf("largest: %+v %v %v", got, ok, err)
+				}
+			})
+		}
+	}
+}

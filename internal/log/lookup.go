@@ -18,25 +18,29 @@ const maxLookup = 256 << 20
 // least ts; ok is false when there is none.
 func (l *Log) OffsetForTime(ts, upTo int64) (at TimeOffset, ok bool, err error) {
 	err = l.retryGone(func(list []*segment) error {
-		start := l.start.Load()
+		start, unsure := l.start.Load(), false
 		for i, s := range list {
 			if l.segmentEnd(list, i) <= start {
 				continue
 			}
 			if s.base >= upTo {
-				return nil
+				break
 			}
 			largest, _, err := s.largest()
 			if err != nil {
 				return err
 			}
 			if largest < ts {
+				unsure = false
 				continue
 			}
-			at, ok, err = s.firstAt(ts, max(start, s.base), upTo)
+			at, ok, err = s.firstAt(ts, max(start, s.base), upTo, &unsure)
 			if err != nil || ok {
 				return err
 			}
+		}
+		if unsure {
+			return damaged("what stands before offset %d", upTo)
 		}
 		return nil
 	})
@@ -70,8 +74,9 @@ func (l *Log) retryGone(fn func(list []*segment) error) error {
 
 // firstAt finds the first record with a timestamp of at least ts and an offset of at
 // least from, below upTo. Refused batches are passed over: ErrCorrupt if they stand where the
-// answer would be the next batch.
-func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err error) {
+// answer would be the next batch. If they stand at the end unsure is set, for who looks into
+// the next segment.
+func (s *segment) firstAt(ts, from, upTo int64, unsure *bool) (at TimeOffset, ok bool, err error) {
 	f, err := s.file.acquire()
 	if err != nil {
 		return at, false, err
@@ -87,21 +92,24 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 		return at, false, err
 	}
 	var inner error
-	unsure := false
+	if pos > 0 { // what is before is older
+		*unsure = false
+	}
+	next := from
 	err = s.headers(f, pos, limit, func(h header) bool {
 		if h.base >= upTo {
 			return false
 		}
-		unsure = unsure || h.pos != pos // behind a hole
-		pos = h.pos + h.size
+		*unsure = *unsure || h.pos != pos // behind a hole
+		pos, next = h.pos+h.size, h.last+1
 		if s.l.hasDamage.Load() {
 			if d, ok := s.l.nextDamage(h.base); ok && d.from <= h.base {
-				unsure = true
+				*unsure = true
 				return true
 			}
 		}
 		if h.maxTs < ts {
-			unsure = false
+			*unsure = false
 			return true
 		}
 		var b record.Batch
@@ -113,7 +121,7 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 				return false
 			}
 			if r.Timestamp >= ts && r.Offset >= from {
-				if unsure {
+				if *unsure {
 					inner = damaged("what stands before offset %d", r.Offset)
 				} else if r.Offset < upTo {
 					at, ok = TimeOffset{r.Timestamp, r.Offset}, true
@@ -123,6 +131,9 @@ func (s *segment) firstAt(ts, from, upTo int64) (at TimeOffset, ok bool, err err
 		}
 		return true
 	})
+	if _, hole := s.passed().over(pos, limit); hole && next < upTo {
+		*unsure = true
+	}
 	return at, ok, errors.Join(err, inner)
 }
 
@@ -165,6 +176,7 @@ func (s *segment) stamped(f env.File, x int64, field func(*index, []byte) int64)
 func (l *Log) MaxTimestampOffset(upTo int64) (at TimeOffset, ok bool, err error) {
 	err = l.retryGone(func(list []*segment) error {
 		at, ok = TimeOffset{math.MinInt64, -1}, false
+		refused := int64(math.MinInt64)
 		start := l.start.Load()
 		for i, s := range list {
 			end := l.segmentEnd(list, i)
@@ -192,13 +204,19 @@ func (l *Log) MaxTimestampOffset(upTo int64) (at TimeOffset, ok bool, err error)
 			if ts <= at.Timestamp || ts < 0 {
 				continue
 			}
-			found, has, err := s.firstAt(ts, max(start, s.base), upTo)
+			unsure := false
+			found, has, err := s.firstAt(ts, max(start, s.base), upTo, &unsure)
 			if err != nil {
 				return err
 			}
 			if has {
 				at, ok = found, true
+			} else if unsure {
+				refused = max(refused, ts)
 			}
+		}
+		if refused > at.Timestamp {
+			return damaged("what has the timestamp %d", refused)
 		}
 		return nil
 	})
