@@ -3,6 +3,7 @@ package consume
 import (
 	"bytes"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // has been asked for so many times from there on; asked is how often it was.
 func consumeDamaged(t *testing.T, mended int, args ...string) (text string, asked int, err error) {
 	t.Helper()
+	var asks atomic.Int64
 	c, ctx := withThree(t)
 	broken := batch(t, 1, false)
 	broken[len(broken)-2] ^= 1
@@ -31,8 +33,8 @@ func consumeDamaged(t *testing.T, mended int, args ...string) (text string, aske
 			switch at := t0.Partitions[0].FetchOffset; {
 			case at == 0:
 				rp.RecordBatches = append(batch(t, 0, false), broken...)
-			case at == 1 && asked < mended:
-				asked++
+			case at == 1 && int(asks.Load()) < mended:
+				asks.Add(1)
 				rp.RecordBatches = broken
 			case at < 3:
 				rp.RecordBatches = append(batch(t, 1, false), batch(t, 2, false)...)
@@ -49,7 +51,7 @@ func consumeDamaged(t *testing.T, mended int, args ...string) (text string, aske
 	root.AddCommand(Command(e))
 	root.SetArgs(append([]string{"consume", "t"}, args...))
 	err = root.ExecuteContext(ctx)
-	return stdout.String(), asked, err
+	return stdout.String(), int(asks.Load()), err
 }
 
 // patience makes readings wait so long for damage to be mended.
