@@ -88,7 +88,8 @@ func (r *recovery) checkEpochs() error {
 
 // epochHolds tells whether the first batch at or behind an epoch's start can be of it. Where
 // the header of that batch cannot be believed, it tells nothing: those who read there meet the
-// damage. So it is if its epoch is above that of the batch behind.
+// damage. So it is if its epoch is above that of the batch behind, or if the epoch begins at this
+// very batch, as the one behind says too: then the batch is what is wrong, and is refused.
 func (r *recovery) epochHolds(e epochEntry) (ok bool, err error) {
 	if len(r.segs) == 0 {
 		return true, nil
@@ -116,7 +117,7 @@ func (r *recovery) epochHolds(e epochEntry) (ok bool, err error) {
 			return nil
 		}
 		n, err := sc.header(pos + h.size)
-		if ok = err == nil && n.epoch < h.epoch; errors.Is(err, ErrCorrupt) {
+		if ok = err == nil && (n.epoch < h.epoch || h.epoch < e.epoch && h.base == e.start && n.epoch >= e.epoch); errors.Is(err, ErrCorrupt) {
 			err = nil
 		}
 		return err

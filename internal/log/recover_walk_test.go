@@ -127,6 +127,26 @@ func TestDamageHidesNoEpochs(t *testing.T) {
 	}
 }
 
+// TestLowerEpochContradictsNoOther: the first batch of an epoch, with the epoch before, which no
+// checksum covers, does not move the epoch's start; it is refused when it is met.
+func TestLowerEpochContradictsNoOther(t *testing.T) {
+	w := newWorld(t)
+	_, size := walked(w)
+	w.change(aLog, func(p []byte) []byte { p[4*size+record.OffLeaderEpoch+3]--; return p })
+	w.events = nil
+	w.kill()
+	l := w.log("a")
+	for epoch, end := range []int64{8, 16, 24} {
+		if e, at := l.EndOffsetForEpoch(int32(epoch)); e != int32(epoch) || at != end {
+			t.Errorf("epoch %d ends at %d", e, at)
+		}
+	}
+	w.scrub()
+	if got := l.Damaged(); len(got) != 1 || got[0] != (Range{8, 10}) {
+		t.Errorf("refused %v", got)
+	}
+}
+
 // TestDamageContradictsNoEpochs: the leader epochs are kept as they were recorded when a batch
 // is damaged; those that are built from the batches that are left could begin too late.
 func TestDamageContradictsNoEpochs(t *testing.T) {
