@@ -33,6 +33,29 @@ func keyOf(b record.Batch) batchKey {
 // maxDoubts bounds the batches of a partition about whose order there is doubt.
 const maxDoubts = 1000
 
+// doubtFades is how long after it was last asked about a doubt begins anew: what is sent again
+// only then, as after a pause of this process, may rest on what a successor has told since.
+const doubtFades = 5 * time.Second
+
+// doubt is about something that was asked for.
+type doubt struct {
+	since time.Time // when it came in first
+	asked time.Time // and last
+}
+
+// since is when what comes in now came in first.
+func since[K comparable](doubts *map[K]doubt, key K, now time.Time) time.Time {
+	d, known := (*doubts)[key]
+	if !known || now.Sub(d.asked) > doubtFades {
+		d.since = now
+	}
+	if d.asked = now; *doubts == nil || !known && len(*doubts) >= maxDoubts {
+		*doubts = map[K]doubt{}
+	}
+	(*doubts)[key] = d
+	return d.since
+}
+
 // FetchSession is a fetch session and its epoch in one request; zero outside of any.
 type FetchSession struct{ ID, Epoch int32 }
 
@@ -72,19 +95,9 @@ func (p *Partition) outOfOrder(r *role, key batchKey, res Produced) (Produced, w
 	if len(r.replicas) < 2 || t == nil {
 		return res, wakeups{}
 	}
-	since, known := t.doubts[key]
-	if !known {
-		since = p.m.now()
-	}
-	if p.ledSince(r, since) {
+	if p.ledSince(r, since(&t.doubts, key, p.m.now())) {
 		delete(t.doubts, key)
 		return res, wakeups{}
-	}
-	if !known {
-		if t.doubts == nil || len(t.doubts) >= maxDoubts {
-			t.doubts = map[batchKey]time.Time{}
-		}
-		t.doubts[key] = since
 	}
 	out := Refused(kerr.NotLeaderForPartition, res.Cause)
 	out.Leadership = Leadership{r.leader, r.leaderEpoch}
@@ -103,20 +116,10 @@ func (p *Partition) beyond(part *FetchPart) bool {
 		p.mu.Unlock()
 		return true
 	}
-	since, known := t.ahead[part.Offset]
-	if !known {
-		since = p.m.now()
-	}
-	if p.ledSince(r, since) {
+	if p.ledSince(r, since(&t.ahead, part.Offset, p.m.now())) {
 		delete(t.ahead, part.Offset)
 		p.mu.Unlock()
 		return true
-	}
-	if !known {
-		if t.ahead == nil || len(t.ahead) >= maxDoubts {
-			t.ahead = map[int64]time.Time{}
-		}
-		t.ahead[part.Offset] = since
 	}
 	wake := wakeups{fire: p.pollers.all()} // followers fetch again at once
 	p.mu.Unlock()

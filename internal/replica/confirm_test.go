@@ -57,6 +57,18 @@ func TestOutOfOrderNeedsALeader(t *testing.T) {
 		l.expect(l.produce(1, ProducePart{l.part("t", 0), l.sequenced(9, 7, "h")}), retry)
 		gap(refused)
 	})
+	t.Run("sent again after a pause", func(t *testing.T) {
+		// It came in before those that go before it. A successor may have taken them meanwhile.
+		l, gap := begin(t, 2, 1, 2)
+		gap(retry)
+		fetch(l, 2, 7, 1)
+		fetch(l, 2, 7, 2)
+		l.clock.Advance(doubtFades)
+		gap(retry)
+		fetch(l, 2, 7, 3)
+		fetch(l, 2, 7, 4)
+		gap(refused)
+	})
 	t.Run("alone in sync", func(t *testing.T) {
 		_, gap := begin(t, 1, 1)
 		gap(refused) // nobody else can lead
@@ -115,6 +127,11 @@ func TestAheadOfALeader(t *testing.T) {
 	read(l, 9, retry) // that may have been sent before
 	follow(l, 2)
 	read(l, 9, out)
+	read(l, 7, retry)
+	follow(l, 3)
+	follow(l, 4)
+	l.clock.Advance(doubtFades)
+	read(l, 7, retry) // another may ask, who was further
 	epoch := l.part("t", 0).Leadership().LeaderEpoch
 	read(l, 8, retry, func(p *FetchPart) { p.LeaderEpoch = epoch }) // its group may have been further
 	read(l, 8, unknown, func(p *FetchPart) { p.LastFetchedEpoch = epoch + 1 })

@@ -28,7 +28,7 @@ func TestBatchesBehindARefusedOneAreRefusedAlike(t *testing.T) {
 	followed := func(l *lead) {
 		for epoch := range int32(3) {
 			for id := int32(2); id <= 3; id++ {
-				l.clock.Advance(time.Second)
+				l.clock.Advance(100 * time.Millisecond) // a producer comes again sooner than a doubt fades
 				part := from("t", 0, 0)
 				part.LeaderEpoch = l.part("t", 0).Leadership().LeaderEpoch
 				limits := FetchLimits{Replica: id, ReplicaEpoch: int64(10 + id), MaxBytes: 1 << 20, Session: FetchSession{id, epoch + 1}}

@@ -14,13 +14,13 @@ import (
 type tenure struct {
 	epoch     int32
 	began     time.Time
-	followers map[int32]*follower    // by broker id; never ranged over
-	change    *change                // of the in-sync set, not yet settled; nil when there is none
-	refused   time.Time              // when the controller last refused a change
-	doubts    map[batchKey]time.Time // when batches first seemed out of order; see outOfOrder
-	gaps      map[int64]gap          // of producers; see refused
-	ahead     map[int64]time.Time    // when readers first asked for these offsets; see beyond
-	toldFull  bool                   // an operator was told that there is no room to lead
+	followers map[int32]*follower // by broker id; never ranged over
+	change    *change             // of the in-sync set, not yet settled; nil when there is none
+	refused   time.Time           // when the controller last refused a change
+	doubts    map[batchKey]doubt  // when batches first seemed out of order; see outOfOrder
+	gaps      map[int64]gap       // of producers; see refused
+	ahead     map[int64]doubt     // when readers first asked for these offsets; see beyond
+	toldFull  bool                // an operator was told that there is no room to lead
 }
 
 // follower is one follower as its leader knows it.
