@@ -65,15 +65,16 @@ func (p *Partition) ReadAll(epoch int32, fn func(b record.Batch, r record.Record
 			return end, nil
 		}
 		run, err := p.log.Read(next, loadChunk, end, true)
-		if to, damaged := p.log.DamagedTo(next); err != nil && damaged && p.damagedAlone() {
+		if err != nil {
+			to, damaged := p.log.DamagedTo(next)
+			if !damaged || !p.damagedAlone() {
+				return next, err
+			}
 			// Without it the coordinator may know less than was committed; with an error
 			// its groups would be gone for good.
 			p.m.opt.Logger.Error("coordinator loads without a damaged range", "partition", p.id.String(), "from", next, "to", to, "why", err)
 			next = to
 			continue
-		}
-		if err != nil {
-			return next, err
 		}
 		if run.Len() == 0 {
 			run.Release()

@@ -108,16 +108,7 @@ func TestCoordinatorWaitsForWhoIsWhole(t *testing.T) {
 
 // TestCoordinatorOfTheOnlyReplica: what nobody else has is left out, once that is known.
 func TestCoordinatorOfTheOnlyReplica(t *testing.T) {
-	c := newCluster(t, 1, 2)
-	c.start()
-	c.create("t", 1, "1")
-	b := c.leader("t", 0)
-	c.until("all are in sync", c.inSync)
-	c.fill40(40)
-	c.until("all are in sync", c.inSync)
-	c.isolate(c.others()[0].id, true)
-	c.until("it is alone", func() bool { return len(c.img().Partition("t", 0).ISR) == 1 })
-	b.flip()
+	c, b := flippedAlone(t)
 	c.until("it is told that nobody else has it", func() bool {
 		n, err := b.loaded()
 		if err == nil && c.told("DamagedAlone") == 0 {

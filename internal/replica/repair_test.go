@@ -221,20 +221,27 @@ func TestDamageThatOnlyAFollowerSees(t *testing.T) {
 	c.same(50)
 }
 
-// TestDamageOfTheOnlyReplica: it leads on, serves what is around the damage, and hands over
-// once another one is in sync.
-func TestDamageOfTheOnlyReplica(t *testing.T) {
-	c := newCluster(t, 1, 2)
+// flippedAlone is a cluster with 40 records of which one is damaged at the leader, which is
+// alone in sync: the other broker is cut off.
+func flippedAlone(t *testing.T) (c *cluster, b *broker) {
+	t.Helper()
+	c = newCluster(t, 1, 2)
 	c.start()
 	c.create("t", 1, "1")
-	b := c.leader("t", 0)
+	b = c.leader("t", 0)
 	c.until("all are in sync", c.inSync)
 	c.fill40(40)
 	c.until("all are in sync", c.inSync)
-	other := c.others()[0]
-	c.isolate(other.id, true)
+	c.isolate(c.others()[0].id, true)
 	c.until("it is alone", func() bool { return len(c.img().Partition("t", 0).ISR) == 1 })
 	b.flip()
+	return c, b
+}
+
+// TestDamageOfTheOnlyReplica: it leads on, serves what is around the damage, and hands over
+// once another one is in sync.
+func TestDamageOfTheOnlyReplica(t *testing.T) {
+	c, b := flippedAlone(t)
 	b.scrub(wholePass)
 	c.until("it is told that nobody else has it", func() bool { return c.told("DamagedAlone") == 1 })
 	c.until("it has recovered", func() bool { return !c.img().Partition("t", 0).Recovering() })
